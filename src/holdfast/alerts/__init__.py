@@ -1,0 +1,1 @@
+"""Telling a person: command, webhook and push hooks."""

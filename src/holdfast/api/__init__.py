@@ -1,0 +1,1 @@
+"""HTTP/JSON over a Unix socket; one module per noun."""

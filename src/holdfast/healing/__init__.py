@@ -1,0 +1,1 @@
+"""The ladder: pure decisions on how an agent is brought back."""

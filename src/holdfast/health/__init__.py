@@ -1,0 +1,1 @@
+"""Probes and beats turned into observations."""

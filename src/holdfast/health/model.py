@@ -1,0 +1,39 @@
+"""Words of health: the values of `ps` and what a probe may answer."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class HealthValue(StrEnum):
+    """What `ps` shows for each of the three levels."""
+
+    OK = "ok"
+    SLOW = "slow"
+    FAILING = "failing"
+    UNKNOWN = "unknown"
+    OFF = "off"
+
+
+class Verdict(StrEnum):
+    """One probe's answer. SLOW needs strikes, FAILING too, REFUSED acts at once."""
+
+    OK = "ok"
+    SLOW = "slow"  # no answer in time, while neither we nor the host were starved
+    FAILING = "failing"  # an answer which is not the agent's good one
+    REFUSED = "refused"  # nobody listens
+    STARVED = "starved"  # no verdict: our own lag or the host's pressure explains the silence
+    FOREIGN = "foreign"  # somebody else answers on the agent's port
+
+
+class ProbeResult(Struct, frozen=True, kw_only=True):
+    """Outcome of one probe of one agent."""
+
+    agent: str
+    instance: int
+    verdict: Verdict
+    gate: bool = False  # True: this was the start gate's probe
+    latency_s: float = 0.0
+    detail: str = ""  # one clause in words: "HTTP 503", "no answer in 0.5 s"

@@ -1,0 +1,93 @@
+"""The words that keeper and init exchange, and the shapes they travel in.
+
+Transport: a Unix stream socket (`RUN/init.sock`), one JSON object a line, UTF-8, at most MESSAGE_MAX_BYTES.
+One keeper at a time: a new connection that says hello replaces the older one.
+
+keeper -> init (each may carry "id"; init answers {"re": id, "ok": true, ...} or {"re": id, "ok": false, "error": text}):
+  hello      {"op":"hello","protocol":1}                        -> answer carries the whole state, see `State` below
+  define     {"op":"define","agent":NAME,"def":{...},"permit":{...}}   what to run; takes effect at the next spawn
+  permit     {"op":"permit","agent":NAME,"permit":{...}}         replaces the permit
+  start      {"op":"start","agent":NAME}                         spawn now unless it runs; no-op when it runs
+  stop       {"op":"stop","agent":NAME,"signal":"TERM","grace_s":30.0,"cause":TEXT}   stop the tree and stay down
+  restart    {"op":"restart","agent":NAME,"signal":..,"grace_s":..,"cause":TEXT}      stop the tree, sweep, spawn
+  forget     {"op":"forget","agent":NAME}                        stop tracking an agent that is down
+  ack        {"op":"ack","seq":N}                                events up to N are safe with the keeper
+  beat       {"op":"beat"}                                       answered; a silent keeper is replaced
+  shutdown   {"op":"shutdown","keep_agents":false}               stop all agents, then Holdfast itself
+  reexec     {"op":"reexec"}                                     run the new code as a child first, then become it
+
+init -> keeper, durable events, in order, each once more after a reconnect until acked:
+  {"seq":N,"ev":KIND,"agent":NAME,"epoch":E,"at":WALL_S,"mono":MONO_S, ...}
+  spawned       pid, starttime (field 22 of /proc/PID/stat), cause: "start"|"permit"|"restart"|"adopted"
+  exited        pid, status: {"code":N} | {"signal":N} | {} when unknown; expected: bool (we were stopping it);
+                pid lived `lived_s`
+  swept         left: number of leftovers that had to be killed; the tree is gone
+  down          the agent is down and will not be spawned by init: reason "stopped"|"finished"|"asking"
+                (asking = no valid permit; why: text. The keeper must say start or leave it)
+  waiting       init will restart by its permit in delay_s
+  spawn_failed  errno, reason
+  service       name "keeper"|"logger"|"guard"|"init", pid, restarts, what: "spawned"|"exited"
+not durable:
+  {"ev":"notify","agent":NAME,"epoch":E,"fields":{"READY":"1",...}}    coalesced beats
+  {"ev":"beat"}
+
+`def` of an agent (AgentDef): see the dataclass. `permit` (Permit): what init may do without asking.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+PROTOCOL = 1
+MESSAGE_MAX_BYTES = 16 * 1024 * 1024  # hello's answer with thousands of agents
+INSTANCE_ENV = "HOLDFAST_INSTANCE"  # HOMEID:AGENT:EPOCH in every instance's environment
+
+
+@dataclass(slots=True)
+class AgentDef:
+    """All that is needed to spawn an agent without any file on disk but its own program."""
+
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    fifo: str  # named FIFO for fd 1 and 2
+    lock: str  # file whose flock every process of the instance inherits
+    uid: int | None = None  # None: same user as init
+    gid: int | None = None
+    groups: list[int] = field(default_factory=list)
+    umask: int = 0o022
+    nofile: int | None = None
+    data_bytes: int | None = None  # RLIMIT_DATA, where no cgroup can hold the memory limit
+    cgroup_v2: str | None = None  # absolute directory; the instance is born inside
+    cgroup_v1: list[str] = field(default_factory=list)  # absolute directories joined before exec
+    oom_score_adj: int | None = None
+    stop_signal: str = "TERM"
+    grace_s: float = 30.0
+    notify: bool = True
+    once: bool = False  # exit 0 means finished
+
+
+@dataclass(slots=True)
+class Permit:
+    """What init may restart without asking.
+
+    `delays_s[0]` is the delay before the next restart and is consumed by it; an empty list means ask.
+    `not_before_mono`: never spawn earlier (spacing). `ask_codes`: exit codes that always ask.
+    `guarded`: {path: [mtime_ns, size, inode] or null when absent}; a difference takes the permit away.
+    """
+
+    delays_s: list[float] = field(default_factory=list)
+    not_before_mono: float = 0.0
+    ask_codes: list[int] = field(default_factory=list)
+    guarded: dict[str, list[int] | None] = field(default_factory=dict)
+
+
+State = dict[str, Any]
+"""Answer to hello:
+{"boot_id","home_id","init":{"pid","restarts"},"guard":{"pid","restarts"},
+ "services":{"keeper":{"pid","restarts"},"logger":{...}},
+ "agents":{NAME:{"state":"down|spawning|up|stopping|sweeping|waiting|asking|finished","epoch","pid","starttime",
+                  "spawned_mono","spawned_at","due_mono","def_digest","permit_left"}},
+ "seq": last event number, "acked": N}
+"""

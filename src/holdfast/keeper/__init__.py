@@ -1,0 +1,1 @@
+"""The control loop of the node: decides, remembers, answers the API."""

@@ -1,0 +1,1 @@
+"""The audit record: an append-only hash chain of decisions and their outcomes."""

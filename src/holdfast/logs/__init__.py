@@ -1,0 +1,1 @@
+"""What agents print: captured without loss, rotated, readable by time."""

@@ -1,0 +1,1 @@
+"""An agent's place to run: cgroup, user, directories, environment."""

@@ -1,0 +1,1 @@
+"""holdfast.yaml: from text to validated, fully resolved agent specifications."""
