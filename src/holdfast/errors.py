@@ -69,113 +69,178 @@ def _kind(code: str, name: str, summary: str, next_step: str, exit_code: int = 1
 
 # --- HF1xxx: what a user wrote -------------------------------------------------------------------------------
 SPEC_INVALID = _kind(
-    "HF1001", "SpecInvalid", "{file} has {count} error(s):\n{problems}",
-    "Correct the lines named, then run `holdfast check -f {file}`. Nothing was changed.", 2,
+    "HF1001",
+    "SpecInvalid",
+    "{file} has {count} error(s):\n{problems}",
+    "Correct the lines named, then run `holdfast check -f {file}`. Nothing was changed.",
+    2,
 )
 SPEC_NOT_FOUND = _kind(
-    "HF1002", "SpecNotFound", "there is no file {file}",
-    "Name another with -f FILE, or write one: see examples/fleet.yaml.", 2,
+    "HF1002",
+    "SpecNotFound",
+    "there is no file {file}",
+    "Name another with -f FILE, or write one: see examples/fleet.yaml.",
+    2,
 )
 SPEC_UNREADABLE = _kind(
-    "HF1003", "SpecUnreadable", "{file} cannot be read: {reason}",
-    "Check its permissions; it must be a UTF-8 text file of at most 1 MiB.", 2,
+    "HF1003",
+    "SpecUnreadable",
+    "{file} cannot be read: {reason}",
+    "Check its permissions; it must be a UTF-8 text file of at most 1 MiB.",
+    2,
 )
 UNKNOWN_ERROR_CODE = _kind(
-    "HF1010", "UnknownErrorCode", "there is no error {code}", "List them all with `holdfast explain`.", 4,
+    "HF1010",
+    "UnknownErrorCode",
+    "there is no error {code}",
+    "List them all with `holdfast explain`.",
+    4,
 )
 USAGE = _kind("HF1011", "Usage", "{reason}", "See `holdfast --help`.", 2)
 
 # --- HF2xxx: agents ------------------------------------------------------------------------------------------
 AGENT_NOT_FOUND = _kind(
-    "HF2001", "AgentNotFound", "there is no agent {agent}", "List them with `holdfast ps`.", 4,
+    "HF2001",
+    "AgentNotFound",
+    "there is no agent {agent}",
+    "List them with `holdfast ps`.",
+    4,
 )
 COMMAND_NOT_FOUND = _kind(
-    "HF2002", "AgentCommandNotFound", "{agent}: the command {command} does not exist or is not executable",
+    "HF2002",
+    "AgentCommandNotFound",
+    "{agent}: the command {command} does not exist or is not executable",
     "Correct `command` or `working_dir` in holdfast.yaml, then `holdfast up`. Holdfast keeps trying quietly.",
 )
 USER_UNAVAILABLE = _kind(
-    "HF2003", "AgentUserUnavailable", "{agent}: cannot run as user {user}: {reason}",
+    "HF2003",
+    "AgentUserUnavailable",
+    "{agent}: cannot run as user {user}: {reason}",
     "Create the user, correct `user:`, or start Holdfast as root.",
 )
 PLACE_UNREACHABLE = _kind(
-    "HF2004", "AgentPlaceUnreachable", "{agent}: user {user} cannot reach {path}",
+    "HF2004",
+    "AgentPlaceUnreachable",
+    "{agent}: user {user} cannot reach {path}",
     "Move it to a directory that user may enter, or set `user:` to the owner of it.",
 )
 SPAWN_FAILED = _kind(
-    "HF2005", "AgentSpawnFailed", "{agent}: could not be started: {reason}",
+    "HF2005",
+    "AgentSpawnFailed",
+    "{agent}: could not be started: {reason}",
     "See `holdfast describe {agent}`. Holdfast keeps trying.",
 )
 AGENT_ESCALATED = _kind(
-    "HF2010", "AgentEscalated", "{agent} could not be healed: {cause}",
-    "Read the post-mortem with `holdfast incidents show {incident}`; Holdfast goes on trying quietly.", 6,
+    "HF2010",
+    "AgentEscalated",
+    "{agent} could not be healed: {cause}",
+    "Read the post-mortem with `holdfast incidents show {incident}`; Holdfast goes on trying quietly.",
+    6,
 )
 INCIDENT_NOT_FOUND = _kind(
-    "HF2011", "IncidentNotFound", "there is no incident {incident}", "List them with `holdfast incidents`.", 4,
+    "HF2011",
+    "IncidentNotFound",
+    "there is no incident {incident}",
+    "List them with `holdfast incidents`.",
+    4,
 )
 WAIT_TIMED_OUT = _kind(
-    "HF2012", "WaitTimedOut", "after {timeout_s} s not healthy yet: {agents}",
-    "See why with `holdfast ps`; they are still being worked on.", 3,
+    "HF2012",
+    "WaitTimedOut",
+    "after {timeout_s} s not healthy yet: {agents}",
+    "See why with `holdfast ps`; they are still being worked on.",
+    3,
 )
 PORT_TAKEN = _kind(
-    "HF2013", "AgentPortTaken", "{agent}: port {port} is held by process {pid} ({process}), not by the agent",
+    "HF2013",
+    "AgentPortTaken",
+    "{agent}: port {port} is held by process {pid} ({process}), not by the agent",
     "Stop that process or give the agent another port.",
 )
 
 # --- HF3xxx: Holdfast's own processes ------------------------------------------------------------------------
 KEEPER_UNREACHABLE = _kind(
-    "HF3001", "KeeperUnreachable", "no keeper answers in {home}",
-    "Start it with `holdfast up`. Agents that run are not affected.", 5,
+    "HF3001",
+    "KeeperUnreachable",
+    "no keeper answers in {home}",
+    "Start it with `holdfast up`. Agents that run are not affected.",
+    5,
 )
 ALREADY_OWNED = _kind(
-    "HF3002", "HomeAlreadyOwned", "another Holdfast (guard pid {pid}) owns {home}",
+    "HF3002",
+    "HomeAlreadyOwned",
+    "another Holdfast (guard pid {pid}) owns {home}",
     "Talk to it with `holdfast --home {home} ps`, or choose another --home.",
 )
 KEEPER_RUNS_ALREADY = _kind(
-    "HF3003", "KeeperRunsAlready", "a keeper (pid {pid}) already works in {home}",
+    "HF3003",
+    "KeeperRunsAlready",
+    "a keeper (pid {pid}) already works in {home}",
     "Nothing to do: the second one has left.",
 )
 STORE_CORRUPT = _kind(
-    "HF3004", "StoreCorrupt", "the keeper's database was damaged ({reason}); it was set aside as {aside}",
+    "HF3004",
+    "StoreCorrupt",
+    "the keeper's database was damaged ({reason}); it was set aside as {aside}",
     "Nothing to do: it was rebuilt from the ledger. Keep the file if you want to know why; check the disk.",
 )
 LEDGER_BROKEN = _kind(
-    "HF3005", "LedgerBroken", "the ledger does not verify at record {seq}: {reason}",
-    "Treat records after it as untrusted; see docs/runbooks/HF3005.md.", 6,
+    "HF3005",
+    "LedgerBroken",
+    "the ledger does not verify at record {seq}: {reason}",
+    "Treat records after it as untrusted; see docs/runbooks/HF3005.md.",
+    6,
 )
 DAEMON_DID_NOT_START = _kind(
-    "HF3006", "DaemonDidNotStart", "Holdfast did not come up within {timeout_s} s",
+    "HF3006",
+    "DaemonDidNotStart",
+    "Holdfast did not come up within {timeout_s} s",
     "Read {log} and run `holdfast doctor`.",
 )
 HOME_UNUSABLE = _kind(
-    "HF3007", "HomeUnusable", "{home} cannot be used: {reason}",
+    "HF3007",
+    "HomeUnusable",
+    "{home} cannot be used: {reason}",
     "Choose another with --home DIR or HOLDFAST_HOME, or correct its owner and permissions.",
 )
 API_REFUSED = _kind("HF3008", "RequestRefused", "{reason}", "See `holdfast --help`.", 2)
 KEEPER_FAILED = _kind(
-    "HF3009", "KeeperFailed", "the keeper could not carry this out: {reason}",
+    "HF3009",
+    "KeeperFailed",
+    "the keeper could not carry this out: {reason}",
     "See {home}/log/keeper.log; agents are not affected.",
 )
 
 # --- HF4xxx: the machine -------------------------------------------------------------------------------------
 DISK_FULL = _kind(
-    "HF4001", "DiskFull", "the disk holding {path} is full; {what} is paused",
+    "HF4001",
+    "DiskFull",
+    "the disk holding {path} is full; {what} is paused",
     "Free space there. Healing goes on; what was not written is counted in `holdfast doctor`.",
 )
 NO_CGROUPS = _kind(
-    "HF4002", "NoCgroups", "no cgroup is delegated to this user: memory, cpu and process limits do not hold",
+    "HF4002",
+    "NoCgroups",
+    "no cgroup is delegated to this user: memory, cpu and process limits do not hold",
     "Start as root, or where systemd runs: `loginctl enable-linger`, then `holdfast up` again.",
 )
 LIMIT_NOT_HELD = _kind(
-    "HF4003", "LimitNotHeld", "{agent}: limit {limit} cannot be enforced here ({reason})",
+    "HF4003",
+    "LimitNotHeld",
+    "{agent}: limit {limit} cannot be enforced here ({reason})",
     "See `holdfast doctor` for what this machine can hold.",
 )
 
 # --- HF5xxx: alerts ------------------------------------------------------------------------------------------
 ALERT_UNTESTED = _kind(
-    "HF5001", "AlertUntested", "no test alert has got through yet: nobody would be told",
+    "HF5001",
+    "AlertUntested",
+    "no test alert has got through yet: nobody would be told",
     "Set `alerts:` in holdfast.yaml and run `holdfast alert test`.",
 )
 ALERT_FAILED = _kind(
-    "HF5002", "AlertFailed", "an alert through {channel} did not get through: {reason}",
+    "HF5002",
+    "AlertFailed",
+    "an alert through {channel} did not get through: {reason}",
     "Correct `alerts:` in holdfast.yaml and run `holdfast alert test`.",
 )

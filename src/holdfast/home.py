@@ -1,14 +1,14 @@
 """The home directory of one Holdfast: where everything of it lives, by name.
 
-    HOME/                0711 as root (agents of other users pass through to their own place), 0700 otherwise
-      guard.lock         flock: the one owner of this home
-      home.id            random id; part of every cgroup name and instance id
-      services.json      how init starts keeper and logger; written by `up`
-      init/              init's two journals
-      run/               sockets (elsewhere when the path would be too long for a socket)
-      keeper.db          the keeper's durable store        ledger/    the hash chain
-      logs/AGENT/        what agents print                 log/       what Holdfast's own processes print
-      agents/AGENT/tmp/  TMPDIR of the agent               incidents/ post-mortems
+HOME/                0711 as root (agents of other users pass through to their own place), 0700 otherwise
+  guard.lock         flock: the one owner of this home
+  home.id            random id; part of every cgroup name and instance id
+  services.json      how init starts keeper and logger; written by `up`
+  init/              init's two journals
+  run/               sockets (elsewhere when the path would be too long for a socket)
+  keeper.db          the keeper's durable store        ledger/    the hash chain
+  logs/AGENT/        what agents print                 log/       what Holdfast's own processes print
+  agents/AGENT/tmp/  TMPDIR of the agent               incidents/ post-mortems
 """
 
 from __future__ import annotations
@@ -122,9 +122,7 @@ class Home:
             if not (self.path / "home.id").exists():
                 write_atomic(self.path / "home.id", secrets.token_hex(4).encode() + b"\n", mode=0o644)
         except OSError as error:
-            raise errors.HoldfastError(
-                errors.HOME_UNUSABLE, home=self.path, reason=error.strerror or error
-            ) from error
+            raise errors.HoldfastError(errors.HOME_UNUSABLE, home=self.path, reason=error.strerror or error) from error
 
 
 def _own(path: Path, mode: int) -> None:
