@@ -17,12 +17,26 @@ PROBE_TIMEOUT_S = 0.5
 PROBE_STRIKES = 3
 PROBE_BODY_MAX_BYTES = 65_536  # a health body is small; more is another server's page
 START_PERIOD_S = 30.0
+PROBE_HEAD_MAX_BYTES = 16_384  # as nginx and most servers bound it
+PROBE_AGE_SLACK_S = 2.0  # a server's own clock of its age is rounded and starts a little before or after ours
+PROBE_SLOT_S = 0.05  # due times fall on this grid: one wake-up serves all agents of a slot
+PROBE_OWN_LAG_S = 0.1  # our loop later than this: silence proves nothing about the agent
+PROBE_CONNECTION_USES = 30  # then a fresh connection, which proves that the agent still accepts
+START_STRETCH_MAX = 10.0  # a start under load may take this many times its start period, never longer
 
 # --- holdfast.yaml -------------------------------------------------------------------------------------------
 SPEC_MAX_BYTES = 1_048_576  # a spec is written by hand; more is a wrong file
 SPEC_MAX_ALIASES_EXPANDED = 10_000  # stops YAML alias bombs
 AGENT_NAME_MAX = 63  # a DNS label, so that the same name works on Kubernetes
 AGENTS_MAX = 5_000
+SPEC_MAX_DEPTH = 32  # the deepest legal key is at depth 6; more is a wrong or hostile file
+SPEC_PROBLEMS_SHOWN = 100  # a wrong file gives one problem a line; nobody reads more
+ENV_FILE_MAX_BYTES = 1_048_576
+ARGUMENT_MAX_BYTES = 131_071  # the kernel's MAX_ARG_STRLEN less its NUL: longer ones fail at exec
+DURATION_MAX_S = 30 * 86_400.0  # longer is a slip of the unit
+MEMORY_LIMIT_MIN_BYTES = 1_000_000  # less cannot start a process: a forgotten unit
+PRIORITY_DEFAULT = 50
+PRIORITY_MAX = 1_000
 
 # --- logs ----------------------------------------------------------------------------------------------------
 LOG_FILE_BYTES = 100 * 1024 * 1024  # mission, promise 17: 100 MB x 5
@@ -41,3 +55,23 @@ API_BODY_MAX_BYTES = 8 * 1024 * 1024
 KEEPER_DEAD_LAST_RESORT_S = 60.0
 START_LIGHT_CPU_S = 1.0  # an agent whose start was seen to cost less skips the queue of start slots
 ALERT_TIMEOUT_S = 10.0
+
+# --- keeper and init -----------------------------------------------------------------------------------------
+BEAT_INTERVAL_S = 2.0  # mutual beats: the only periodic wake-up of a fleet at process level
+INIT_ANSWER_TIMEOUT_S = 5.0  # hello with thousands of agents is one line of some MB
+INIT_SILENT_S = 10.0  # five beats unanswered: connect again
+INIT_RECONNECT_S = 0.02  # first pause; grows with the absence
+INIT_RECONNECT_MAX_S = 0.5
+INIT_ABSENT_S = 0.3  # guard brings init back within this; longer and with guard's lock free, both are dead
+STORE_FLUSH_S = 0.5  # the ledger is the truth, the database a checkpoint: writes are gathered this long
+STORE_RETRY_S = 5.0  # after a full or read-only disk
+STATUS_INTEREST_S = 10.0  # usage is read only so long after somebody looked
+DEATHS_KEPT = 5
+
+# --- incidents and alerts ------------------------------------------------------------------------------------
+INCIDENTS_KEPT = 1_000  # newest; more would fill the disk of a fleet that flaps for months
+TIMELINE_MAX = 200  # entries of one incident; the ledger has the rest
+ALERT_RETRY_FIRST_S = 10.0
+ALERT_RETRY_MAX_S = 3600.0
+ALERT_KEPT_S = 7 * 86_400.0  # an alert a week old tells nobody anything
+ALERTS_WAITING_MAX = 1_000
