@@ -96,7 +96,7 @@ UNKNOWN_ERROR_CODE = _kind(
     "List them all with `holdfast explain`.",
     4,
 )
-USAGE = _kind("HF1011", "Usage", "{reason}", "See `holdfast --help`.", 2)
+USAGE = _kind("HF1011", "Usage", "{reason}", "See `{command} --help`.", 2)
 
 # --- HF2xxx: agents ------------------------------------------------------------------------------------------
 AGENT_NOT_FOUND = _kind(
@@ -209,6 +209,25 @@ KEEPER_FAILED = _kind(
     "KeeperFailed",
     "the keeper could not carry this out: {reason}",
     "See {home}/log/keeper.log; agents are not affected.",
+)
+LEDGER_IN_USE = _kind(
+    "HF3010",
+    "LedgerInUse",
+    "another process writes the ledger in {path}",
+    "Only one keeper may write it: see `holdfast ps`. Reading and verifying work at any time.",
+)
+
+COMMAND_FAILED = _kind(
+    "HF3020",
+    "CommandFailed",
+    "this command failed in a way nobody foresaw ({reason}); the report is in {path}",
+    "Agents are not affected. Please send that file to the authors.",
+)
+NOT_ALL_STOPPED = _kind(
+    "HF3021",
+    "NotAllStopped",
+    "after {timeout_s} s still there: {left}",
+    "Run `holdfast down` again with a longer --timeout; see `holdfast ps` for what each one waits for.",
 )
 
 # --- HF4xxx: the machine -------------------------------------------------------------------------------------

@@ -1,0 +1,162 @@
+"""The keeper's client: JSON over its Unix socket with the standard library's http.client.
+
+Every failure to reach the keeper becomes HF3001, every error the keeper answers keeps its own code. Called by every
+command that asks the keeper; imported only then, since http.client costs a quarter of the start-up time.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from holdfast import errors
+from holdfast.errors import ErrorKind, HoldfastError
+from holdfast.home import Home
+
+POLL_S = 0.05
+
+
+class AnsweredError(HoldfastError):
+    """An error which the keeper answered: its code, words and exit code as they came."""
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        code = str(body.get("code", "HF3009"))
+        known = errors.CATALOGUE.get(code, errors.KEEPER_FAILED)
+        self._summary = str(body.get("message", known.summary))
+        self._next = str(body.get("next", known.next_step))
+        exit_code = int(body.get("exit_code", known.exit_code))
+        super().__init__(ErrorKind(code, str(body.get("name", known.name)), known.summary, known.next_step, exit_code))
+
+    @property
+    def summary(self) -> str:
+        return self._summary
+
+    @property
+    def next_step(self) -> str:
+        return self._next
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout_s: float | None) -> None:
+        super().__init__("holdfast", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(self.timeout)
+            connection.connect(self._path)
+        except BaseException:
+            connection.close()
+            raise
+        self.sock = connection
+
+
+class KeeperClient:
+    """One request a call; nothing is kept open between calls, so a restarted keeper is found again."""
+
+    def __init__(self, home: Home, timeout_s: float = 30.0) -> None:
+        self.home = home
+        self.timeout_s = timeout_s
+
+    def get(self, path: str, **query: object) -> Any:
+        return self._call("GET", path, query, None)
+
+    def post(self, path: str, body: dict[str, Any], *, timeout_s: float | None = None) -> Any:
+        return self._call("POST", path, {}, json.dumps(body).encode(), timeout_s)
+
+    def put(self, path: str, body: bytes, **query: object) -> Any:
+        return self._call("PUT", path, query, body)
+
+    def stream(self, path: str, *, follow: bool, **query: object) -> Iterator[bytes]:
+        """Lines of a streamed answer, each with its newline. Ends when the answer does, also when the keeper died
+        in the middle: a follower asks again. Raises HoldfastError when the request itself fails."""
+        query = {**query, "follow": int(follow)}
+        with self._answer("GET", path, query, None, None if follow else self.timeout_s) as response:
+            while True:
+                try:
+                    line = response.readline()
+                except (OSError, http.client.HTTPException):
+                    return
+                if not line:
+                    return
+                yield line
+
+    def is_up(self) -> bool:
+        try:
+            self.get("/v1/status")
+        except HoldfastError as error:
+            return error.kind.code != errors.KEEPER_UNREACHABLE.code
+        return True
+
+    def wait_until_up(self, timeout_s: float) -> bool:
+        """True as soon as the keeper answers, False when it did not within `timeout_s` seconds."""
+        deadline_mono = time.monotonic() + timeout_s
+        while not self.is_up():
+            if time.monotonic() >= deadline_mono:
+                return False
+            time.sleep(POLL_S)
+        return True
+
+    def _call(
+        self, method: str, path: str, query: dict[str, object], body: bytes | None, timeout_s: float | None = None
+    ) -> Any:
+        with self._answer(method, path, query, body, timeout_s or self.timeout_s) as response:
+            try:
+                return json.loads(response.read() or b"null")
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                raise HoldfastError(errors.KEEPER_UNREACHABLE, home=self.home.path) from error
+
+    @contextmanager
+    def _answer(
+        self, method: str, path: str, query: dict[str, object], body: bytes | None, timeout_s: float | None
+    ) -> Iterator[http.client.HTTPResponse]:
+        target = quote(path) + (f"?{urlencode(query)}" if query else "")
+        connection = UnixConnection(os.fspath(self.home.api_socket), timeout_s)
+        try:
+            try:
+                headers = {"Content-Type": "application/json"} if body is not None else {}
+                connection.request(method, target, body, headers)
+                response = connection.getresponse()
+            except PermissionError as error:
+                raise HoldfastError(
+                    errors.HOME_UNUSABLE, home=self.home.path, reason=f"it belongs to {_owner(self.home)}"
+                ) from error
+            except (OSError, http.client.HTTPException) as error:
+                raise HoldfastError(errors.KEEPER_UNREACHABLE, home=self.home.path) from error
+            if response.status >= 400:
+                raise _error_of(response, self.home)
+            yield response
+        finally:
+            connection.close()
+
+
+def _error_of(response: http.client.HTTPResponse, home: Home) -> HoldfastError:
+    try:
+        body = json.loads(response.read())["error"]
+        return AnsweredError(body)
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return HoldfastError(errors.KEEPER_FAILED, home=home.path, reason=f"HTTP {response.status}")
+
+
+def _owner(home: Home) -> str:
+    """Who owns the home, as a name where there is one."""
+    import pwd
+
+    try:
+        uid = os.stat(home.path).st_uid
+    except OSError:
+        return "another user"
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

@@ -1,0 +1,120 @@
+"""The fleet's status as people see it: the table of `ps`, its warnings, and what changed between two looks.
+
+Pure: status documents of the API in, lines of text out. Called by ps.py, up.py, run.py and describe.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfast.cli.render import NOTHING, duration, one_line, size, table
+
+HEADERS = ("NAME", "PHASE", "HEALTH", "PID", "UPTIME", "RESTARTS", "TIER", "MEM", "WHY / NEXT")
+SETTLED_PHASES = frozenset({"healthy", "finished", "stopped"})  # as wanted: nothing to wait for, nothing wrong
+COLOUR_OF_PHASE = {
+    "queued": "cyan",
+    "starting": "cyan",
+    "healthy": "green",
+    "degraded": "yellow",
+    "unhealthy": "red",
+    "recovering": "yellow",
+    "backoff": "yellow",
+    "escalated": "red",
+    "stopping": "cyan",
+}
+LEVELS = ("process", "endpoint", "behaviour")
+
+Status = dict[str, Any]
+
+
+def unsettled(status: Status) -> list[str]:
+    """Names of the agents which are not as they should be."""
+    return [row["name"] for row in status.get("agents", []) if row.get("phase") not in SETTLED_PHASES]
+
+
+def health_text(row: dict[str, Any]) -> str:
+    """`ok/ok/off`: process, endpoint, behaviour."""
+    health = row.get("health") or {}
+    return "/".join(str(health.get(level, "unknown")) for level in LEVELS)
+
+
+def why_next(row: dict[str, Any]) -> str:
+    """What is, and what happens when, on one line."""
+    parts = [one_line(row.get(key) or "") for key in ("why", "next")]
+    return " ▸ ".join(part for part in parts if part)
+
+
+def agent_cells(row: dict[str, Any]) -> list[str]:
+    return [
+        str(row.get("name", "")),
+        str(row.get("phase", "")),
+        health_text(row),
+        str(row.get("pid") or NOTHING),
+        duration(row.get("uptime_s")),
+        str(row.get("restarts", 0)),
+        str(row.get("tier", 0)),
+        size(row.get("rss_bytes")),
+        why_next(row),
+    ]
+
+
+def status_lines(status: Status, width: int | None) -> list[str]:
+    """Everything `ps` prints."""
+    agents = status.get("agents", [])
+    colours = [COLOUR_OF_PHASE.get(str(row.get("phase"))) for row in agents]
+    lines = table(HEADERS, [agent_cells(row) for row in agents], width=width, colours=colours)
+    if not agents:
+        lines = ["no agents: declare some in holdfast.yaml and run `holdfast up`, or try `holdfast run -- CMD`"]
+    return [*lines, *warning_lines(status), own_line(status)]
+
+
+def warning_lines(status: Status) -> list[str]:
+    lines: list[str] = []
+    for warning in status.get("warnings", []):
+        lines.append(f"warning {warning.get('code', '')}: {one_line(warning.get('message', ''))}")
+        lines.append(f"   next: {one_line(warning.get('next', ''))}")
+    return lines
+
+
+def own_line(status: Status) -> str:
+    """Holdfast's own processes on one line."""
+    own = status.get("holdfast") or {}
+    parts = []
+    for process in own.get("processes", []):
+        restarts = process.get("restarts") or 0
+        again = f" ({restarts} restart{'s' if restarts != 1 else ''})" if restarts else ""
+        parts.append(f"{process.get('name')} {process.get('pid') or NOTHING}{again}")
+    return f"holdfast {own.get('version', '')}: {', '.join(parts)}"
+
+
+def changes(before: Status | None, after: Status) -> list[str]:
+    """One line for each agent or process of ours that is not what it was at the last look."""
+    old = {row["name"]: row for row in (before or {}).get("agents", [])}
+    lines = []
+    for row in after.get("agents", []):
+        was = old.pop(row["name"], None)
+        if was is None or _gist(was) != _gist(row):
+            lines.append(_change_line(row))
+    lines.extend(f"{name}: gone" for name in old)
+    if before is not None:
+        lines.extend(_own_changes(before, after))
+    return lines
+
+
+def _gist(row: dict[str, Any]) -> tuple[object, ...]:
+    return row.get("phase"), row.get("pid"), row.get("instance"), row.get("tier"), row.get("why")
+
+
+def _change_line(row: dict[str, Any]) -> str:
+    pid = f" pid {row['pid']}" if row.get("pid") else ""
+    words = why_next(row)
+    return f"{row['name']}: {row.get('phase')}{pid}" + (f" — {words}" if words else "")
+
+
+def _own_changes(before: Status, after: Status) -> list[str]:
+    pids = {p["name"]: p.get("pid") for p in (before.get("holdfast") or {}).get("processes", [])}
+    return [
+        f"holdfast's {p['name']} is back as pid {p['pid']}"
+        for p in (after.get("holdfast") or {}).get("processes", [])
+        if p.get("pid") and p["name"] in pids and pids[p["name"]] != p["pid"]
+    ]

@@ -1,0 +1,133 @@
+"""What one command line asks for: which home, and whether people or programs read the answer.
+
+Every command receives one `Session`. `Command` gives each command the global options, so that `--home` and `--json`
+may stand before or after the subcommand, and prints its examples under `--help`. Called by every module of this
+package; imports nothing heavy, so that the command line starts fast.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from holdfast.home import Home, find_home
+
+if TYPE_CHECKING:
+    from holdfast.cli.client import KeeperClient
+
+
+@dataclass(slots=True)
+class Session:
+    """Options that hold for the whole command line."""
+
+    home_option: str | None = None
+    as_json: bool = False
+
+    @property
+    def home(self) -> Home:
+        return find_home(self.home_option)
+
+    def client(self, timeout_s: float = 30.0) -> KeeperClient:
+        """A client of this home's keeper; connects at the first request."""
+        from holdfast.cli.client import KeeperClient
+
+        return KeeperClient(self.home, timeout_s=timeout_s)
+
+    def say(self, text: str) -> None:
+        """A line for a person on standard output; programs get JSON instead."""
+        if not self.as_json:
+            click.echo(text)
+
+    def hint(self, text: str) -> None:
+        """A line for a person on standard error; programs are not bothered."""
+        if not self.as_json:
+            click.echo(text, err=True)
+
+    def answer(self, value: object) -> None:
+        """The JSON answer, one line."""
+        sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+
+pass_session = click.make_pass_decorator(Session, ensure=True)
+
+
+def _remember_home(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.ensure_object(Session).home_option = value
+
+
+def _remember_json(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        context.ensure_object(Session).as_json = True
+
+
+def global_options() -> list[click.Parameter]:
+    """`--home` and `--json`; their callbacks write into the session."""
+    return [
+        click.Option(
+            ["--home"],
+            metavar="DIR",
+            expose_value=False,
+            callback=_remember_home,
+            help="Where this Holdfast lives (else HOLDFAST_HOME, /var/lib/holdfast as root, ~/.holdfast).",
+        ),
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            expose_value=False,
+            callback=_remember_json,
+            help="Answer in JSON.",
+        ),
+    ]
+
+
+class Command(click.Command):
+    """A command with the global options and with examples under its help."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+        self.params.extend(global_options())
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_epilog(ctx, formatter)
+        write_examples(self.examples, formatter)
+
+
+class Group(click.Group):
+    """A group of commands, likewise."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+        self.params.extend(global_options())
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_epilog(ctx, formatter)
+        write_examples(self.examples, formatter)
+
+
+def write_examples(examples: Sequence[str], formatter: click.HelpFormatter) -> None:
+    if not examples:
+        return
+    with formatter.section("Examples"):
+        for example in examples:
+            formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+
+
+def complete_agent(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of agents for the shell; empty when no keeper answers, never an error."""
+    from holdfast.errors import HoldfastError
+
+    session = context.ensure_object(Session)
+    try:
+        status = session.client(timeout_s=1.0).get("/v1/status")
+    except HoldfastError:
+        return []
+    return [row["name"] for row in status.get("agents", []) if row["name"].startswith(incomplete)]

@@ -1,0 +1,125 @@
+"""Watching a fleet until it is as wanted, or for as long as a person looks: shared by up and run.
+
+On a terminal the table is redrawn in place; elsewhere one line is printed for each change.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import click
+
+from holdfast import errors
+from holdfast.cli.client import KeeperClient
+from holdfast.cli.fleet_view import Status, changes, status_lines, unsettled
+from holdfast.cli.session import Session
+from holdfast.errors import HoldfastError
+
+LOOK_S = 0.25
+TABLE_S = 0.5
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def wait_until_healthy(session: Session, client: KeeperClient, names: set[str] | None, timeout_s: float) -> Status:
+    """Wait until the agents in `names` (None: all) are as wanted. Raises WAIT_TIMED_OUT naming those which are not."""
+    deadline_mono = time.monotonic() + timeout_s
+    before: Status | None = None
+    waiting: list[str] = []
+    while True:
+        status = look(client)
+        if status is not None:
+            waiting = [name for name in unsettled(status) if names is None or name in names]
+            tell_changes(session, before, status)
+            before = status
+            if not waiting:
+                return status
+        if time.monotonic() >= deadline_mono:
+            raise HoldfastError(
+                errors.WAIT_TIMED_OUT, timeout_s=f"{timeout_s:g}", agents=", ".join(waiting) or "the keeper"
+            )
+        time.sleep(LOOK_S)
+
+
+def watch(session: Session, client: KeeperClient) -> None:
+    """Show the fleet until interrupted, or until Holdfast is gone for good."""
+    if sys.stdout.isatty() and not session.as_json:
+        _watch_table(session, client)
+    else:
+        _watch_lines(session, client)
+
+
+def look(client: KeeperClient) -> Status | None:
+    """The status now; None while the keeper is being replaced."""
+    try:
+        answer = client.get("/v1/status")
+    except HoldfastError as error:
+        if error.kind.code == errors.KEEPER_UNREACHABLE.code:
+            return None
+        raise
+    return answer if isinstance(answer, dict) else None
+
+
+def tell_changes(session: Session, before: Status | None, status: Status) -> None:
+    """One line for each change; as JSON the changed rows themselves."""
+    if session.as_json:
+        was = {row["name"]: row for row in (before or {}).get("agents", [])}
+        for row in status.get("agents", []):
+            if _moving(was.get(row["name"])) != _moving(row):
+                session.answer({"agent": row})
+        return
+    for line in changes(before, status):
+        click.echo(f"{time.strftime('%H:%M:%S')} {line}")
+
+
+def _moving(row: dict[str, Any] | None) -> tuple[object, ...]:
+    """What counts as a change; uptime and memory do not."""
+    return tuple((row or {}).get(key) for key in ("phase", "pid", "instance", "tier", "why", "next"))
+
+
+def _watch_lines(session: Session, client: KeeperClient) -> None:
+    from holdfast.cli.starting import is_owned
+
+    before: Status | None = None
+    while is_owned(session.home):
+        status = look(client)
+        if status is not None:
+            tell_changes(session, before, status)
+            before = status
+        time.sleep(LOOK_S)
+
+
+def _watch_table(session: Session, client: KeeperClient) -> None:
+    from rich.live import Live
+    from rich.text import Text
+
+    from holdfast.cli.starting import is_owned
+
+    with Live(Text("…"), auto_refresh=False, transient=False) as live:
+        while is_owned(session.home):
+            status = look(client)
+            if status is None:
+                live.update(Text("the keeper is being replaced; agents are not affected"), refresh=True)
+            else:
+                lines = status_lines(status, live.console.width)
+                lines.append("Ctrl-C stops everything gracefully; `holdfast up -d` leaves it running")
+                live.update(Text.from_ansi("\n".join(lines)), refresh=True)
+            time.sleep(TABLE_S)
