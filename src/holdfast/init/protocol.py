@@ -3,7 +3,7 @@
 Transport: a Unix stream socket (`RUN/init.sock`), one JSON object a line, UTF-8, at most MESSAGE_MAX_BYTES.
 One keeper at a time: a new connection that says hello replaces the older one.
 
-keeper -> init (each may carry "id"; init answers {"re": id, "ok": true, ...} or {"re": id, "ok": false, "error": text}):
+keeper -> init; each may carry "id": answered {"re": id, "ok": true, ...} or {"re": id, "ok": false, "error": text}:
   hello      {"op":"hello","protocol":1}                        -> answer carries the whole state, see `State` below
   define     {"op":"define","agent":NAME,"def":{...},"permit":{...}}   what to run; takes effect at the next spawn
   permit     {"op":"permit","agent":NAME,"permit":{...}}         replaces the permit

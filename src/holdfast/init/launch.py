@@ -1,0 +1,53 @@
+"""How guard and init are started: always the same few arguments, an isolated interpreter, a clean environment.
+
+Called by `holdfast up` and by a keeper that finds guard and init both dead. Starting is idempotent: the guard that
+cannot take the home's lock leaves.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
+PASSED_ENV = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "XDG_RUNTIME_DIR", "HOLDFAST_CGROUPS")
+
+
+def interpreter_argv(module: str, *arguments: str) -> list[str]:
+    """Command line that runs `holdfast.init.MODULE`.main with the standard library alone."""
+    boot = f"import sys; sys.path.insert(0, {PACKAGE_PARENT!r}); from holdfast.init.{module} import main; main()"
+    return [sys.executable, "-I", "-S", "-c", boot, *arguments]
+
+
+def environment() -> dict[str, str]:
+    """What Holdfast's own processes inherit; markers of an outer supervisor stay outside."""
+    return {name: os.environ[name] for name in PASSED_ENV if name in os.environ}
+
+
+def start_guard(home: str, run: str) -> int:
+    """Start a guard detached from us and return its pid. When the home is owned already it leaves at once."""
+    log = os.open(f"{home}/log/guard.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    report_read, report_write = os.pipe()
+    middle = os.fork()
+    if middle == 0:
+        try:
+            os.setsid()
+            pid = os.fork()
+            if pid:
+                os.write(report_write, str(pid).encode())
+                os._exit(0)
+            null = os.open("/dev/null", os.O_RDONLY)
+            for target, source in ((0, null), (1, log), (2, log)):
+                os.dup2(source, target)
+            os.closerange(3, 4096)
+            os.chdir("/")
+            argv = interpreter_argv("guard", "--home", home, "--run", run)
+            os.execve(argv[0], argv, environment())
+        finally:
+            os._exit(127)
+    os.close(report_write)
+    os.close(log)
+    os.waitpid(middle, 0)
+    with os.fdopen(report_read, "rb") as file:
+        return int(file.read() or b"0")

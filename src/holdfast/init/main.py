@@ -1,0 +1,383 @@
+"""init: parent of everything below it. Spawns, reaps, restarts at once, receives beats; standard library only.
+
+The loop does, in this order each turn: take in what happened, let supervise.py change states, write the journal,
+ask the spawner for births, tell the keeper. Killed at any point, the next init finds the world by the journal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+
+from holdfast.init import adopt, kernel, launch, notify, procfs, spawn
+from holdfast.init.guard import BEAT_S, BEATS_MISSED
+from holdfast.init.journal import Journal
+from holdfast.init.link import Connection, accept, listen
+from holdfast.init.requests import Requests
+from holdfast.init.services import Services
+from holdfast.init.supervise import Supervisor
+
+BACKLOG_WAIT_S = 0.3  # for guard to hand over the exits it collected
+CHECK_TIMEOUT_S = 20.0
+
+
+class Init:
+    """The loop and its descriptors; decisions on agents are in supervise.py, on requests in requests.py."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.epoll = select.epoll()
+        self.home_id = _read(f"{options.home}/home.id").strip()
+        self.journal = Journal(f"{options.home}/init")
+        self.supervisor = Supervisor(
+            self.journal, self.home_id, f"{options.run}/notify.sock", self._watch_pidfd, self._forget_pidfd
+        )
+        self.services = Services(options.home, self.supervisor)
+        self.requests = Requests(self)
+        self.guard = socket.socket(fileno=options.guard_fd)
+        self.guard.setblocking(False)
+        self.guard_incoming = b""
+        self.guard_missed = 0
+        self.notify = socket.socket(fileno=options.notify_fd)
+        self.listener = listen(f"{options.run}/init.sock")
+        self.connections: dict[int, Connection] = {}
+        self.pidfds: dict[int, str] = {}
+        self.spawner: socket.socket | None = None
+        self.spawner_lock = os.open(f"{options.home}/init/spawner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.backlog_ended = False
+        self.wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        for fd in (self.guard.fileno(), self.notify.fileno(), self.listener.fileno(), self.wake_read):
+            os.set_inheritable(fd, False)
+            self.epoll.register(fd, select.EPOLLIN)
+        os.set_inheritable(options.lock_fd, False)
+        self.next_beat = time.monotonic() + BEAT_S
+        self.running = True
+
+    # --- start ---------------------------------------------------------------------------------------------
+    def begin(self) -> None:
+        """Remember, take over what lives, and write a fresh journal."""
+        records = self.journal.load()
+        same_boot = adopt.remember(self.supervisor, records)
+        self._await_backlog()
+        if not records:
+            adopt.adopt_strangers(self.supervisor)
+        elif not same_boot:
+            adopt.after_reboot(self.supervisor)
+        adopt.take_over(self.supervisor)
+        if self.options.restarts > 0 and same_boot:
+            self.requests.mode = self.supervisor.mode  # a shutdown under way goes on; a new guard begins anew
+        self.supervisor.mode = self.requests.mode
+        self.supervisor.service_restarts["init"] = self.options.restarts
+        self.supervisor.service_restarts["guard"] = self.options.guard_restarts
+        self.journal.begin(self.supervisor.snapshot())
+        self.supervisor.records, self.supervisor.changed = [], {}
+        if self.requests.mode == "run":
+            self.services.begin()
+
+    def _await_backlog(self) -> None:
+        deadline = time.monotonic() + BACKLOG_WAIT_S
+        while not self.backlog_ended and (left := deadline - time.monotonic()) > 0:
+            if select.select([self.guard], [], [], left)[0]:
+                self._from_guard()
+
+    def _start_spawner(self) -> None:
+        """As soon as the former spawner and all its newborns have let go of the lock."""
+        try:
+            fcntl.flock(self.spawner_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return
+        mine = [self.options.lock_fd, self.guard.fileno(), self.notify.fileno(), self.listener.fileno()]
+        pid, self.spawner = spawn.start(self.spawner_lock, [*mine, self.epoll.fileno(), self.wake_read])
+        os.close(self.spawner_lock)
+        self.spawner_lock = -1
+        self.supervisor.spawner_pid = pid
+        self.epoll.register(self.spawner, select.EPOLLIN)
+        adopt.resolve_births(self.supervisor)
+
+    def _spawner_gone(self) -> None:
+        assert self.spawner is not None
+        self.epoll.unregister(self.spawner)
+        self.spawner.close()
+        self.spawner = None
+        self.supervisor.in_flight.clear()
+        path = f"{self.options.home}/init/spawner.lock"
+        self.spawner_lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    # --- the loop ------------------------------------------------------------------------------------------
+    def serve(self) -> None:
+        while self.running:
+            if self.spawner is None:
+                self._start_spawner()
+            self._settle()
+            due = min(self.next_beat, self.supervisor.next_due() or self.next_beat, self.services.next_due())
+            if self.spawner is None:
+                due = min(due, time.monotonic() + 0.005)
+            events = self.epoll.poll(max(0.0, due - time.monotonic()))
+            for fd, mask in events:
+                self._on_ready(fd, mask)
+            now = time.monotonic()
+            self.supervisor.on_time(now)
+            self.services.on_time(now)
+            if now >= self.next_beat:
+                self.next_beat = now + BEAT_S
+                self._beat()
+            self.requests.continue_shutdown()
+        self._settle()  # what was answered last still reaches its peer
+
+    def _on_ready(self, fd: int, mask: int) -> None:
+        if fd == self.wake_read:
+            self._on_signals(os.read(fd, 4096))
+        elif self.spawner is not None and fd == self.spawner.fileno():
+            self._from_spawner()
+        elif fd in self.pidfds:
+            self.supervisor.orphan_exited(self.pidfds[fd])
+        elif fd == self.notify.fileno():
+            self._beats()
+        elif fd == self.guard.fileno():
+            self._from_guard()
+        elif fd == self.listener.fileno():
+            connection = accept(self.listener)
+            if connection is not None:
+                self.connections[connection.fileno()] = connection
+                self.epoll.register(connection, select.EPOLLIN)
+        elif fd in self.connections:
+            self._from_peer(fd)
+
+    def _on_signals(self, numbers: bytes) -> None:
+        if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+            self.running = False  # guard starts the next init at once; everything is written down
+        dead: list[tuple[int, int]] = []
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            dead.append((pid, status))
+        # Reap all first: the lists of orphans looked at below then hold what every one of them left behind.
+        if self.spawner is not None:
+            self._from_spawner()
+        for pid, status in dead:
+            if pid == self.supervisor.spawner_pid:
+                self._from_spawner()
+                if self.spawner is not None:
+                    self._spawner_gone()
+            else:
+                self.supervisor.reaped(pid, status)
+
+    def _from_spawner(self) -> None:
+        while self.spawner is not None:
+            try:
+                raw = self.spawner.recv(spawn.MESSAGE_MAX_BYTES)
+            except BlockingIOError:
+                return
+            except OSError:
+                raw = b""
+            if not raw:
+                return  # its death is seen by reaping
+            self.supervisor.born(json.loads(raw))
+
+    def _from_guard(self) -> None:
+        try:
+            data = self.guard.recv(1 << 20)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._become_guard()
+        self.guard_missed = 0
+        self.guard_incoming += data
+        *lines, self.guard_incoming = self.guard_incoming.split(b"\n")
+        for line in lines:
+            words = line.split()
+            if line == b"backlog-end":
+                self.backlog_ended = True
+            elif line == b"leave":
+                self.requests.leave()
+            elif len(words) == 4 and words[0] == b"exit":
+                self.supervisor.guard_told(int(words[1]), int(words[2]), int(words[3]))
+
+    def _become_guard(self) -> None:
+        """Guard died. Children stay ours through exec: run guard's code in our place, which starts a new init."""
+        self.supervisor.settle()
+        for fd in (self.options.lock_fd, self.notify.fileno()):
+            os.set_inheritable(fd, True)
+        argv = launch.interpreter_argv(
+            "guard",
+            *("--home", self.options.home, "--run", self.options.run),
+            *("--lock-fd", str(self.options.lock_fd), "--notify-fd", str(self.notify.fileno())),
+            *("--restarts", str(self.options.guard_restarts + 1), "--init-restarts", str(self.options.restarts + 1)),
+        )
+        signal.set_wakeup_fd(-1)
+        os.execve(argv[0], argv, launch.environment())
+
+    def _from_peer(self, fd: int) -> None:
+        connection = self.connections[fd]
+        for message in connection.receive():
+            self.requests.handle(connection, message)
+        if not connection.open:
+            self._drop(fd)
+
+    def _drop(self, fd: int) -> None:
+        connection = self.connections.pop(fd, None)
+        if connection is not None:
+            self.requests.gone(connection)
+
+    def _settle(self) -> None:
+        self.supervisor.settle()
+        births = self.supervisor.births
+        while births and self.spawner is not None:
+            agent = self.supervisor.agents.get(births[0])
+            if agent is not None and agent.state == "spawning":
+                try:
+                    self.spawner.send(json.dumps(self.supervisor.birth_request(agent)).encode())
+                except BlockingIOError:
+                    self.epoll.modify(self.spawner, select.EPOLLIN | select.EPOLLOUT)
+                    break
+                except OSError as error:
+                    failed = {"failed": error.errno, "stage": "request", "reason": error.strerror}
+                    self.supervisor.born({"agent": agent.name, "epoch": agent.epoch, **failed})
+                else:
+                    self.supervisor.in_flight.add(agent.name)
+            births.popleft()
+        else:
+            if self.spawner is not None:
+                self.epoll.modify(self.spawner, select.EPOLLIN)
+        self.supervisor.settle()
+        self.requests.tell_keeper()
+        for fd, connection in list(self.connections.items()):
+            if connection.open and (connection.outgoing or connection.blocked):
+                connection.blocked = connection.flush()
+                if connection.open:
+                    self.epoll.modify(fd, select.EPOLLIN | (select.EPOLLOUT if connection.blocked else 0))
+            if not connection.open:
+                self._drop(fd)
+
+    def _beats(self) -> None:
+        by_pid = self.supervisor.by_pid
+        told = notify.receive(self.notify, lambda pid: notify.find_agent(pid, by_pid, self.home_id))
+        self.requests.forward_beats(told)
+
+    def _beat(self) -> None:
+        """Every BEAT_S, the only periodic wake-up: tell guard and keeper we live, look after both."""
+        try:
+            self.guard.send(b"beat\n")
+        except OSError:
+            pass
+        self.guard_missed += 1
+        parent = procfs.read(os.getppid())
+        if parent is not None and parent.state == "T":
+            _continue(parent.pid)
+        if self.guard_missed > BEATS_MISSED and os.getppid() > 1:
+            os.kill(os.getppid(), signal.SIGKILL)  # we take its place when the socket closes
+            self.guard_missed = 0
+        self.services.look_after()
+        self.requests.beat()
+
+    # --- descriptors of adopted processes ------------------------------------------------------------------
+    def _watch_pidfd(self, fd: int, name: str) -> None:
+        self.pidfds[fd] = name
+        self.epoll.register(fd, select.EPOLLIN)
+
+    def _forget_pidfd(self, fd: int) -> None:
+        if self.pidfds.pop(fd, None) is not None:
+            self.epoll.unregister(fd)
+        os.close(fd)
+
+    # --- end and upgrade -----------------------------------------------------------------------------------
+    def say_goodbye(self) -> None:
+        """Guard does not restart us after this."""
+        self.supervisor.settle()
+        self.guard.setblocking(True)
+        try:
+            self.guard.send(b"bye\n")
+        except OSError:
+            pass
+        self.running = False
+
+    def reexec(self) -> str | None:
+        """Become the code that is installed now, after it has proven as a child that it can read the journal.
+
+        Returns the reason when it could not; otherwise does not return.
+        """
+        import subprocess  # only an upgrade needs it
+
+        self.supervisor.settle()
+        check = launch.interpreter_argv("main", "--home", self.options.home, "--run", self.options.run, "--check")
+        try:
+            proof = subprocess.run(check, env=launch.environment(), capture_output=True, timeout=CHECK_TIMEOUT_S)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        if proof.returncode != 0 or not proof.stdout.startswith(b"ready"):
+            return proof.stderr.decode(errors="replace")[-2000:] or "the new code did not answer"
+        os.kill(self.supervisor.spawner_pid, signal.SIGKILL)
+        options = self.options
+        for fd in (options.lock_fd, self.notify.fileno(), self.guard.fileno()):
+            os.set_inheritable(fd, True)
+        argv = launch.interpreter_argv("main", *sys.argv[1:])
+        signal.set_wakeup_fd(-1)
+        os.execve(argv[0], argv, launch.environment())
+        return None
+
+
+def _continue(pid: int) -> None:
+    try:
+        os.kill(pid, signal.SIGCONT)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+def _read(path: str) -> str:
+    with open(path) as file:
+        return file.read()
+
+
+def check(home: str) -> int:
+    """`--check`: can this code read that journal? Run by the former code before it becomes us."""
+    journal = Journal(f"{home}/init")
+    supervisor = Supervisor(journal, "check", "", lambda *_: None, lambda *_: None)
+    adopt.remember(supervisor, journal.load())
+    print("ready", len(supervisor.agents))
+    return 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--home", required=True)
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--lock-fd", type=int, default=-1)
+    parser.add_argument("--notify-fd", type=int, default=-1)
+    parser.add_argument("--guard-fd", type=int, default=-1)
+    parser.add_argument("--restarts", type=int, default=0)
+    parser.add_argument("--guard-restarts", type=int, default=0)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args()
+    if options.check:
+        sys.exit(check(options.home))
+    kernel.name_process("holdfast-init")
+    kernel.become_subreaper()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    options.nofile = soft
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    init = Init(options)
+    init.begin()
+    os.kill(os.getpid(), signal.SIGCHLD)  # children that died while we were being executed
+    init.serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""What peers ask of init, in the words of protocol.py: the keeper's requests, `holdfast down` without a keeper."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Any
+
+from holdfast.init import procfs
+from holdfast.init.agent import LIVING, Agent
+from holdfast.init.link import Connection
+from holdfast.init.protocol import PROTOCOL, AgentDef, Permit
+
+if TYPE_CHECKING:
+    from holdfast.init.main import Init
+
+MODES = ("run", "shutdown", "leave")  # shutdown: end agents and Holdfast; leave: end Holdfast only
+
+
+class Refused(Exception):
+    """The answer's error text."""
+
+
+class Requests:
+    """Turns messages into calls of the supervisor; knows which connection is the keeper."""
+
+    def __init__(self, init: Init) -> None:
+        self.init = init
+        self.keeper: Connection | None = None
+        self.mode = "run"
+
+    def handle(self, connection: Connection, message: dict[str, Any]) -> None:
+        if connection is self.keeper:
+            self.init.services.keeper_spoke()
+        answer: dict[str, Any] = {"re": message.get("id"), "ok": True}
+        try:
+            answer.update(self._carry_out(connection, message) or {})
+        except Refused as error:
+            answer.update(ok=False, error=str(error))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            answer.update(ok=False, error=f"malformed request: {error!r}")
+        if message.get("id") is not None:
+            self.init.supervisor.settle()
+            connection.send(answer)
+
+    def _carry_out(self, connection: Connection, message: dict[str, Any]) -> dict[str, Any] | None:
+        supervisor = self.init.supervisor
+        operation = message["op"]
+        if operation == "beat":
+            return None
+        if operation == "hello":
+            return self._hello(connection, message)
+        if operation == "ack":
+            supervisor.ack(int(message["seq"]))
+        elif operation == "shutdown":
+            self.begin_shutdown(keep_agents=bool(message.get("keep_agents")))
+        elif operation == "reexec":
+            why = self.init.reexec()
+            if why is not None:
+                raise Refused(f"the new code was not taken: {why}")
+        elif operation == "define":
+            name = str(message["agent"])
+            if name.startswith("@"):
+                raise Refused("names beginning with @ are Holdfast's own")
+            definition, permit = AgentDef(**message["def"]), Permit(**message["permit"])
+            if definition.nofile is None:
+                definition.nofile = self.init.options.nofile
+            supervisor.define(name, definition, permit, int(message.get("epoch", 0)))
+            return supervisor.agents[name].status()
+        else:
+            return self._to_agent(operation, self._agent(message), message)
+        return None
+
+    def _to_agent(self, operation: str, agent: Agent, message: dict[str, Any]) -> dict[str, Any] | None:
+        supervisor = self.init.supervisor
+        if operation == "permit":
+            supervisor.set_permit(agent, Permit(**message["permit"]))
+        elif operation == "start":
+            if self.mode != "run":
+                raise Refused("Holdfast is stopping")
+            supervisor.start(agent, str(message.get("cause", "start")))
+        elif operation in ("stop", "restart"):
+            number = int(getattr(signal, f"SIG{message.get('signal', agent.definition.stop_signal)}"))
+            grace_s = float(message.get("grace_s", agent.definition.grace_s))
+            after = "spawn" if operation == "restart" and self.mode == "run" else "down"
+            supervisor.stop(agent, number, grace_s, str(message.get("cause", operation)), after=after)
+        elif operation == "forget":
+            if not supervisor.forget(agent):
+                raise Refused(f"{agent.name} is not down")
+        else:
+            raise Refused(f"unknown operation {operation!r}")
+        return agent.status() if agent.name in supervisor.agents else None
+
+    def _agent(self, message: dict[str, Any]) -> Agent:
+        name = message["agent"]
+        agent = self.init.supervisor.agents.get(name)
+        if agent is None or name.startswith("@"):
+            raise Refused(f"no agent {name!r}")
+        return agent
+
+    def _hello(self, connection: Connection, message: dict[str, Any]) -> dict[str, Any]:
+        if message.get("protocol") != PROTOCOL:
+            raise Refused(f"protocol {message.get('protocol')!r} is not {PROTOCOL}")
+        if self.keeper is not None and self.keeper is not connection:
+            self.keeper.close()
+        self.keeper = connection
+        self.init.services.keeper_connected = True
+        self.init.services.keeper_spoke()
+        supervisor = self.init.supervisor
+        supervisor.unsent = list(supervisor.events)  # everything unacked, once more
+        restarts = supervisor.service_restarts
+        return {
+            "boot_id": procfs.boot_id(),
+            "home_id": self.init.home_id,
+            "init": {"pid": os.getpid(), "restarts": restarts.get("init", 0)},
+            "guard": {"pid": os.getppid(), "restarts": restarts.get("guard", 0)},
+            "services": self._services(),
+            "agents": {n: a.status() for n, a in supervisor.agents.items() if not n.startswith("@")},
+            "seq": supervisor.seq,
+            "acked": supervisor.acked,
+            "journal_failed": self.init.journal.failed,
+            "mode": self.mode,
+        }
+
+    def _services(self) -> dict[str, Any]:
+        supervisor = self.init.supervisor
+        return {
+            name[1:]: {"pid": agent.pid, "restarts": supervisor.service_restarts.get(name[1:], 0)}
+            for name, agent in supervisor.agents.items()
+            if name.startswith("@")
+        }
+
+    def gone(self, connection: Connection) -> None:
+        if connection is self.keeper:
+            self.keeper = None
+            self.init.services.keeper_connected = False
+            self.init.services.keeper_spoke()  # the minute of patience begins now
+
+    def tell_keeper(self) -> None:
+        supervisor = self.init.supervisor
+        if self.keeper is not None:
+            for event in supervisor.unsent:
+                self.keeper.send(event)
+        supervisor.unsent = []
+
+    def forward_beats(self, told: dict[str, dict[str, str]]) -> None:
+        if self.keeper is None:
+            return
+        for name, fields in told.items():
+            agent = self.init.supervisor.agents.get(name)
+            if agent is not None and not name.startswith("@"):
+                self.keeper.send({"ev": "notify", "agent": name, "epoch": agent.epoch, "fields": fields})
+
+    def beat(self) -> None:
+        if self.keeper is not None:
+            self.keeper.send({"ev": "beat"})
+
+    # --- the end -------------------------------------------------------------------------------------------
+    def begin_shutdown(self, *, keep_agents: bool) -> None:
+        self.mode = "leave" if keep_agents else "shutdown"
+        self.init.supervisor.mode = self.mode
+        self.init.supervisor.records.append({"t": "mode", "mode": self.mode})
+        if keep_agents:
+            return
+        for name, agent in self.init.supervisor.agents.items():
+            if not name.startswith("@") and agent.state not in ("finished",):
+                number = int(getattr(signal, f"SIG{agent.definition.stop_signal}"))
+                self.init.supervisor.stop(agent, number, agent.definition.grace_s, "shutdown")
+
+    def leave(self) -> None:
+        if self.mode == "run":
+            self.begin_shutdown(keep_agents=True)
+
+    def continue_shutdown(self) -> None:
+        """Each turn: once the agents are down, end our own services, then say goodbye to guard."""
+        if self.mode == "run":
+            return
+        agents = self.init.supervisor.agents
+        if self.mode == "shutdown":
+            living = [a for n, a in agents.items() if not n.startswith("@") and a.state in (*LIVING, "waiting")]
+            if living:
+                return
+        if self.init.services.stop():
+            self.init.say_goodbye()

@@ -1,0 +1,465 @@
+"""Init's work on agents: start, stop, restart by permit, sweep, adopt. The shell around agent.py's states.
+
+Order within one turn of the loop, on which crash safety rests: transitions change memory and collect records and
+births; `settle` writes the records first, then asks the spawner for the births, then lets the keeper know.
+"""
+
+from __future__ import annotations
+
+import errno
+import heapq
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from holdfast.init import kernel, procfs, tree
+from holdfast.init.agent import LIVING, Agent, judge_restart
+from holdfast.init.journal import Journal, Record
+from holdfast.init.protocol import INSTANCE_ENV, AgentDef, Permit
+
+SWEEP_FIRST_S = 0.001
+SWEEP_MAX_S = 0.1
+SWEEP_GRACE_S = 0.02
+STATUS_PATIENCE_S = 0.25  # an orphan's exit code arrives this soon from guard, or stays unknown
+SPAWN_RETRY_S = 0.2  # the spawner could not fork: memory or pids are short
+EVENTS_MAX = 20_000  # unacked events kept while there is no keeper
+SERVICE_QUICK_S = 5.0
+SERVICE_DELAY_MAX_S = 5.0
+GUARDED_GONE = None
+
+Status = dict[str, int]
+
+
+def status_from_wait(wait_status: int | None) -> Status:
+    """{"code": N} | {"signal": N} | {} when unknown."""
+    if wait_status is None:
+        return {}
+    if os.WIFSIGNALED(wait_status):
+        return {"signal": os.WTERMSIG(wait_status)}
+    return {"code": os.WEXITSTATUS(wait_status)}
+
+
+def stat_guarded(paths: list[str]) -> dict[str, list[int] | None]:
+    found: dict[str, list[int] | None] = {}
+    for path in paths:
+        try:
+            status = os.stat(path)
+            found[path] = [status.st_mtime_ns, status.st_size, status.st_ino]
+        except OSError:
+            found[path] = GUARDED_GONE
+    return found
+
+
+class Supervisor:
+    """All agents of this init, Holdfast's own services (`@keeper`, `@logger`) included."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        home_id: str,
+        notify_path: str,
+        watch_pidfd: Callable[[int, str], None],
+        forget_pidfd: Callable[[int], None],
+    ) -> None:
+        self.journal, self.home_id, self.notify_path = journal, home_id, notify_path
+        self.watch_pidfd, self.forget_pidfd = watch_pidfd, forget_pidfd
+        self.strangers: Callable[[Agent], None] | None = None  # set when the journal was lost
+        self.spawner_pid = 0
+        self.mode = "run"  # written down for the next init; see requests.py
+        self.agents: dict[str, Agent] = {}
+        self.by_pid: dict[int, str] = {}
+        self.early_exits: dict[int, int] = {}  # pid -> wait status of children the spawner has not named yet
+        self.guard_exits: dict[tuple[int, int], int] = {}  # (pid, starttime) -> wait status, told by guard
+        self.awaiting: dict[str, float] = {}  # adopted agents that died, until their code must be known
+        self.timers: list[tuple[float, str]] = []
+        self.births: deque[str] = deque()
+        self.events: deque[dict[str, Any]] = deque()
+        self.unsent: list[dict[str, Any]] = []
+        self.records: list[Record] = []
+        self.changed: dict[str, None] = {}
+        self.seq = 0
+        self.acked = 0
+        self.service_restarts: dict[str, int] = {}
+        self.in_flight: set[str] = set()  # births asked for and not answered
+        self._orphans: list[int] | None = None  # looked up once a turn
+
+    # --- what the keeper asks for --------------------------------------------------------------------------
+    def define(self, name: str, definition: AgentDef, permit: Permit, epoch_floor: int = 0) -> None:
+        """Take on an agent or change one; a running instance keeps what it was started with until its next spawn."""
+        agent = self.agents.get(name)
+        if agent is None:
+            agent = self.agents[name] = Agent(name, definition, permit, epoch=epoch_floor)
+            if self.strangers is not None:
+                self.strangers(agent)
+        elif agent.state in LIVING:
+            agent.next, agent.permit = definition, permit
+        else:
+            agent.definition, agent.permit, agent.next = definition, permit, None
+        agent.epoch = max(agent.epoch, epoch_floor)
+        self.records.append(agent.definition_record())
+        self._note(agent)
+
+    def set_permit(self, agent: Agent, permit: Permit) -> None:
+        agent.permit = permit
+        self.records.append(agent.definition_record())
+        self._note(agent)
+
+    def start(self, agent: Agent, cause: str = "start") -> None:
+        if agent.state in ("down", "waiting", "asking", "finished"):
+            self._spawn(agent, cause)
+        elif agent.state in ("stopping", "sweeping"):
+            agent.after, agent.cause = "spawn", cause
+            self._note(agent)
+
+    def stop(self, agent: Agent, number: int, grace_s: float, cause: str, *, after: str = "down") -> None:
+        """End the whole tree, then stay down (or spawn again with after="spawn")."""
+        agent.cause = cause
+        if agent.state in ("down", "waiting", "asking", "finished"):
+            if after == "spawn":
+                self._spawn(agent, cause)
+            else:
+                self._down(agent, "stopped")
+            return
+        agent.after = after
+        now = time.monotonic()
+        if agent.state == "up":
+            agent.state, agent.expected = "stopping", True
+            self._arm(agent, now + grace_s)
+            self._signal_main(agent, number)
+            self._signal_main(agent, signal.SIGCONT)
+        elif agent.state == "stopping":
+            self._arm(agent, min(agent.due_mono, now + grace_s))
+        self._note(agent)
+
+    def forget(self, agent: Agent) -> bool:
+        """False while it is not down."""
+        if agent.state in LIVING:
+            return False
+        self.agents.pop(agent.name, None)
+        self.records.append({"t": "forget", "n": agent.name})
+        return True
+
+    # --- births --------------------------------------------------------------------------------------------
+    def _spawn(self, agent: Agent, cause: str) -> None:
+        if agent.next is not None:
+            agent.definition, agent.next = agent.next, None
+            self.records.append(agent.definition_record())
+        group = agent.definition.cgroup_v2
+        if group and not tree.is_empty_v2(group):
+            agent.state, agent.after, agent.cause = "sweeping", "spawn", cause
+            self._sweep(agent, time.monotonic())
+            return
+        agent.epoch += 1
+        agent.state, agent.after, agent.cause, agent.expected = "spawning", "", cause, False
+        agent.pid = agent.starttime = 0
+        agent.due_mono = 0.0
+        self.births.append(agent.name)
+        self._note(agent)
+
+    def instance(self, agent: Agent) -> str:
+        return f"{self.home_id}:{agent.name}:{agent.epoch}"
+
+    def birth_request(self, agent: Agent) -> dict[str, Any]:
+        env = dict(agent.definition.env)
+        env[INSTANCE_ENV] = self.instance(agent)
+        if agent.definition.notify:
+            env["NOTIFY_SOCKET"] = self.notify_path
+        definition = asdict(agent.definition)
+        del definition["env"]
+        return {"agent": agent.name, "epoch": agent.epoch, "def": definition, "env": env}
+
+    def born(self, message: dict[str, Any]) -> None:
+        """The spawner's answer, or the newborn's own report that it could not exec."""
+        agent = self.agents.get(message["agent"])
+        self.in_flight.discard(message["agent"])
+        if agent is None or agent.epoch != message["epoch"]:
+            return
+        if "failed" in message and agent.state in ("spawning", "up", "stopping"):
+            self._stillborn(agent, message)
+            return
+        if agent.state != "spawning":
+            return  # the newborn's own report came first
+        process = procfs.read(message["pid"])
+        self._up(agent, message["pid"], process.starttime if process else 0)
+        early = self.early_exits.pop(message["pid"], None)
+        if early is not None:
+            self.exited(agent, status_from_wait(early))
+
+    def _up(self, agent: Agent, pid: int, starttime: int) -> None:
+        agent.state, agent.pid, agent.starttime = "up", pid, starttime
+        agent.spawned_mono, agent.spawned_at = time.monotonic(), time.time()
+        self.by_pid[pid] = agent.name
+        self._emit("spawned", agent, pid=pid, starttime=starttime, cause=agent.cause)
+        self._note(agent)
+        after, agent.after = agent.after, ""
+        if after == "down":
+            self.stop(agent, _number(agent.definition.stop_signal), agent.definition.grace_s, agent.cause)
+
+    def _stillborn(self, agent: Agent, message: dict[str, Any]) -> None:
+        if message["stage"] == "busy":
+            # A process of a former instance holds the lock though nothing led us to it: hunt it by the lock.
+            agent.state, agent.after = "sweeping", agent.after or "spawn"
+            holders = [pid for pid in procfs.pids() if procfs.holds_open(pid, {agent.definition.lock})]
+            tree.signal_all([pid for pid in holders if pid != os.getpid()], signal.SIGKILL)
+            agent.strays += len(holders)
+            self._arm(agent, time.monotonic() + SWEEP_MAX_S)
+            self._note(agent)
+            return
+        self._emit("spawn_failed", agent, **{key: message[key] for key in ("failed", "stage", "reason")})
+        if message["stage"] == "fork" and message["failed"] in (errno.EAGAIN, errno.ENOMEM):
+            agent.state = "waiting" if agent.after != "down" else "down"
+            self._arm(agent, time.monotonic() + SPAWN_RETRY_S)
+        elif message.get("pid"):
+            self.by_pid[message["pid"]] = agent.name  # its exit ends the story
+            agent.state, agent.pid, agent.expected = "up", message["pid"], True
+            agent.after = "ask" if agent.after != "down" else "down"
+            early = self.early_exits.pop(message["pid"], None)
+            if early is not None:
+                self.exited(agent, status_from_wait(early))
+        elif agent.after == "down":
+            self._down(agent, "stopped")
+        else:
+            self._ask(agent, f"{message['stage']}: {message['reason']}")
+        self._note(agent)
+
+    # --- deaths --------------------------------------------------------------------------------------------
+    def reaped(self, pid: int, wait_status: int) -> None:
+        """A child of ours ended."""
+        name = self.by_pid.get(pid)
+        if name is None:
+            if self.in_flight:
+                self.early_exits[pid] = wait_status
+            else:
+                self.early_exits.clear()  # a stray; its number may be given again
+            return
+        self.exited(self.agents[name], status_from_wait(wait_status))
+
+    def orphan_exited(self, name: str) -> None:
+        """The pidfd of an adopted agent became readable: find its exit code, by guard or by kernel."""
+        agent = self.agents[name]
+        status = self.guard_exits.pop((agent.pid, agent.starttime), None)
+        if status is None:
+            status = kernel.exit_status_of_reaped(agent.pidfd)
+        if status is not None:
+            self.exited(agent, status_from_wait(status))
+        elif name not in self.awaiting:
+            self.awaiting[name] = time.monotonic() + STATUS_PATIENCE_S
+            heapq.heappush(self.timers, (self.awaiting[name], name))
+            self.forget_pidfd(agent.pidfd)
+            agent.pidfd = -1
+
+    def guard_told(self, pid: int, starttime: int, wait_status: int) -> None:
+        if len(self.guard_exits) > 8192:
+            self.guard_exits.clear()
+        self.guard_exits[(pid, starttime)] = wait_status
+        for name in list(self.awaiting):
+            agent = self.agents[name]
+            if (agent.pid, agent.starttime) == (pid, starttime):
+                self.exited(agent, status_from_wait(wait_status))
+
+    def exited(self, agent: Agent, status: Status) -> None:
+        """The main process is gone; the rest of the tree follows before anything else happens."""
+        if self.by_pid.get(agent.pid) == agent.name:
+            del self.by_pid[agent.pid]
+        self.awaiting.pop(agent.name, None)
+        if agent.pidfd >= 0:
+            self.forget_pidfd(agent.pidfd)
+            agent.pidfd = -1
+        now = time.monotonic()
+        agent.code = status.get("code")
+        if agent.after != "ask":
+            lived_s = round(max(0.0, now - agent.spawned_mono), 3)
+            self._emit("exited", agent, pid=agent.pid, status=status, expected=agent.expected, lived_s=lived_s)
+        agent.strays = agent.rounds = 0
+        agent.state = "sweeping"
+        self._sweep(agent, now)
+
+    def _sweep(self, agent: Agent, now: float) -> None:
+        """Nothing of the instance may be left. Leftovers of a planned stop keep the rest of its grace."""
+        definition, instance, main = agent.definition, self.instance(agent), (agent.pid, agent.starttime)
+        group = definition.cgroup_v2
+        if group:
+            empty = tree.is_empty_v2(group)
+        else:
+            empty = not tree.members(definition, instance, main, self.orphans)
+        if empty:
+            self._swept(agent, now)
+            return
+        in_grace = agent.expected and agent.due_mono > now and agent.after != "ask"
+        if in_grace and agent.strays == 0:
+            left = tree.members(definition, instance, main, self.orphans)
+            agent.strays = len(left)
+            tree.signal_all(left, _number(definition.stop_signal))
+        elif not in_grace:
+            seen = tree.kill(definition, instance, main, self.orphans)
+            agent.strays = max(agent.strays, seen)
+        # Looked at again soon: the deadline of the grace stays in due_mono, the next look only in the timers.
+        pause = SWEEP_GRACE_S if in_grace else min(SWEEP_MAX_S, SWEEP_FIRST_S * 2**agent.rounds)
+        agent.rounds += 1
+        heapq.heappush(self.timers, (now + pause, agent.name))
+        self._note(agent)
+
+    def orphans(self) -> list[int]:
+        """Children of init and guard which are no agent's main process and none of our own."""
+        if self._orphans is None:
+            known = set(self.by_pid) | {os.getpid(), os.getppid(), self.spawner_pid}
+            candidates = procfs.children(os.getpid()) + procfs.children(os.getppid())
+            self._orphans = [pid for pid in candidates if pid not in known]
+        return self._orphans
+
+    def _swept(self, agent: Agent, now: float) -> None:
+        if agent.strays:
+            self._emit("swept", agent, left=agent.strays)
+        after, agent.after, agent.strays, agent.due_mono = agent.after, "", 0, 0.0
+        agent.pid = agent.starttime = 0
+        if after == "down":
+            self._down(agent, "stopped")
+        elif after == "spawn":
+            self._spawn(agent, agent.cause)
+        elif after == "ask":
+            self._ask(agent, "the command could not be started")
+        elif agent.name.startswith("@"):
+            self._wait(agent, now + self._service_delay(agent, now))
+        else:
+            guarded = stat_guarded(list(agent.permit.guarded))
+            state, due, why = judge_restart(agent.permit, agent.code, agent.definition.once, now, guarded)
+            if state == "finished":
+                agent.state = "finished"
+                self._emit("down", agent, reason="finished")
+            elif state == "asking":
+                self._ask(agent, why)
+            else:
+                agent.permit.delays_s = agent.permit.delays_s[1:]
+                agent.cause = "permit"
+                if due <= now:
+                    self._spawn(agent, "permit")
+                else:
+                    self._emit("waiting", agent, delay_s=round(due - now, 3))
+                    self._wait(agent, due)
+        self._note(agent)
+
+    def _service_delay(self, agent: Agent, now: float) -> float:
+        """Our own processes come back at once, more slowly when they die young; never given up."""
+        if agent.code == 0 or now - agent.spawned_mono > SERVICE_QUICK_S:
+            agent.permit.not_before_mono = 0.0
+            return 0.0
+        agent.permit.not_before_mono = min(SERVICE_DELAY_MAX_S, max(0.1, agent.permit.not_before_mono * 2))
+        return agent.permit.not_before_mono
+
+    def _wait(self, agent: Agent, due: float) -> None:
+        agent.state = "waiting"
+        self._arm(agent, due)
+        self._note(agent)
+
+    def _ask(self, agent: Agent, why: str) -> None:
+        agent.state = "asking"
+        self._emit("down", agent, reason="asking", why=why)
+        self._note(agent)
+
+    def _down(self, agent: Agent, reason: str) -> None:
+        agent.state, agent.due_mono, agent.after = "down", 0.0, ""
+        self._emit("down", agent, reason=reason)
+        self._note(agent)
+
+    def _signal_main(self, agent: Agent, number: int) -> None:
+        try:
+            if agent.pidfd >= 0:
+                signal.pidfd_send_signal(agent.pidfd, number)
+            elif agent.pid:
+                os.kill(agent.pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+    # --- time ----------------------------------------------------------------------------------------------
+    def next_due(self) -> float | None:
+        return self.timers[0][0] if self.timers else None
+
+    def on_time(self, now: float) -> None:
+        due: dict[str, None] = {}
+        self._orphans = None
+        while self.timers and self.timers[0][0] <= now:
+            due[heapq.heappop(self.timers)[1]] = None
+        for name in due:
+            agent = self.agents.get(name)
+            if agent is None:
+                continue
+            if name in self.awaiting and self.awaiting[name] <= now:
+                self.exited(agent, {})
+            elif agent.state == "sweeping":
+                self._sweep(agent, now)
+            elif agent.state == "stopping" and agent.due_mono <= now:
+                main = (agent.pid, agent.starttime)
+                tree.kill(agent.definition, self.instance(agent), main, self.orphans)
+                self._signal_main(agent, signal.SIGKILL)
+                self._arm(agent, now + SWEEP_MAX_S)
+            elif agent.state == "waiting" and agent.due_mono <= now:
+                self._spawn(agent, agent.cause or "permit")
+
+    def _arm(self, agent: Agent, due: float) -> None:
+        agent.due_mono = due
+        heapq.heappush(self.timers, (due, agent.name))
+
+    # --- memory --------------------------------------------------------------------------------------------
+    def _note(self, agent: Agent) -> None:
+        self.changed[agent.name] = None
+
+    def _emit(self, kind: str, agent: Agent, **fields: Any) -> None:
+        if agent.name.startswith("@"):
+            if kind not in ("spawned", "exited"):
+                return
+            service = agent.name[1:]
+            if kind == "spawned":
+                self.service_restarts[service] = self.service_restarts.get(service, -1) + 1
+            fields = {"name": service, "what": kind, "restarts": self.service_restarts.get(service, 0), **fields}
+            kind = "service"
+        self.seq += 1
+        event = {
+            "seq": self.seq,
+            "ev": kind,
+            "agent": agent.name,
+            "epoch": agent.epoch,
+            "at": time.time(),
+            "mono": time.monotonic(),
+            **fields,
+        }
+        self.events.append(event)
+        while len(self.events) > EVENTS_MAX:
+            self.events.popleft()
+        self.unsent.append(event)
+        self.records.append({"t": "event", "event": event})
+
+    def ack(self, seq: int) -> None:
+        while self.events and self.events[0]["seq"] <= seq:
+            self.events.popleft()
+        self.acked = max(self.acked, seq)
+        self.records.append({"t": "ack", "seq": seq})
+
+    def settle(self) -> None:
+        """Write down this turn's changes. Afterwards births may be asked for and the keeper be told."""
+        self._orphans = None
+        if not self.records and not self.changed:
+            return
+        records = self.records + [self.agents[name].record() for name in self.changed if name in self.agents]
+        self.records, self.changed = [], {}
+        if self.journal.full:
+            self.journal.begin(self.snapshot())
+        else:
+            self.journal.append(*records)
+
+    def snapshot(self) -> list[Record]:
+        records: list[Record] = [{"t": "ack", "seq": self.acked}, {"t": "seq", "seq": self.seq}]
+        records.append({"t": "services", "restarts": self.service_restarts})
+        records.append({"t": "boot", "id": procfs.boot_id()})
+        records.append({"t": "mode", "mode": self.mode})
+        for agent in self.agents.values():
+            records += [agent.definition_record(), agent.record()]
+        records += [{"t": "event", "event": event} for event in self.events]
+        return records
+
+
+def _number(name: str) -> int:
+    return int(getattr(signal, f"SIG{name}"))

@@ -1,0 +1,137 @@
+"""The tree of one instance: who belongs to it, and how nothing of it is left.
+
+Three ways of knowing, best first: its v2 cgroup (one write kills all, even what is frozen), its v1 cgroup (a list
+of pids), or neither: then init is a subreaper, so that every process whose parents died is a child of init or
+guard, and it is told to whom it belongs by instance id, by the agent's files it holds open, or by session.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+from holdfast.init import procfs
+from holdfast.init.protocol import AgentDef
+
+KILL_ROUNDS = 3  # stop, then kill, then look again: a tree that forks faster than we list is frozen first
+
+
+def is_empty_v2(directory: str) -> bool:
+    """A cgroup that is gone is empty."""
+    try:
+        with open(f"{directory}/cgroup.events", "rb", buffering=0) as file:
+            return b"populated 0" in file.read(256)
+    except OSError:
+        return True
+
+
+def members(definition: AgentDef, instance: str, main: tuple[int, int], orphans: Callable[[], list[int]]) -> list[int]:
+    """Living processes of the instance.
+
+    `main`: pid and start time of its main process. `orphans` lists the children of init and guard that are
+    nobody's main.
+    """
+    if definition.cgroup_v2:
+        return _living(_procs(definition.cgroup_v2))
+    if definition.cgroup_v1:
+        return _living(_procs(definition.cgroup_v1[0]))
+    strays = [pid for pid in orphans() if _belongs(pid, definition, instance, main[0])]
+    if procfs.is_running(*main):
+        strays.append(main[0])
+    return _with_descendants(strays)
+
+
+def signal_all(pids: list[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def kill(definition: AgentDef, instance: str, main: tuple[int, int], orphans: Callable[[], list[int]]) -> int:
+    """Kill everything of the instance that can be found; returns how many were seen. Call again until empty."""
+    if definition.cgroup_v2:
+        seen = len(members(definition, instance, main, orphans))
+        try:
+            with open(f"{definition.cgroup_v2}/cgroup.kill", "w") as file:
+                file.write("1")
+            return seen
+        except OSError:
+            pass  # before Linux 5.14: by list, below
+    seen_pids: set[int] = set()
+    for round_number in range(KILL_ROUNDS):
+        found = members(definition, instance, main, orphans)
+        if not found:
+            break
+        seen_pids.update(found)
+        if round_number == 0:
+            signal_all(found, signal.SIGSTOP)
+            found = members(definition, instance, main, orphans)
+            seen_pids.update(found)
+        signal_all(found, signal.SIGKILL)
+    for directory in definition.cgroup_v1:
+        _thaw(directory)
+    return len(seen_pids)
+
+
+def _procs(directory: str) -> list[int]:
+    """Pids in a cgroup and in those below it."""
+    found: list[int] = []
+    for path, _, files in os.walk(directory):
+        if "cgroup.procs" not in files:
+            continue
+        try:
+            with open(f"{path}/cgroup.procs", "rb") as file:
+                found += map(int, file.read().split())
+        except OSError:
+            continue
+    return found
+
+
+def _living(pids: list[int]) -> list[int]:
+    """Zombies stay in cgroup.procs until they are reaped."""
+    return [pid for pid in pids if (process := procfs.read(pid)) is not None and process.state not in "ZX"]
+
+
+def _belongs(pid: int, definition: AgentDef, instance: str, main_pid: int) -> bool:
+    process = procfs.read(pid)
+    if process is None or process.state in "ZX":
+        return False
+    told = procfs.instance_of(pid)
+    if told is not None:
+        return told.rpartition(":")[0] == instance.rpartition(":")[0]
+    if main_pid and process.session == main_pid:
+        return True
+    return procfs.holds_open(pid, {definition.fifo, definition.lock})
+
+
+def _with_descendants(roots: list[int]) -> list[int]:
+    """The roots and all below them that live."""
+    if not roots:
+        return []
+    below: dict[int, list[int]] = {}
+    everyone = procfs.table()
+    for process in everyone.values():
+        below.setdefault(process.ppid, []).append(process.pid)
+    found: list[int] = []
+    queue = list(roots)
+    while queue:
+        pid = queue.pop()
+        if pid in found or pid not in everyone or everyone[pid].state in "ZX":
+            continue
+        found.append(pid)
+        queue += below.get(pid, [])
+    return found
+
+
+def _thaw(directory: str) -> None:
+    """A frozen v1 task dies only after the thaw."""
+    path = f"{directory}/freezer.state"
+    if os.path.exists(path):
+        try:
+            with open(path, "w") as file:
+                file.write("THAWED")
+        except OSError:
+            pass
