@@ -22,7 +22,16 @@ PROBE_AGE_SLACK_S = 2.0  # a server's own clock of its age is rounded and starts
 PROBE_SLOT_S = 0.05  # due times fall on this grid: one wake-up serves all agents of a slot
 PROBE_OWN_LAG_S = 0.1  # our loop later than this: silence proves nothing about the agent
 PROBE_CONNECTION_USES = 30  # then a fresh connection, which proves that the agent still accepts
+GATE_INTERVAL_S = 0.5  # a starting agent is asked this often, so that its recovery is seen at once
+GATE_LOOK_S = 1.0  # how often the CPU of a starting agent is looked at
+GATE_PROGRESS_SHARE = 0.05  # of a core: less than this is waiting, not starting
 START_STRETCH_MAX = 10.0  # a start under load may take this many times its start period, never longer
+
+# --- the host's pressure: shares of time in which tasks stall ---------------------------
+PRESSURE_STEP_S = 0.5
+PRESSURE_ENTER = {"cpu": 0.7, "memory": 0.2, "io": 0.5}  # cpu 0.7: about three tasks for each core
+PRESSURE_LEAVE = {"cpu": 0.5, "memory": 0.05, "io": 0.25}
+PRESSURE_CALM_S = 3.0  # calm for this long before silence counts against agents again
 
 # --- holdfast.yaml -------------------------------------------------------------------------------------------
 SPEC_MAX_BYTES = 1_048_576  # a spec is written by hand; more is a wrong file
@@ -75,3 +84,16 @@ ALERT_RETRY_FIRST_S = 10.0
 ALERT_RETRY_MAX_S = 3600.0
 ALERT_KEPT_S = 7 * 86_400.0  # an alert a week old tells nobody anything
 ALERTS_WAITING_MAX = 1_000
+
+# --- the ladder's patience -----------------------------------------------------------------------------------
+RESTART_JITTER = 0.1  # spreads a fleet that fell together; delays only grow by it, so spacing holds
+PERMIT_SLACK_S = 5.0  # init restarts by its permit; this long after the expected time the keeper does it
+ACT_PATIENCE_S = 10.0  # an act without an echo is sent again; all acts are fenced, so twice does no harm
+RECREATE_PATIENCE_S = 60.0  # a new pod means directories and cgroups, on a disk that may be slow
+QUEUE_ASK_S = 30.0  # a queued agent asks for its start slot again
+
+# --- the API -------------------------------------------------------------------------------------------------
+API_KEEP_ALIVE_S = 5
+API_CONNECTIONS_MAX = 256  # followers of events and logs included; one more is told to come back
+API_WAIT_MAX_S = 120.0  # longest {"wait": true}
+STREAM_SIGN_OF_LIFE_S = 15.0
