@@ -97,14 +97,15 @@ def test_a_command_of_the_agent_that_outlives_it_is_gone_before_the_next_start(
     fleet: Fleet, hermes: HermesHome, llm: FakeLlm
 ) -> None:
     before = healthy(fleet)
-    # The model asks for it, the agent runs it: in a session of its own, so that no signal to a group reaches it.
-    llm.ask_for_tool("terminal", {"command": f"setsid sleep {HELPER_S} >/dev/null 2>&1 </dev/null & echo started"})
+    # The model asks for it, Hermes runs it in a session of its own, where no signal to its group arrives.
+    llm.ask_for_tool("terminal", {"command": f"sleep {HELPER_S}", "background": True})
     try:
         hermes.turn("start something that lasts", TURN_S)
     finally:
         llm.answer("ok")
     left = helpers()
     assert left, "the agent did not run the command it was asked for"
+    assert left[0].session != Process.of(before["pid"]).session
     os.kill(before["pid"], signal.SIGKILL)
     after = fleet.healthy_again(NAME, before, START_S)
     assert helpers() == []
