@@ -97,3 +97,14 @@ API_KEEP_ALIVE_S = 5
 API_CONNECTIONS_MAX = 256  # followers of events and logs included; one more is told to come back
 API_WAIT_MAX_S = 120.0  # longest {"wait": true}
 STREAM_SIGN_OF_LIFE_S = 15.0
+
+# --- start slots ---------------------------------------------------------------------------------------------
+SLOT_CPU_S = 10.0  # a start of this many CPU seconds takes one core's slot: OpenClaw (20) runs cores/2 at a time
+START_UNKNOWN_CPU_S = 10.0  # never seen and no recipe says: one slot
+SLOT_HELD_MAX_S = 300.0  # a start that hangs must not hold up the fleet
+
+# --- who dies first when memory is gone (oom_score_adj, -1000 never to 1000 first) ---------------------------------
+OOM_ADJ_AT_ZERO = 500  # priority 0; above what ordinary programs have, so that agents go before the system
+OOM_ADJ_PER_PRIORITY = 4  # priority 50 (the default) 300, priority 100 100
+OOM_ADJ_LEAST = -500  # even the most important agent goes before Holdfast itself and sshd
+OOM_ADJ_MOST = 900

@@ -1,13 +1,30 @@
 """The ladder's words: state of one agent, what can be observed, what can be done. Data only; rules in triage.py.
 
-All times named `*_mono` and every `now` are seconds of one monotonic clock.
+All times named `*_mono` and every `now` are seconds of one monotonic clock. Everything here is frozen and survives
+a round trip through JSON (msgspec), because the state is what the keeper stores before it acts.
+Called by: triage and its rule modules, the keeper, and the simulator.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
+from typing import Literal
 
 from msgspec import Struct
+
+from holdfast.health.model import Verdict
+from holdfast.limits import (
+    CONFIRM_S,
+    HUNG_GRACE_S,
+    PROBE_STRIKES,
+    QUIET_TRY_FIRST_S,
+    QUIET_TRY_MAX_S,
+    RESTART_BACKOFF_S,
+    RESTART_JITTER,
+    RESTART_WINDOW_S,
+    START_PERIOD_S,
+    STOP_GRACE_S,
+)
 
 
 class Phase(StrEnum):
@@ -35,18 +52,20 @@ class Tier(IntEnum):
 class Policy(Struct, frozen=True, kw_only=True):
     """The numbers of the ladder for one agent; the reasons stand in limits.py."""
 
-    backoff_s: tuple[float, ...] = (0.0, 10.0, 60.0)
-    window_s: float = 900.0
+    backoff_s: tuple[float, ...] = RESTART_BACKOFF_S
+    window_s: float = RESTART_WINDOW_S
     spacing_s: float = 0.0
-    retry_s: float = 300.0
-    retry_max_s: float = 3600.0
-    confirm_s: float = 60.0  # good checks for this long after the gate: recovered
-    start_deadline_s: float = 30.0
-    strikes: int = 3
+    retry_s: float = QUIET_TRY_FIRST_S
+    retry_max_s: float = QUIET_TRY_MAX_S
+    confirm_s: float = CONFIRM_S  # good checks for this long after the gate: recovered
+    start_deadline_s: float = START_PERIOD_S
+    stop_grace_s: float = STOP_GRACE_S
+    hung_grace_s: float = HUNG_GRACE_S
+    strikes: int = PROBE_STRIKES
     once: bool = False
     has_gate: bool = False  # False: a spawned process counts as started at once
     restore_available: bool = False
-    jitter: float = 0.1  # fraction added to delays, drawn by the shell as `roll` in [0, 1)
+    jitter: float = RESTART_JITTER  # fraction added to delays, drawn by the shell as `roll` in [0, 1)
 
 
 class Ladder(Struct, frozen=True, kw_only=True):
@@ -54,25 +73,263 @@ class Ladder(Struct, frozen=True, kw_only=True):
 
     wanted: bool = True  # desired: up
     phase: Phase = Phase.QUEUED
-    tier: Tier = Tier.NONE
+    tier: Tier = Tier.NONE  # highest tier used in the open incident
     instance: int = 0  # epoch of the last known instance
     running: bool = False  # a process of that instance lives
     gate_passed: bool = False
-    strikes: int = 0
-    restarts_mono: tuple[float, ...] = ()  # tier-1 restarts inside the window
+    strikes: int = 0  # bad checks in a row; before the gate: answers by somebody else in a row
+    restarts_mono: tuple[float, ...] = ()  # tier-1 restarts that still count
     recreated_mono: float | None = None
     restored_mono: float | None = None
     quiet_tries: int = 0  # tries made at tier 4 since the alert
+    next_try_mono: float | None = None  # tier 4: earliest time of the next quiet try
     alerted: bool = False  # one alert per incident
     started_mono: float | None = None  # when the running instance was spawned
     good_since_mono: float | None = None  # first good check of the present good run
     last_start_mono: float | None = None
+    deadline_mono: float | None = None  # the gate must pass by then; None: no gate awaited, or frozen
+    deadline_left_s: float | None = None  # what was left of it when the host became starved
     due_mono: float | None = None  # when the next planned act is due (restart, try, confirmation, deadline)
+    by_init: bool = False  # BACKOFF: init was left a permit for this restart; due_mono is only the backstop
     planned_stop: bool = False  # a stop we asked for is under way: its exit is no death
     pending: Tier = Tier.NONE  # the tier whose act is under way or due
     incident: int = 0  # number of the open incident; 0: none
     incidents_seen: int = 0  # counter from which the next incident number is drawn
-    restarts_total: int = 0
+    restarts_total: int = 0  # unplanned starts over the agent's life
     starved: bool = False
     degraded: str = ""
     cause: str = ""  # of the open incident, one clause
+
+
+class PermitTerms(Struct, frozen=True, kw_only=True):
+    """What init may restart without asking; the keeper adds ask codes and guarded files.
+
+    `delays_s[0]` is for the next restart and is consumed by it. Valid only while init's last instance is `instance`:
+    one computed before an unseen restart would give that restart back to the budget.
+    """
+
+    delays_s: tuple[float, ...] = ()
+    not_before_mono: float = 0.0
+    instance: int = 0
+
+
+# --- observations: one fact each; triage accepts any of them in any phase -------------------------------------
+
+
+class Spawned(Struct, frozen=True, tag=True):
+    """init started an instance. `cause` permit: by itself, without asking."""
+
+    instance: int
+    cause: Literal["start", "permit", "restart", "adopted"] = "start"
+
+
+class Exited(Struct, frozen=True, tag=True):
+    """The main process ended. Neither code nor signal: how is unknown. `expected`: init was stopping it."""
+
+    instance: int
+    code: int | None = None
+    signal: int | None = None
+    expected: bool = False
+    lived_s: float = 0.0
+
+
+class SpawnFailed(Struct, frozen=True, tag=True):
+    """No process came to be; init waits to be told. `instance`: the number spent on it, 0 when none was."""
+
+    reason: str
+    instance: int = 0
+
+
+class GatePassed(Struct, frozen=True, tag=True):
+    """The start gate answered well for the first time."""
+
+    instance: int
+
+
+class StartProgressed(Struct, frozen=True, tag=True):
+    """The agent is still busy starting (it burns its CPU under load): do not give up before `until_mono`."""
+
+    instance: int
+    until_mono: float
+
+
+class Checked(Struct, frozen=True, tag=True):
+    """One probe's verdict."""
+
+    instance: int
+    verdict: Verdict
+
+
+class Degraded(Struct, frozen=True, tag=True):
+    """The agent says it works less well; empty text: no longer. Never restarts anything."""
+
+    text: str
+
+
+class Starved(Struct, frozen=True, tag=True):
+    """The host (or our own lag) leaves the agent no CPU: silence means nothing now."""
+
+    on: bool
+
+
+class Commanded(Struct, frozen=True, tag=True):
+    """A person said so."""
+
+    what: Literal["start", "stop", "restart"]
+
+
+class Swept(Struct, frozen=True, tag=True):
+    """The rest of the tree is gone; `left` processes had to be killed."""
+
+    instance: int
+    left: int = 0
+
+
+class Down(Struct, frozen=True, tag=True):
+    """init will not spawn the agent by itself any more. (Reason `asking` is the observation Asked.)"""
+
+    reason: Literal["stopped", "finished"]
+    instance: int = 0
+
+
+class Asked(Struct, frozen=True, tag=True):
+    """The agent is down and init has no valid permit: budget used, guarded file changed, or an ask code."""
+
+    instance: int = 0
+    why: str = ""
+
+
+class Timer(Struct, frozen=True, tag=True):
+    """due_mono was reached. Early or superfluous ones do no harm."""
+
+
+class Adopted(Struct, frozen=True, tag=True):
+    """The keeper came back and found the world so (init's answer to hello).
+
+    To be fed when the events up to that answer's `seq` were fed (they tell how an instance ended) and before later
+    ones.
+    """
+
+    instance: int
+    running: bool
+
+
+class NodeBooted(Struct, frozen=True, tag=True):
+    """The machine was rebooted: nothing runs, all monotonic times are void, nobody is to blame."""
+
+
+class SlotGranted(Struct, frozen=True, tag=True):
+    """The queued agent may start now (healing/slots.py)."""
+
+
+Observation = (
+    Spawned
+    | Exited
+    | SpawnFailed
+    | GatePassed
+    | StartProgressed
+    | Checked
+    | Degraded
+    | Starved
+    | Commanded
+    | Swept
+    | Down
+    | Asked
+    | Timer
+    | Adopted
+    | NodeBooted
+    | SlotGranted
+)
+
+
+# --- actions: the shell stores the new state (and these) first, then acts -------------------------------------
+# Every act names the instance it was decided about. init must ignore Start, RestartTree and Recreate when it knows a
+# later one: the world has moved on. So all acts may be sent twice.
+
+
+class Remember(Struct, frozen=True, tag=True):
+    """Store the new state before the actions that follow. durable: fsynced. Absent: nothing worth storing changed."""
+
+    level: Literal["plain", "durable"]
+
+
+class Arm(Struct, frozen=True, tag=True):
+    """Set the agent's only timer (replacing the older one) to state.due_mono; None: no timer."""
+
+    due_mono: float | None
+
+
+class AskSlot(Struct, frozen=True, tag=True):
+    """The agent waits in QUEUED for a start slot. Level-triggered: every ladder in QUEUED waits for one."""
+
+
+class Start(Struct, frozen=True, tag=True):
+    """Spawn now, unless it runs. Tier NONE: a planned start."""
+
+    instance: int
+    tier: Tier
+
+
+class RestartTree(Struct, frozen=True, tag=True):
+    """Stop the whole tree, sweep, spawn. hung: take evidence first, do not hope for TERM."""
+
+    instance: int
+    tier: Tier
+    hung: bool
+    grace_s: float
+
+
+class Recreate(Struct, frozen=True, tag=True):
+    """Stop the tree if there is one, give the agent a new pod (cgroup, TMPDIR, sockets; state intact), start it."""
+
+    instance: int
+    grace_s: float
+
+
+class Restore(Struct, frozen=True, tag=True):
+    """Stop the tree, put back the known-good version, start it. Only with Policy.restore_available."""
+
+    instance: int
+    grace_s: float
+
+
+class StopTree(Struct, frozen=True, tag=True):
+    """Stop whatever instance there is and stay down."""
+
+    instance: int
+    grace_s: float
+
+
+class OpenIncident(Struct, frozen=True, tag=True):
+    incident: int
+    cause: str
+
+
+class CloseIncident(Struct, frozen=True, tag=True):
+    """recovered: validated. escalated: a person took over after the alert, and it failed again (a new incident)."""
+
+    incident: int
+    outcome: Literal["recovered", "escalated"]
+
+
+class Alert(Struct, frozen=True, tag=True):
+    """Tell a person, once per incident (the number is the idempotency key)."""
+
+    incident: int
+    cause: str
+
+
+Action = (
+    Remember
+    | Arm
+    | AskSlot
+    | Start
+    | RestartTree
+    | Recreate
+    | Restore
+    | StopTree
+    | OpenIncident
+    | CloseIncident
+    | Alert
+)
+Outcome = tuple[Ladder, tuple[Action, ...]]

@@ -1,0 +1,92 @@
+"""What follows a failure: the lowest tier that has budget left. And the incident it belongs to.
+
+Invariant: the tier never falls while an incident is open, each failure leads to exactly one act (done now or due at
+due_mono) or to the alert, and a healed crash is an incident too.
+Called by: presence (deaths), validate (bad checks), triage (deadlines). Pure.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from holdfast.healing import alert, recreate, restart, restore
+from holdfast.healing.model import (
+    Action,
+    CloseIncident,
+    Ladder,
+    OpenIncident,
+    Outcome,
+    Phase,
+    Policy,
+    Tier,
+)
+from holdfast.limits import ACT_PATIENCE_S, PERMIT_SLACK_S, RECREATE_PATIENCE_S
+
+
+def fail(state: Ladder, policy: Policy, now: float, roll: float, cause: str, by_init: bool = False) -> Outcome:
+    """The agent failed. `by_init`: it died while init may have held a permit, so a tier-1 restart is init's to do."""
+    state, opened = open_incident(state, policy, now, cause)
+    tier = choose(state, policy, now)
+    if tier is Tier.ALERT:
+        state, said = alert.escalate(state, policy, now, roll)
+        return state, opened + said
+    if tier is Tier.RESTART:
+        at = restart.act_at(state, policy, now, roll)
+    else:
+        at = restart.spaced(state, policy, now)
+    state = replace(state, tier=max(state.tier, tier), pending=tier, by_init=False)
+    if tier is Tier.RESTART and by_init and not state.running:
+        return replace(state, phase=Phase.BACKOFF, by_init=True, due_mono=at + PERMIT_SLACK_S), opened
+    if at > now:
+        return replace(state, phase=Phase.UNHEALTHY if state.running else Phase.BACKOFF, due_mono=at), opened
+    state, acts = perform(state, policy, now)
+    return state, opened + acts
+
+
+def choose(state: Ladder, policy: Policy, now: float) -> Tier:
+    """The lowest tier with budget, not below the incident's own."""
+    if restart.available(state, policy, now):
+        return Tier.RESTART
+    if recreate.available(state):
+        return Tier.RECREATE
+    if restore.available(state, policy):
+        return Tier.RESTORE
+    return Tier.ALERT
+
+
+def perform(state: Ladder, policy: Policy, now: float) -> Outcome:
+    """Do the pending act now and charge its budget."""
+    if state.pending is Tier.RECREATE:
+        state = recreate.spend(state, now)
+    elif state.pending is Tier.RESTORE:
+        state = restore.spend(state, now)
+    return repeat(replace(state, phase=Phase.RECOVERING, by_init=False), policy, now)
+
+
+def repeat(state: Ladder, policy: Policy, now: float) -> Outcome:
+    """Send the act under way (again): for RECOVERING with something pending. Charges nothing."""
+    act: Action
+    patience_s = ACT_PATIENCE_S + (policy.hung_grace_s if state.running else 0.0)
+    if state.pending is Tier.RECREATE:
+        act = recreate.act(state, policy)
+        patience_s += RECREATE_PATIENCE_S
+    elif state.pending is Tier.RESTORE:
+        act = restore.act(state, policy)
+        patience_s += RECREATE_PATIENCE_S
+    else:
+        act = restart.act(state, policy, state.pending, hung=True)
+    return replace(state, due_mono=now + patience_s), (act,)
+
+
+def open_incident(state: Ladder, policy: Policy, now: float, cause: str) -> Outcome:
+    """Join the open incident or open one. One that a person took over after its alert is over: this is a new one."""
+    closed: tuple[Action, ...] = ()
+    if state.incident and state.alerted and state.tier is Tier.NONE:
+        closed = (CloseIncident(incident=state.incident, outcome="escalated"),)
+        state = replace(state, incident=0, alerted=False)
+    if state.incident:
+        return replace(state, cause=cause), closed
+    state = restart.forget_old(state, policy, now)
+    number = state.incidents_seen + 1
+    state = replace(state, incident=number, incidents_seen=number, cause=cause)
+    return state, (*closed, OpenIncident(incident=number, cause=cause))

@@ -1,0 +1,312 @@
+"""Instances coming and going: spawned, exited, failed to spawn, adopted, rebooted.
+
+Invariant: instance numbers only grow, and each new one is counted once: as tier 1 when nobody planned it, whether it
+is told by Spawned, by a later Spawned after a gap, or found by adoption. Repeated and late news change nothing.
+Called by: triage. Pure.
+"""
+
+from __future__ import annotations
+
+import signal
+
+from msgspec.structs import replace
+
+from holdfast.healing import alert, climb, restart, validate
+from holdfast.healing.model import (
+    Action,
+    Adopted,
+    Asked,
+    AskSlot,
+    CloseIncident,
+    Down,
+    Exited,
+    Ladder,
+    NodeBooted,
+    Outcome,
+    Phase,
+    Policy,
+    SlotGranted,
+    Spawned,
+    SpawnFailed,
+    Start,
+    StopTree,
+    Swept,
+    Tier,
+)
+from holdfast.limits import ACT_PATIENCE_S, PERMIT_SLACK_S, QUEUE_ASK_S
+
+UNSEEN = "ended unseen"
+
+
+def spawned(state: Ladder, seen: Spawned, policy: Policy, now: float, roll: float) -> Outcome:
+    if seen.instance <= state.instance:
+        return state, ()
+    return arrive(state, policy, now, seen.instance, seen.cause == "permit")
+
+
+def arrive(state: Ladder, policy: Policy, now: float, instance: int, by_permit: bool) -> Outcome:
+    """A newer instance runs. Numbers between it and the last one known were restarts by permit nobody told us of."""
+    missing = instance - state.instance
+    planned = planned_start_under_way(state)
+    if missing == 1 or state.instance == 0:
+        charged = 1 if by_permit or state.pending is Tier.RESTART else 0
+    else:
+        charged = missing - planned
+    opened: tuple[Action, ...] = ()
+    if charged and not state.planned_stop and state.wanted:
+        if not state.incident:
+            state, opened = climb.open_incident(state, policy, now, UNSEEN)
+        state = replace(state, tier=max(state.tier, Tier.RESTART))
+    elif not charged and state.pending > Tier.RESTART:
+        state = replace(state, restarts_total=state.restarts_total + 1)
+    state = restart.count(restart.forget_old(state, policy, now), policy, charged, now)
+    state = replace(state, instance=instance)
+    if not state.wanted:
+        return _unwanted(replace(state, running=True), policy, now)
+    return _runs(state, policy, now), opened
+
+
+def planned_start_under_way(state: Ladder) -> bool:
+    """An act of ours other than tier 1 will bring, or has brought, a new instance."""
+    if state.phase in (Phase.RECOVERING, Phase.ESCALATED):
+        return state.pending > Tier.RESTART
+    return (not state.running and state.phase is Phase.STARTING) or (state.phase is Phase.STOPPING and state.wanted)
+
+
+def _runs(state: Ladder, policy: Policy, now: float) -> Ladder:
+    """The instance just began (or was just found): await its gate, or take its life for health when it has none."""
+    gated = policy.has_gate
+    frozen = gated and state.starved
+    state = replace(
+        state,
+        running=True,
+        gate_passed=not gated,
+        strikes=0,
+        started_mono=now,
+        last_start_mono=now,
+        good_since_mono=None if gated else now,
+        deadline_mono=now + policy.start_deadline_s if gated and not frozen else None,
+        deadline_left_s=policy.start_deadline_s if frozen else None,
+        by_init=False,
+        planned_stop=False,
+        pending=Tier.NONE,
+        degraded="",
+    )
+    if not gated:
+        return validate.well(state, policy, now)
+    if state.tier is Tier.ALERT:
+        return replace(state, phase=Phase.ESCALATED, due_mono=alert.due(state, policy, now))
+    return replace(state, phase=Phase.STARTING, due_mono=state.deadline_mono)
+
+
+def _unwanted(state: Ladder, policy: Policy, now: float) -> Outcome:
+    """It runs though a person stopped it: stop it again."""
+    due = now + policy.stop_grace_s + ACT_PATIENCE_S
+    state = replace(state, phase=Phase.STOPPING, planned_stop=True, pending=Tier.NONE, due_mono=due)
+    return state, (StopTree(instance=state.instance, grace_s=policy.stop_grace_s),)
+
+
+def _gone(state: Ladder) -> Ladder:
+    return replace(
+        state,
+        running=False,
+        gate_passed=False,
+        strikes=0,
+        good_since_mono=None,
+        deadline_mono=None,
+        deadline_left_s=None,
+        degraded="",
+    )
+
+
+def exited(state: Ladder, seen: Exited, policy: Policy, now: float, roll: float) -> Outcome:
+    """A death, unless it was planned, asked for, or the end of a job that runs once."""
+    if seen.instance < state.instance or (seen.instance == state.instance and not state.running):
+        return state, ()
+    before: tuple[Action, ...] = ()
+    if seen.instance > state.instance:
+        by_permit = state.instance > 0 and not planned_start_under_way(state)
+        state, before = arrive(state, policy, now, seen.instance, by_permit)
+    stranger = state.strikes > 0 and not state.gate_passed
+    state = _gone(state)
+    if state.phase is Phase.STOPPING:
+        return replace(state, due_mono=now + ACT_PATIENCE_S), before
+    if policy.once and seen.code == 0:
+        state, after = finished(state)
+    elif state.phase is Phase.ESCALATED:
+        state, after = replace(state, due_mono=alert.due(state, policy, now)), ()
+    elif state.phase is Phase.RECOVERING and state.pending is not Tier.NONE:
+        state, after = replace(state, due_mono=now + ACT_PATIENCE_S), ()
+    elif state.phase is Phase.UNHEALTHY:
+        state, after = replace(state, phase=Phase.BACKOFF), ()
+    elif seen.expected:
+        # A stop of ours that this state does not know of: what follows it will be told; if not, start.
+        state, after = replace(state, phase=Phase.STARTING, due_mono=now + ACT_PATIENCE_S), ()
+    else:
+        cause = exit_words(seen) + (" while its port was taken by another process" if stranger else "")
+        state, after = climb.fail(state, policy, now, roll, cause, by_init=True)
+    return state, before + after
+
+
+def exit_words(seen: Exited) -> str:
+    """How it ended, as one clause."""
+    if seen.code is not None:
+        return f"exited with {seen.code}"
+    if seen.signal is not None:
+        try:
+            return f"was killed by {signal.Signals(seen.signal).name}"
+        except ValueError:
+            return f"was killed by signal {seen.signal}"
+    return UNSEEN
+
+
+def finished(state: Ladder) -> Outcome:
+    """A job that runs once ended well: that also validates whatever was healed before."""
+    closed: tuple[Action, ...] = ()
+    if state.incident:
+        closed = (CloseIncident(incident=state.incident, outcome="recovered"),)
+    state = replace(
+        _gone(state),
+        wanted=False,
+        phase=Phase.FINISHED,
+        tier=Tier.NONE,
+        pending=Tier.NONE,
+        by_init=False,
+        planned_stop=False,
+        incident=0,
+        alerted=False,
+        quiet_tries=0,
+        next_try_mono=None,
+        cause="",
+        due_mono=None,
+    )
+    return state, closed
+
+
+def spawn_failed(state: Ladder, seen: SpawnFailed, policy: Policy, now: float, roll: float) -> Outcome:
+    """An attempt without a process is an attempt: it spends what a restart would have spent."""
+    if seen.instance:
+        if seen.instance <= state.instance:
+            return state, ()
+        state = replace(_gone(state), instance=seen.instance)
+    elif state.running:
+        return state, ()
+    if not state.wanted or state.phase is Phase.QUEUED:
+        return state, ()
+    if state.pending is Tier.RESTART and state.phase in (Phase.RECOVERING, Phase.BACKOFF):
+        state = restart.count(state, policy, 1, now)
+    state = replace(state, planned_stop=False, last_start_mono=now)
+    if state.phase is Phase.ESCALATED:
+        state = replace(state, pending=Tier.NONE)
+        return replace(state, due_mono=alert.due(state, policy, now)), ()
+    return climb.fail(state, policy, now, roll, f"could not be started: {seen.reason}")
+
+
+def swept(state: Ladder, seen: Swept, policy: Policy, now: float, roll: float) -> Outcome:
+    """For the timeline only; what follows is told by Spawned, Down or Asked."""
+    return state, ()
+
+
+def down(state: Ladder, seen: Down, policy: Policy, now: float, roll: float) -> Outcome:
+    """init let go of the agent, as told or because its job is done."""
+    if seen.instance and seen.instance < state.instance:
+        return state, ()
+    if seen.reason == "finished":
+        return finished(state) if policy.once and state.wanted and state.phase is not Phase.STOPPING else (state, ())
+    if state.phase is not Phase.STOPPING:
+        return state, ()
+    state = replace(_gone(state), planned_stop=False)
+    if state.wanted:
+        return start_now(state, now)
+    return replace(state, phase=Phase.STOPPED, due_mono=None), ()
+
+
+def start_now(state: Ladder, now: float) -> Outcome:
+    """A planned start: no incident, no budget."""
+    state = replace(
+        state, phase=Phase.STARTING, pending=Tier.NONE, by_init=False, planned_stop=False, due_mono=now + ACT_PATIENCE_S
+    )
+    return state, (Start(instance=state.instance, tier=Tier.NONE),)
+
+
+def asked(state: Ladder, seen: Asked, policy: Policy, now: float, roll: float) -> Outcome:
+    """init will not restart by itself: the delay still holds, only without the slack left for init."""
+    if seen.instance and seen.instance < state.instance:
+        return state, ()
+    if seen.instance and (seen.instance > state.instance or state.running):
+        return exited(state, Exited(instance=seen.instance), policy, now, roll)
+    if state.phase is not Phase.BACKOFF or not state.by_init:
+        return state, ()
+    at = now if state.due_mono is None else max(now, state.due_mono - PERMIT_SLACK_S)
+    state = replace(state, by_init=False, due_mono=at)
+    return climb.perform(state, policy, now) if at <= now else (state, ())
+
+
+def adopted(state: Ladder, seen: Adopted, policy: Policy, now: float, roll: float) -> Outcome:
+    """Compare what was stored with what is, repair the difference, send acts under way again."""
+    if seen.instance < state.instance:
+        return state, ()
+    if seen.instance > state.instance:
+        if not seen.running:
+            if state.instance == 0:
+                return replace(state, instance=seen.instance), ()
+            return exited(state, Exited(instance=seen.instance), policy, now, roll)
+        by_permit = state.instance > 0 and not planned_start_under_way(state)
+        return arrive(state, policy, now, seen.instance, by_permit)
+    if state.running and not seen.running:
+        return exited(state, Exited(instance=seen.instance), policy, now, roll)
+    if seen.running and not state.running:
+        if not state.wanted:
+            return _unwanted(replace(state, running=True), policy, now)
+        return _runs(state, policy, now), ()
+    if state.good_since_mono is not None:
+        # Nobody watched while the keeper was away: the good run begins anew.
+        state = validate.rearm(replace(state, good_since_mono=now), policy, now)
+    return under_way(state, policy, now)
+
+
+def under_way(state: Ladder, policy: Policy, now: float) -> Outcome:
+    """Send again whatever act is under way; nothing when none is."""
+    phase = state.phase
+    if phase is Phase.RECOVERING and state.pending is not Tier.NONE:
+        return climb.repeat(state, policy, now)
+    if phase is Phase.ESCALATED and state.pending is Tier.ALERT:
+        return state, (restart.act(state, policy, Tier.ALERT, hung=True),)
+    if phase is Phase.STARTING and not state.running:
+        return start_now(state, now)
+    if phase is Phase.STOPPING:
+        if not state.wanted:
+            return _unwanted(state, policy, now)
+        if not state.running:
+            return start_now(state, now)
+        due = now + policy.stop_grace_s + ACT_PATIENCE_S
+        return replace(state, due_mono=due), (restart.act(state, policy, Tier.NONE, hung=False),)
+    return state, ()
+
+
+def node_booted(state: Ladder, seen: NodeBooted, policy: Policy, now: float, roll: float) -> Outcome:
+    """Back to the desired state. Times are void; an open incident stays open until the agent is validated."""
+    state = replace(
+        _gone(state),
+        phase=Phase.QUEUED if state.wanted else (Phase.FINISHED if state.phase is Phase.FINISHED else Phase.STOPPED),
+        tier=Tier.NONE,
+        pending=Tier.NONE,
+        by_init=False,
+        planned_stop=False,
+        restarts_mono=(),
+        recreated_mono=None,
+        restored_mono=None,
+        quiet_tries=0,
+        next_try_mono=None,
+        started_mono=None,
+        last_start_mono=None,
+        starved=False,
+        due_mono=now + QUEUE_ASK_S if state.wanted else None,
+    )
+    return state, (AskSlot(),) if state.wanted else ()
+
+
+def slot_granted(state: Ladder, seen: SlotGranted, policy: Policy, now: float, roll: float) -> Outcome:
+    if state.phase is not Phase.QUEUED or not state.wanted:
+        return state, ()
+    return start_now(state, now)

@@ -1,0 +1,103 @@
+"""Tier 1: restart in place. Its budget, its delays, and what init may do without asking.
+
+Invariant: restarts that count never exceed the budget inside a window, and none comes sooner after the previous
+start than the recipe's spacing (the first one excepted). Counts decay only while no incident is open: an agent whose
+every start takes minutes to fail would otherwise climb for ever without anybody being told.
+Called by: climb, presence, validate and triage (all pure).
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from holdfast.healing.model import Action, Ladder, PermitTerms, Phase, Policy, RestartTree, Start, Tier
+
+_NEVER_BY_PERMIT = frozenset({Phase.STOPPING, Phase.STOPPED, Phase.FINISHED, Phase.ESCALATED})
+
+
+def forget_old(state: Ladder, policy: Policy, now: float) -> Ladder:
+    """Drop counts older than the window. The same object when nothing is that old or an incident is open."""
+    if state.incident:
+        return state
+    since = now - policy.window_s
+    if state.restarts_mono and state.restarts_mono[0] <= since:
+        state = replace(state, restarts_mono=tuple(at for at in state.restarts_mono if at > since))
+    if state.recreated_mono is not None and state.recreated_mono <= since:
+        state = replace(state, recreated_mono=None)
+    if state.restored_mono is not None and state.restored_mono <= since:
+        state = replace(state, restored_mono=None)
+    return state
+
+
+def decay_due(state: Ladder, policy: Policy) -> float | None:
+    """When the oldest count will be forgotten; None when nothing counts."""
+    oldest = list(state.restarts_mono[:1])
+    oldest += [at for at in (state.recreated_mono, state.restored_mono) if at is not None]
+    return min(oldest) + policy.window_s if oldest else None
+
+
+def used(state: Ladder, policy: Policy, now: float) -> int:
+    """Tier-1 restarts that count against the budget at `now`."""
+    if state.incident:
+        return len(state.restarts_mono)
+    since = now - policy.window_s
+    return sum(1 for at in state.restarts_mono if at > since)
+
+
+def count(state: Ladder, policy: Policy, restarts: int, now: float) -> Ladder:
+    """Charge `restarts` to the budget. Never more than the budget holds: one missed hour must not overfill it."""
+    charged = min(restarts, len(policy.backoff_s) - len(state.restarts_mono))
+    if restarts <= 0:
+        return state
+    return replace(
+        state,
+        restarts_mono=state.restarts_mono + (now,) * max(charged, 0),
+        restarts_total=state.restarts_total + restarts,
+    )
+
+
+def available(state: Ladder, policy: Policy, now: float) -> bool:
+    """Whether tier 1 may be used: not yet beyond it in this incident, and budget left."""
+    return state.tier <= Tier.RESTART and used(state, policy, now) < len(policy.backoff_s)
+
+
+def act_at(state: Ladder, policy: Policy, now: float, roll: float) -> float:
+    """When the next tier-1 restart may happen; the first is free of spacing."""
+    spent = used(state, policy, now)
+    at = now + policy.backoff_s[spent] * (1 + policy.jitter * roll)
+    return max(at, spaced(state, policy, now)) if spent else at
+
+
+def spaced(state: Ladder, policy: Policy, now: float) -> float:
+    """Earliest time that keeps the recipe's spacing to the last start; now at the soonest."""
+    return now if state.last_start_mono is None else max(now, state.last_start_mono + policy.spacing_s)
+
+
+def act(state: Ladder, policy: Policy, tier: Tier, hung: bool) -> Action:
+    """The act of a restart in place, also used by quiet tries and by people: the tree when it lives, else a start."""
+    if state.running:
+        grace_s = policy.hung_grace_s if hung else policy.stop_grace_s
+        return RestartTree(instance=state.instance, tier=tier, hung=hung, grace_s=grace_s)
+    return Start(instance=state.instance, tier=tier)
+
+
+def permit(state: Ladder, policy: Policy, now: float, roll: float) -> PermitTerms:
+    """What init may restart without asking at `now`: the tier-1 delays left, jittered.
+
+    Empty when stopping, finished, escalated, beyond tier 1, or the budget is used. A restart that is under way or due
+    is already taken out. The spacing is in `not_before_mono` for the head and inside the delays of the rest, because
+    the keeper may be dead when they are used.
+    """
+    if not state.wanted or state.phase in _NEVER_BY_PERMIT or state.tier > Tier.RESTART or state.planned_stop:
+        return PermitTerms(instance=state.instance)
+    if state.pending > Tier.RESTART:
+        return PermitTerms(instance=state.instance)
+    spent = used(state, policy, now) + (state.pending is Tier.RESTART)
+    stretch = 1 + policy.jitter * roll
+    left = [delay_s * stretch for delay_s in policy.backoff_s[spent:]]
+    if not left:
+        return PermitTerms(instance=state.instance)
+    if policy.spacing_s:
+        left[1:] = [max(delay_s, policy.spacing_s) for delay_s in left[1:]]
+    not_before = spaced(state, policy, now) if spent and policy.spacing_s else 0.0
+    return PermitTerms(delays_s=tuple(left), not_before_mono=not_before, instance=state.instance)

@@ -1,0 +1,24 @@
+"""Tier 3: put back the known-good version. Its place in the ladder; skipped while no version can be restored.
+
+Called by: climb.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from holdfast.healing.model import Action, Ladder, Policy, Restore, Tier
+
+
+def available(state: Ladder, policy: Policy) -> bool:
+    """Whether tier 3 may be used: something to restore exists, and it was not done in this incident or window."""
+    return policy.restore_available and state.tier <= Tier.RESTORE and state.restored_mono is None
+
+
+def spend(state: Ladder, now: float) -> Ladder:
+    """Charge the budget at the intent, as in tier 2."""
+    return replace(state, restored_mono=now)
+
+
+def act(state: Ladder, policy: Policy) -> Action:
+    return Restore(instance=state.instance, grace_s=policy.hung_grace_s)
