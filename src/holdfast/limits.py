@@ -108,3 +108,9 @@ OOM_ADJ_AT_ZERO = 500  # priority 0; above what ordinary programs have, so that 
 OOM_ADJ_PER_PRIORITY = 4  # priority 50 (the default) 300, priority 100 100
 OOM_ADJ_LEAST = -500  # even the most important agent goes before Holdfast itself and sshd
 OOM_ADJ_MOST = 900
+
+# --- users of agents ---------------------------------------------------------------------------------------------
+USER_NAME_MAX = 31  # of a Linux user
+USERADD_TIMEOUT_S = 30.0  # it waits for the lock of the user database
+NUMERIC_UID_FIRST = 30_000  # used where no system user can be made: clear of people (1000 up), of systemd (60000 up)
+NUMERIC_UID_LAST = 39_999  # and below 65536, which is all that a container may have

@@ -80,6 +80,7 @@ class AgentSpec(Struct, frozen=True, kw_only=True):
     exit_codes: dict[str, str] = {}
     ask_codes: tuple[int, ...] = ()  # exit codes after which init may not restart by itself (e.g. 78)
     notify: bool = True  # whether NOTIFY_SOCKET is offered
+    scrub_env: tuple[str, ...] = ()  # names that must not be in its environment, whoever would set them
     guarded_files: tuple[str, ...] = ()  # a change of these takes init's permit away
     recipe_data: dict[str, str] = {}  # what the recipe's adapter needs at run time, e.g. state_dir
 

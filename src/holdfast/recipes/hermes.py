@@ -1,0 +1,161 @@
+"""The recipe of a Hermes gateway (tested with 0.19.0).
+
+    assistant:
+      recipe: hermes
+      hermes: {home: ~/.hermes, venv: /opt/hermes, port: 8642}
+
+What it knows: the gateway must run with --external-supervisor (else a restart asked for in a chat escapes supervision);
+a TERM without the planned-stop marker counts as a crash in its own books; exit 75 asks for a restart; 78 is a fatal
+configuration. Its /health runs on the gateway's event loop, so a frozen loop is seen.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from holdfast.recipes import exits
+from holdfast.recipes.model import FileWrite
+from holdfast.recipes.process import ProcessRecipe
+from holdfast.spec.model import AgentSpec, HttpProbe
+from holdfast.spec.recipe import Ask, Default, Finding, Given, Option, Path
+
+VERSION = "0.19.0"
+PORT = 8642  # Hermes' own default
+START_PERIOD_S = 120.0  # 2 to 7 s idle, 45 s seen on a loaded machine
+STOP_GRACE_S = 30.0  # a stop takes 1 to 2 s; with a turn under way it may hang until killed
+MARKER = ".gateway-planned-stop.json"
+EXIT_RESTART = 75
+EXIT_FATAL_CONFIG = 78
+# Hermes changes its behaviour when it believes that systemd runs it.
+SCRUB = ("INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID")
+
+
+class HermesRecipe(ProcessRecipe):
+    name = "hermes"
+    options = (
+        Option("home", "path", "HERMES_HOME: config.yaml, .env and all state", "required"),
+        Option("venv", "path", "the virtual environment Hermes is installed in", "required"),
+        Option("port", "port", "port of its API server, which answers /health", str(PORT)),
+    )
+    replicable = False
+
+    def defaults(self, ask: Ask) -> Given:
+        home = ask.options.get("home")
+        venv = ask.options.get("venv")
+        port = ask.options.get("port", PORT)
+        values: dict[Path, Default] = {
+            ("health", "http"): Default(
+                HttpProbe(url=f"http://127.0.0.1:{port}/health", expect={"status": "ok", "platform": "hermes-agent"}),
+                "runs on the gateway's own event loop",
+            ),
+            ("health", "start_period"): Default(START_PERIOD_S, "45 s seen on a loaded machine"),
+            ("stop", "grace"): Default(STOP_GRACE_S, "1 to 2 s normally; hangs when a model call is under way"),
+            ("exit_codes", "75"): Default("asked for a restart", "Hermes' own code"),
+            ("exit_codes", "78"): Default("fatal configuration: it will not start until corrected", "Hermes' own code"),
+            ("env", "HERMES_GATEWAY_EXTERNAL_SUPERVISOR"): Default("1", "restarts asked for in chats come to us"),
+            ("env", "API_SERVER_ENABLED"): Default("true", "the server that answers /health"),
+            ("env", "API_SERVER_HOST"): Default("127.0.0.1", "loopback only"),
+            ("env", "API_SERVER_PORT"): Default(str(port), "where /health is asked"),
+        }
+        if home:
+            values[("env", "HERMES_HOME")] = Default(home, "its state")
+            values[("working_dir",)] = Default(home, "relative paths of its tools stay inside its home")
+        findings = [
+            Finding(("hermes", name), "nothing", f"{name}: {why}")
+            for name, value, why in (
+                ("home", home, "the directory that holds config.yaml and .env"),
+                ("venv", venv, f"where Hermes is installed: python3 -m venv DIR && DIR/bin/pip install {_PACKAGES}"),
+            )
+            if not value and name not in ask.refused and not (name == "venv" and ask.has_command)
+        ]
+        if venv:
+            program = os.path.join(venv, "bin", "hermes")
+            command = (program, "gateway", "run", "--external-supervisor")
+            values[("command",)] = Default(command, "stays in the foreground")
+            if not ask.has_command and not os.path.isfile(program):
+                findings.append(
+                    Finding(
+                        ("hermes", "venv"),
+                        f"no {program}",
+                        f"an installed Hermes: python3 -m venv {venv} && {venv}/bin/pip install {_PACKAGES}",
+                    )
+                )
+        return Given(
+            values=values,
+            findings=tuple(findings),
+            ask_codes=(EXIT_FATAL_CONFIG,),
+            scrub_env=SCRUB,
+            recipe_data={"home": home or "", "venv": venv or "", "port": str(port)},
+        )
+
+    def before_stop(
+        self, spec: AgentSpec, pid: int, starttime: int, *, stopper_pid: int, now_at: float
+    ) -> tuple[FileWrite, ...]:
+        """The marker with which `hermes gateway stop` announces a stop; Hermes believes it for 60 s."""
+        home = spec.env.get("HERMES_HOME") or spec.recipe_data.get("home")
+        if not home:
+            return ()
+        record = {
+            "target_pid": pid,
+            "target_start_time": starttime,
+            "stopper_pid": stopper_pid,
+            "written_at": datetime.fromtimestamp(now_at, UTC).isoformat(),
+        }
+        data = json.dumps(record, separators=(",", ":")).encode()
+        return (FileWrite(path=os.path.join(home, MARKER), data=data),)
+
+    def explain_exit(self, spec: AgentSpec, code: int | None, signal: int | None, last_log_lines: Sequence[str]) -> str:
+        if code == 1:
+            second = exits.last_with(last_log_lines, "already running")
+            if second:
+                return exits.clause("exit 1: another gateway uses the same HERMES_HOME", second)
+            module = exits.last_with(last_log_lines, "modulenotfounderror", "no module named")
+            if module:
+                return exits.clause("exit 1: its installation is incomplete", module)
+            if not exits.said(last_log_lines):
+                return "exit 1: ended by a signal nobody announced to it, or a general error"
+        if code == EXIT_FATAL_CONFIG:
+            reason = exits.last_with(last_log_lines, "config error", "non-retryable startup conflict")
+            if reason:
+                return exits.clause("exit 78: fatal configuration", reason)
+        return super().explain_exit(spec, code, signal, last_log_lines)
+
+    def check(self, spec: AgentSpec) -> tuple[Finding, ...]:
+        findings: list[Finding] = []
+        home = spec.recipe_data.get("home", "")
+        venv = spec.recipe_data.get("venv", "")
+        port = spec.recipe_data.get("port", "")
+        if not os.path.isfile(os.path.join(home, "config.yaml")):
+            expected = "a configured home: HERMES_HOME=DIR hermes setup"
+            findings.append(Finding(("hermes", "home"), f"no {home}/config.yaml", expected, severity="warning"))
+        own = _own_env(os.path.join(home, ".env"))
+        if own.get("API_SERVER_PORT", port) != port:
+            found = f"API_SERVER_PORT={own['API_SERVER_PORT']} in {home}/.env, which wins over port {port}"
+            findings.append(Finding(("hermes", "port"), found, "the same port in both"))
+        if "API_SERVER_KEY" not in own and "API_SERVER_KEY" not in spec.env:
+            found = f"no API_SERVER_KEY in {home}/.env or env_file"
+            findings.append(Finding(("hermes", "home"), found, "a key: its API server refuses to start without one"))
+        if venv and not glob.glob(os.path.join(glob.escape(venv), "lib", "python3*", "site-packages", "aiohttp")):
+            found = f"no aiohttp in {venv}"
+            findings.append(
+                Finding(("hermes", "venv"), found, f"its API server needs it: {venv}/bin/pip install aiohttp")
+            )
+        return tuple(findings)
+
+
+_PACKAGES = f"hermes-agent=={VERSION} aiohttp"
+
+
+def _own_env(path: str) -> dict[str, str]:
+    """The names and values of Hermes' .env, as far as they can be read; used to compare, never shown but the port."""
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = file.read(1_048_576).splitlines()
+    except (OSError, ValueError):
+        return {}
+    pairs = (line.strip().removeprefix("export ").partition("=") for line in lines if not line.lstrip().startswith("#"))
+    return {name.strip(): value.strip().strip("'\"") for name, separator, value in pairs if separator}

@@ -1,0 +1,56 @@
+"""One protocol for every recipe: data it gives an agent, and small adapters the keeper calls at run time.
+
+A recipe knows one kind of agent and nothing of Holdfast's processes. Invariant: no hook changes anything; what must be
+written is returned as FileWrite and done by the caller, as the agent's user. Called by keeper, pods and `check`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from holdfast.spec.model import AgentSpec
+from holdfast.spec.recipe import Finding, RecipeForm
+
+
+class PodFacts(Struct, frozen=True, kw_only=True):
+    """What a pod has decided for one instance, before its program is started."""
+
+    home_dir: str  # home directory of the user it runs as
+    tmpdir: str
+
+
+class Launch(Struct, frozen=True, kw_only=True):
+    """How to start it: `env` goes on top of the pod's own environment, then `scrub` is removed."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    scrub: tuple[str, ...] = ()
+
+
+class FileWrite(Struct, frozen=True, kw_only=True):
+    """A file to write before an act, with the rights of the agent's user (it may own every directory on the way)."""
+
+    path: str
+    data: bytes
+    mode: int = 0o600
+
+
+class Recipe(RecipeForm, Protocol):
+    """A ready agent definition."""
+
+    def prepare(self, spec: AgentSpec, facts: PodFacts) -> Launch:
+        """Completes command and environment with what is only known at the start."""
+
+    def before_stop(
+        self, spec: AgentSpec, pid: int, starttime: int, *, stopper_pid: int, now_at: float
+    ) -> tuple[FileWrite, ...]:
+        """Files that make the agent take the coming stop signal as planned. `starttime`: field 22 of /proc/PID/stat."""
+
+    def explain_exit(self, spec: AgentSpec, code: int | None, signal: int | None, last_log_lines: Sequence[str]) -> str:
+        """One clause saying what the exit means; both None: unknown. Never holds a secret."""
+
+    def check(self, spec: AgentSpec) -> tuple[Finding, ...]:
+        """What is missing or doubtful around the agent, by reading the disk; for `holdfast check`."""

@@ -1,0 +1,37 @@
+"""The recipe of any program that runs in the foreground: no defaults of its own, the usual meanings of exits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+
+from holdfast.recipes import exits
+from holdfast.recipes.model import FileWrite, Launch, PodFacts
+from holdfast.spec.model import AgentSpec
+from holdfast.spec.recipe import Ask, Finding, Given, Option
+
+
+class ProcessRecipe:
+    """Also the base of the other recipes: each of them overrides what is different for it."""
+
+    name: str = "process"
+    options: tuple[Option, ...] = ()
+    replicable: bool = True
+    refused_stop_signals: Mapping[str, str] = MappingProxyType({})
+
+    def defaults(self, ask: Ask) -> Given:
+        return Given()
+
+    def prepare(self, spec: AgentSpec, facts: PodFacts) -> Launch:
+        return Launch(argv=spec.command, env=dict(spec.env), scrub=spec.scrub_env)
+
+    def before_stop(
+        self, spec: AgentSpec, pid: int, starttime: int, *, stopper_pid: int, now_at: float
+    ) -> tuple[FileWrite, ...]:
+        return ()
+
+    def explain_exit(self, spec: AgentSpec, code: int | None, signal: int | None, last_log_lines: Sequence[str]) -> str:
+        return exits.explain(spec, code, signal, last_log_lines)
+
+    def check(self, spec: AgentSpec) -> tuple[Finding, ...]:
+        return ()

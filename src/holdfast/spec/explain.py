@@ -1,0 +1,76 @@
+"""What is in force for every agent, where it comes from, and why: `holdfast check --explain`.
+
+Invariant: every key has exactly one row, and secrets are masked. Called by the command line through holdfast.recipes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from holdfast.spec import units
+from holdfast.spec.fields import FIELDS
+from holdfast.spec.load import Loaded
+from holdfast.spec.masking import MASK
+from holdfast.spec.model import AgentSpec, HttpProbe
+from holdfast.spec.recipe import Path
+from holdfast.spec.resolve import Resolved
+
+_UNITS = {path: one.unit for path, one in FIELDS.items()} | {("health", "start_cpu"): "s"}
+_ORDER = {path: number for number, path in enumerate(FIELDS)}
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """One key of one agent. `source`: FILE:LINE (and which template), `recipe NAME`, or `default`."""
+
+    agent: str
+    field: str
+    value: str
+    source: str
+    why: str
+
+
+def effective(loaded: Loaded) -> list[Effective]:
+    """Every key of every agent, agents in the order of the file, keys in the order of the reference."""
+    return [row for one in loaded.agents for row in _rows(one)]
+
+
+def _rows(one: Resolved) -> list[Effective]:
+    hidden: tuple[Path, ...] = (("env_file",), ("template",), ("replicas",))
+    if one.spec.health.http is None:
+        hidden += (("health", "start_gate"),)
+    paths = [path for path in one.settings if path not in hidden]
+    rows: list[Effective] = []
+    for path in sorted(paths, key=lambda path: (_ORDER.get(path, _ORDER.get(path[:1], len(_ORDER))), path)):
+        setting = one.settings[path]
+        rows.append(
+            Effective(one.spec.name, ".".join(path), _shown(one.spec, path, setting.value), setting.origin, setting.why)
+        )
+    return rows
+
+
+def _shown(spec: AgentSpec, path: Path, value: Any) -> str:
+    if path[0] == "env" and path[1] in spec.secret_env:
+        return MASK
+    if path == ("command",):
+        return " ".join(spec.command)
+    if path == ("working_dir",):
+        return spec.working_dir
+    if value is None:
+        return "off" if path[0] == "health" else "none"
+    if isinstance(value, HttpProbe):
+        expect = ", ".join(f"{name}={wanted}" for name, wanted in value.expect.items())
+        return f"{value.url} ({expect})" if expect else value.url
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ", ".join(_number(path, item) for item in value)
+    return _number(path, value)
+
+
+def _number(path: Path, value: Any) -> str:
+    unit = _UNITS.get(path, "")
+    if unit == "s":
+        return units.format_duration(value)
+    return units.format_size(value) if unit == "bytes" else str(value)

@@ -1,0 +1,331 @@
+"""Readers of single values: a node of the document in, a typed value or REFUSED (with the problem noted) out.
+
+Invariant: what a reader returns is whole and safe to hand to the kernel (no NUL, valid UTF-8, within ARG limits);
+a reader never raises. Called by `fields.py` (the table of agent keys), by `layers.py` and by `load.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from holdfast import limits
+from holdfast.spec import units
+from holdfast.spec.document import Mapping, Node, Scalar, Sequence, describe
+from holdfast.spec.problems import Problems, nearest, show
+
+REFUSED: Final = object()
+Reader = Callable[["Cursor"], Any]
+
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SHELL_WORDS = frozenset(("&&", "||", "|", ";", "&", ">", ">>", "<", "2>", "2>&1"))
+STOP_SIGNALS = ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "ALRM", "WINCH", "ABRT", "KILL")
+EXIT_SIGNALS = (
+    *("HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM"),
+    *("TERM", "XCPU", "XFSZ", "SYS"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A node with the name of its field and the collector: the only thing a reader needs."""
+
+    node: Node
+    field: str
+    problems: Problems
+    base: Path  # what relative paths are relative to: the directory of the file
+    key: str = ""  # the last part of the field; names of the user's choice may hold dots
+
+    def child(self, key: str, node: Node) -> Cursor:
+        return Cursor(node, f"{self.field}.{key}" if self.field else key, self.problems, self.base, key)
+
+    def refuse(self, expected: str, found: str = "", meant: str = "", line: int = 0) -> object:
+        self.problems.add(line or self.node.line, self.field, found or describe(self.node), expected, meant)
+        return REFUSED
+
+    def pairs(self, expected: str = "a mapping") -> Iterator[tuple[Scalar, Cursor]]:
+        """The pairs of a mapping; anything else is refused and gives none."""
+        if not isinstance(self.node, Mapping):
+            self.refuse(expected)
+            return
+        for key, value in self.node.pairs:
+            yield key, self.child(key.text, value)
+
+    def unknown(self, key: Scalar, known: Iterable[str]) -> None:
+        names = sorted(known)
+        at = self.child(key.text, key)
+        at.refuse(f"one of {', '.join(names)}", f"the unknown key {show(key.text)}", nearest(key.text, names))
+
+
+def _scalar(at: Cursor, expected: str, kinds: tuple[str, ...]) -> str | None:
+    """The source text of a scalar of one of `kinds`, clean for the kernel; None after a refusal."""
+    node = at.node
+    if not isinstance(node, Scalar) or node.kind not in kinds:
+        free_text = expected in ("text", "a path") and isinstance(node, Scalar) and node.kind != "null"
+        at.refuse(expected, meant=f'"{node.text}"' if free_text and isinstance(node, Scalar) else "")
+        return None
+    if "\0" in node.text:
+        at.refuse(expected, "a NUL character")
+        return None
+    if len(node.text.encode("utf-8", "surrogatepass")) > limits.ARGUMENT_MAX_BYTES:
+        at.refuse(f"at most {limits.ARGUMENT_MAX_BYTES} bytes", "a longer text")
+        return None
+    if any("\ud800" <= char <= "\udfff" for char in node.text):
+        at.refuse(expected, "half of a surrogate pair")
+        return None
+    return node.text
+
+
+def text(at: Cursor) -> Any:
+    """Text that is not empty."""
+    value = _scalar(at, "text", ("str",))
+    if value == "":
+        return at.refuse("text", "empty text")
+    return REFUSED if value is None else value
+
+
+def value_text(at: Cursor) -> Any:
+    """Text, possibly empty; numbers keep their source text (env values, labels)."""
+    value = _scalar(at, "text", ("str", "int", "float"))
+    return REFUSED if value is None else value
+
+
+def env_value(at: Cursor) -> Any:
+    """The value of an environment variable; its name is the key."""
+    name = at.key
+    if not _ENV_NAME.fullmatch(name):
+        return at.refuse("a name of A-Z, a-z, 0-9 and _", f"the name {show(name)}")
+    if name.startswith("HOLDFAST_") or name == "NOTIFY_SOCKET":
+        return at.refuse("another name: Holdfast sets this one itself", f"the name {name}")
+    return value_text(at)
+
+
+def label_value(at: Cursor) -> Any:
+    value = value_text(at)
+    if value is not REFUSED and len(value) > 255:
+        return at.refuse("at most 255 characters", "a longer text")
+    return value
+
+
+def switch(at: Cursor) -> Any:
+    """true or false."""
+    node = at.node
+    if isinstance(node, Scalar) and node.kind == "bool":
+        return node.text.lower() in ("true", "yes", "on")
+    meant = ""
+    if isinstance(node, Scalar) and node.text.lower() in ("true", "yes", "on", "1", "false", "no", "off", "0"):
+        meant = "true" if node.text.lower() in ("true", "yes", "on", "1") else "false"
+    return at.refuse("true or false", meant=meant)
+
+
+def notify(at: Cursor) -> Any:
+    """true, false, or none."""
+    if isinstance(at.node, Scalar) and at.node.text == "none":
+        return False
+    return switch(at)
+
+
+def whole(low: int, high: int) -> Reader:
+    """A whole number in [low, high]."""
+    expected = f"a whole number from {low} to {high}"
+
+    def read(at: Cursor) -> Any:
+        value = _scalar(at, expected, ("int",))
+        if value is None:
+            return REFUSED
+        if not re.fullmatch(r"-?[0-9]{1,18}", value) or not low <= int(value) <= high:
+            return at.refuse(expected)
+        return int(value)
+
+    return read
+
+
+def duration(low_s: float, high_s: float = limits.DURATION_MAX_S) -> Reader:
+    """Seconds in [low_s, high_s]."""
+    expected = (
+        f"a duration from {units.format_duration(low_s)} to {units.format_duration(high_s)}, such as 10s or 1h30m"
+    )
+
+    def read(at: Cursor) -> Any:
+        value = _scalar(at, expected, ("str", "int", "float"))
+        if value is None:
+            return REFUSED
+        try:
+            seconds = units.parse_duration(value)
+        except ValueError as error:
+            return at.refuse(expected, meant=str(error))
+        return seconds if low_s <= seconds <= high_s else at.refuse(expected)
+
+    return read
+
+
+def durations(low: int, high: int) -> Reader:
+    """A list of `low` to `high` durations."""
+    one = duration(0)
+
+    def read(at: Cursor) -> Any:
+        if not isinstance(at.node, Sequence) or not low <= len(at.node.items) <= high:
+            return at.refuse(f"a list of {low} to {high} durations, such as [0s, 10s, 60s]")
+        values = [one(at.child(str(index), item)) for index, item in enumerate(at.node.items)]
+        return REFUSED if REFUSED in values else tuple(values)
+
+    return read
+
+
+def memory(at: Cursor) -> Any:
+    """Bytes, or None for `none`."""
+    expected = "a size such as 500M or 1.5G, at least 1M, or none"
+    value = _scalar(at, expected, ("str", "int", "float"))
+    if value is None:
+        return REFUSED
+    if value == "none":
+        return None
+    try:
+        size = units.parse_size(value)
+    except ValueError as error:
+        return at.refuse(expected, meant=str(error))
+    if limits.MEMORY_LIMIT_MIN_BYTES <= size < 2**62:
+        return size
+    return at.refuse(expected, meant=f"{value}M" if value.isdigit() and size < 100_000 else "")
+
+
+def cpus(at: Cursor) -> Any:
+    """Cores, or None for `none`."""
+    expected = "a number of cores such as 0.5, from 0.01 to 4096, or none"
+    value = _scalar(at, expected, ("str", "int", "float"))
+    if value is None:
+        return REFUSED
+    if value == "none":
+        return None
+    try:
+        cores = units.parse_cpus(value)
+    except ValueError as error:
+        return at.refuse(expected, meant=str(error))
+    return cores if 0.01 <= cores <= 4096 else at.refuse(expected)
+
+
+def count(low: int, high: int) -> Reader:
+    """A whole number in [low, high], or None for `none`."""
+    number = whole(low, high)
+
+    def read(at: Cursor) -> Any:
+        if isinstance(at.node, Scalar) and at.node.text == "none":
+            return None
+        return number(at)
+
+    return read
+
+
+def words(at: Cursor) -> Any:
+    """A command line: a list of words, or one text split like a shell would, without running a shell."""
+    expected = "a list such as [python, loop.py], or one line of text"
+    if isinstance(at.node, Sequence):
+        items = [value_text(at.child(str(index), item)) for index, item in enumerate(at.node.items)]
+        if REFUSED in items:
+            return REFUSED
+        if not items or not items[0]:
+            return at.refuse(expected, "no program to run")
+        return tuple(items)
+    line = _scalar(at, expected, ("str",))
+    if line is None:
+        return REFUSED
+    try:
+        parts = shlex.split(line)
+    except ValueError:
+        return at.refuse("a closing quote in the command")
+    if not parts or not parts[0]:
+        return at.refuse(expected, "no program to run")
+    if _SHELL_WORDS.intersection(parts):
+        return at.refuse("one program: no shell reads this line", meant=f"[sh, -c, {show(line)}]")
+    return tuple(parts)
+
+
+def path(at: Cursor) -> Any:
+    """An absolute path; `~/` is the home of who reads the file, the rest is relative to the file's directory."""
+    value = _scalar(at, "a path", ("str",))
+    if value is None:
+        return REFUSED
+    if not value or len(value.encode()) > 4095:
+        return at.refuse("a path of at most 4095 bytes", "" if value else "empty text")
+    if value == "~" or value.startswith("~/"):
+        value = os.path.expanduser(value)
+    return os.path.normpath(at.base / value)
+
+
+def paths(at: Cursor) -> Any:
+    """One path or a list of them."""
+    if not isinstance(at.node, Sequence):
+        one = path(at)
+        return REFUSED if one is REFUSED else (one,)
+    found = [path(at.child(str(index), item)) for index, item in enumerate(at.node.items)]
+    return REFUSED if REFUSED in found else tuple(found)
+
+
+def user(at: Cursor) -> Any:
+    """A user's name or number."""
+    expected = "the name or number of a user"
+    value = _scalar(at, expected, ("str", "int"))
+    if value is None:
+        return REFUSED
+    return value if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?", value) else at.refuse(expected)
+
+
+def stop_signal(at: Cursor) -> Any:
+    """A signal's name without SIG."""
+    expected = f"one of {', '.join(STOP_SIGNALS)}"
+    value = _scalar(at, expected, ("str",))
+    if value is None:
+        return REFUSED
+    bare = value.removeprefix("SIG")
+    return bare if bare in STOP_SIGNALS else at.refuse(expected, meant=nearest(bare, STOP_SIGNALS))
+
+
+def exit_meaning(at: Cursor) -> Any:
+    """The meaning of an exit code or signal; the code is the key."""
+    code = at.key
+    known = {f"SIG{name}" for name in EXIT_SIGNALS}
+    if (
+        not (code.isascii() and code.isdigit() and str(int(code[:9])) == code and int(code) <= 255)
+        and code not in known
+    ):
+        meant = nearest(code if code.upper().startswith("SIG") else f"SIG{code}", known)
+        return at.refuse("an exit code from 0 to 255 or a signal such as SIGABRT", show(code), meant)
+    return text(at)
+
+
+def label(at: Cursor, value: str) -> bool:
+    """Whether `value` is a name for agents and templates (a DNS label); the refusal is noted."""
+    if _LABEL.fullmatch(value):
+        return True
+    meant = re.sub(r"[^a-z0-9]+", "-", value.lower()).strip("-")[: limits.AGENT_NAME_MAX].strip("-")
+    at.refuse(f"a name of a-z, 0-9 and -, at most {limits.AGENT_NAME_MAX} characters", f"the name {show(value)}", meant)
+    return False
+
+
+def url(*schemes: str) -> Reader:
+    """A URL with one of `schemes`, a host, and no control characters."""
+    expected = "a URL that begins with " + " or ".join(f"{scheme}://" for scheme in schemes)
+
+    def read(at: Cursor) -> Any:
+        value = _scalar(at, expected, ("str",))
+        if value is None:
+            return REFUSED
+        try:
+            parts = urlsplit(value)
+            good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            good = False
+        if not good or not value.isascii() or not value.isprintable() or " " in value:
+            # The text itself is not shown: the path of a webhook is a secret.
+            found = show(value) if "://" not in value else "another URL"
+            return at.refuse(expected, found, f"{schemes[0]}://{value}" if re.match(r"[\w.-]+:\d+", value) else "")
+        return value
+
+    return read
