@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from holdfast.cli.client import KeeperClient
     from holdfast.spec.model import FleetSpec
 
-DEFAULT_FILE = "holdfast.yaml"
 UP_MAX_S = 120.0  # OpenClaw's slowest measured start fits several times
 
 
@@ -69,15 +68,17 @@ def up(session: Session, file: str | None, detach: bool, wait: bool, timeout_s: 
 
 def _declared(session: Session, file: str | None) -> FleetSpec | None:
     """The fleet of the file; None: what this home ran before. Raises SPEC_NOT_FOUND and the spec's own errors."""
-    from holdfast.spec.load import load
+    from holdfast.cli.reading import SPEC_FILE_NAME
+    from holdfast.recipes import read
 
-    if file is not None:
-        return load(Path(file))
-    if Path(DEFAULT_FILE).exists():
-        return load(Path(DEFAULT_FILE))
+    if file is not None or Path(SPEC_FILE_NAME).exists():
+        loaded = read(Path(file if file is not None else SPEC_FILE_NAME))
+        for warning in loaded.warnings:
+            session.hint(f"warning: {warning.text}")
+        return loaded.fleet
     if session.home.database.exists() or any(session.home.ledger.glob("*")):
         return None
-    raise HoldfastError(errors.SPEC_NOT_FOUND, file=Path(DEFAULT_FILE).absolute())
+    raise HoldfastError(errors.SPEC_NOT_FOUND, file=Path(SPEC_FILE_NAME).absolute())
 
 
 def _names(fleet: FleetSpec | None) -> set[str] | None:

@@ -1,0 +1,169 @@
+"""Commands that ask the keeper: what they send, what they print, their exit codes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import fake_keeper
+import pytest
+from fake_keeper import agent, status
+
+
+@pytest.mark.parametrize(
+    ("phases", "code"),
+    [
+        ((), 0),
+        (("healthy",), 0),
+        (("healthy", "stopped", "finished"), 0),
+        (("healthy", "starting"), 3),
+        (("degraded",), 3),
+        (("unhealthy",), 3),
+        (("backoff",), 3),
+        (("escalated", "healthy"), 3),
+        (("queued",), 3),
+        (("recovering",), 3),
+        (("stopping",), 3),
+    ],
+)
+def test_ps_says_by_its_exit_code_whether_all_is_as_wanted(
+    cli: Any, keeper: Any, phases: tuple[str, ...], code: int
+) -> None:
+    rows = [agent(f"a{i}", phase=phase) for i, phase in enumerate(phases)]
+    keeper.routes["GET", "/v1/status"] = (200, status(*rows))
+    assert cli("ps").code == code
+    assert cli("ps", "--json").code == code
+
+
+def test_ps_shows_every_column_and_the_warnings_below(cli: Any, keeper: Any) -> None:
+    warning = {"code": "HF5001", "message": "nobody would be told", "next": "holdfast alert test"}
+    row = agent(
+        phase="backoff", pid=None, uptime_s=None, tier=1, restarts=3, why="Exited with 1.", next="Again in 9 s."
+    )
+    keeper.routes["GET", "/v1/status"] = (200, status(row, warnings=(warning,)))
+    out = cli("ps").out
+    header, line = out.splitlines()[:2]
+    assert header.split() == ["NAME", "PHASE", "HEALTH", "PID", "UPTIME", "RESTARTS", "TIER", "MEM", "WHY", "/", "NEXT"]
+    assert line.split()[:8] == ["web", "backoff", "ok/ok/off", "-", "-", "3", "1", "12M"]
+    assert line.endswith("Exited with 1. ▸ Again in 9 s.")
+    assert "warning HF5001: nobody would be told" in out
+    assert "guard 100, init 101, keeper 102, logger 103" in out
+
+
+def test_text_of_agents_cannot_steer_the_terminal(cli: Any, keeper: Any) -> None:
+    keeper.routes["GET", "/v1/status"] = (200, status(agent(why="evil \x1b[2J\x07 words\nnext line")))
+    out = cli("ps").out
+    assert "\x1b" not in out
+    assert "\x07" not in out
+    assert len(out.splitlines()) == 3
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "restart"])
+def test_the_three_verbs_ask_for_each_agent(cli: Any, keeper: Any, verb: str) -> None:
+    for name in ("web", "worker"):
+        keeper.routes["POST", f"/v1/agents/{name}/{verb}"] = (200, {"agent": name, "phase": "stopping"})
+    done = cli(verb, "web", "worker", "--wait", "--json")
+    assert json.loads(done.out) == {
+        "agents": [{"agent": "web", "phase": "stopping"}, {"agent": "worker", "phase": "stopping"}]
+    }
+    assert keeper.asked("POST", f"/v1/agents/web/{verb}")[0].json == {"wait": True}
+
+
+def test_describe_shows_deaths_and_leaves_out_what_is_empty(cli: Any, keeper: Any) -> None:
+    known = {
+        **agent(),
+        "spec": {"command": ["python3", "web.py"], "env": {"TOKEN": "***"}, "user": None},
+        "ladder": {"tier": 0, "nested": {"list": [{"a": 1, "b": 2}]}},
+        "deaths": [{"at": 1_700_000_000.0, "instance": 1, "exit": "signal 9", "cause": "killed", "lived_s": 3.5}],
+        "permit": None,
+        "pod": {"cgroup": None, "user": "root"},
+    }
+    keeper.routes["GET", "/v1/agents/web"] = (200, known)
+    out = cli("describe", "web").out
+    assert "signal 9  lived 3.5s  killed" in out
+    assert "command: python3, web.py" in out
+    assert "TOKEN: ***" in out
+    assert "permit" not in out
+    assert "cgroup" not in out
+    assert json.loads(cli("describe", "web", "--json").out) == known
+
+
+def _records(count: int) -> bytes:
+    lines = [
+        {"seq": n, "at": 1_700_000_000.0 + n, "kind": "spawned", "agent": "web", "text": f"pid {n}", "body": {}}
+        for n in range(1, count + 1)
+    ]
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def test_events_shows_the_last_ones_unless_all_are_asked_for(cli: Any, keeper: Any) -> None:
+    def answer(request: fake_keeper.Request) -> fake_keeper.Answer:
+        after = int(request.query["after"])
+        return 200, b"".join(_records(80).splitlines(keepends=True)[after:])
+
+    keeper.routes["GET", "/v1/events"] = answer
+    assert len(cli("events").out.splitlines()) == 50
+    assert len(cli("events", "--all").out.splitlines()) == 80
+    shown = [json.loads(line) for line in cli("events", "--json", "--after", "78", "--agent", "web").out.splitlines()]
+    assert [one["seq"] for one in shown] == [79, 80]
+    assert keeper.asked("GET", "/v1/events")[-1].query["agent"] == "web"
+
+
+def test_incidents_lists_and_shows(cli: Any, keeper: Any) -> None:
+    row = {
+        "id": "20261121-ab",
+        "agent": "web",
+        "cause": "killed by signal 9",
+        "caught_s": 0.004,
+        "restored_s": 61.2,
+        "tiers": [1, 2],
+        "outcome": "recovered",
+        "postmortem": "/h/incidents/x.md",
+    }
+    keeper.routes["GET", "/v1/incidents"] = (200, {"incidents": [row]})
+    assert json.loads(cli("incidents", "--json").out) == {"incidents": [row]}
+    assert cli("incidents").out.splitlines()[1].split()[:6] == [
+        "20261121-ab",
+        "web",
+        "recovered",
+        "0.0s",
+        "1m01s",
+        "1,2",
+    ]
+    assert cli("incidents", "list").out == cli("incidents").out
+    detail = {**row, "exit": "SIGKILL", "timeline": [{"at": 1.0, "text": "exit seen"}], "log_lines": ["last words"]}
+    keeper.routes["GET", "/v1/incidents/20261121-ab"] = (200, detail)
+    out = cli("incidents", "show", "20261121-ab").out
+    assert "exit seen" in out
+    assert "last words" in out
+    assert "/h/incidents/x.md" in out
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "words"),
+    [
+        ([], 1, "no channel is declared"),
+        ([{"channel": "webhook", "ok": True, "reason": ""}], 0, "ok     webhook"),
+        ([{"channel": "ntfy", "ok": False, "reason": "refused"}], 1, "failed ntfy: refused"),
+    ],
+)
+def test_alert_test_succeeds_only_when_somebody_was_told(
+    cli: Any, keeper: Any, sent: list[dict[str, Any]], code: int, words: str
+) -> None:
+    keeper.routes["POST", "/v1/alerts/test"] = (200, {"sent": sent})
+    done = cli("alert", "test")
+    assert done.code == code
+    assert words in done.out
+
+
+def test_doctor_shows_what_does_not_hold_with_the_next_step(cli: Any, keeper: Any) -> None:
+    checks = [
+        {"name": "cgroups", "ok": False, "value": "none", "why": "limits do not hold", "next": "start as root"},
+        {"name": "disk", "ok": True, "value": "80 GB free", "why": "", "next": ""},
+    ]
+    keeper.routes["GET", "/v1/doctor"] = (200, {"checks": checks})
+    done = cli("doctor")
+    assert done.code == 0
+    assert "next: start as root" in done.out
+    assert "1 of 2 hold" in done.out
+    assert json.loads(cli("doctor", "--json").out) == {"checks": checks}
