@@ -41,6 +41,7 @@ class Agent:
     next: AgentDef | None = None  # a definition that waits for the next spawn
     pidfd: int = -1  # only for adopted processes, which are not our children
     strays: int = 0  # leftovers seen in the present sweep
+    failure: str = ""  # why the last birth failed: stage and reason
     rounds: int = 0  # looks taken in the present sweep
 
     def record(self) -> dict[str, Any]:

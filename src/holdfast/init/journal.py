@@ -1,7 +1,9 @@
 """What init must remember through its own death: two preallocated files used in turn.
 
-Plain writes, no fsync: the kernel keeps them when init is killed, and after a power cut nothing that they
-describe runs any more. Space is reserved when a file is made, so a full disk does not stop the writing.
+They lie on tmpfs where there is one: the kernel keeps them when init is killed, after a power cut nothing that they
+describe runs any more, and a disk that is busy or full cannot hold up a restart (a write to a busy disk was seen to
+take a second). Elsewhere they are plain files in HOME/init, written without fsync. Space is reserved when a file
+is made.
 
 A file is `CRC32-HEX JSON\\n` lines, then zero bytes. Its first line is {"t":"journal","v":1,"gen":G}; then the
 snapshot taken when the file was begun, closed by {"t":"whole"}; then one line per change. A file without
@@ -12,12 +14,16 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 VERSION = 1
 SLOT_BYTES = 2 * 1024 * 1024  # about 1,000 agents with their environments; doubled when the snapshot needs it
+
+MEMORY_DIRECTORIES = ("/dev/shm", "/run")
+MEMORY_FREE_MIN_BYTES = 64 * 1024 * 1024
 
 Record = dict[str, Any]
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
@@ -39,6 +45,23 @@ def read_lines(data: bytes) -> Iterator[Record]:
             yield json.loads(raw[9:])
         except ValueError:
             return
+
+
+def find_directory(home: str, home_id: str) -> str:
+    """Where this home's journals lie: always the same place within one boot."""
+    for base in MEMORY_DIRECTORIES:
+        path = f"{base}/holdfast-{os.getuid()}-{home_id}"
+        try:
+            space = os.statvfs(base)
+            if not os.path.isdir(path) and space.f_bavail * space.f_frsize < MEMORY_FREE_MIN_BYTES:
+                continue
+            os.makedirs(path, mode=0o700, exist_ok=True)
+            status = os.lstat(path)
+        except OSError:
+            continue
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and status.st_mode & 0o077 == 0:
+            return path
+    return f"{home}/init"
 
 
 class Journal:

@@ -19,7 +19,7 @@ import time
 
 from holdfast.init import adopt, kernel, launch, notify, procfs, spawn
 from holdfast.init.guard import BEAT_S, BEATS_MISSED
-from holdfast.init.journal import Journal
+from holdfast.init.journal import Journal, find_directory
 from holdfast.init.link import Connection, accept, listen
 from holdfast.init.requests import Requests
 from holdfast.init.services import Services
@@ -36,7 +36,7 @@ class Init:
         self.options = options
         self.epoll = select.epoll()
         self.home_id = _read(f"{options.home}/home.id").strip()
-        self.journal = Journal(f"{options.home}/init")
+        self.journal = Journal(find_directory(options.home, self.home_id))
         self.supervisor = Supervisor(
             self.journal, self.home_id, f"{options.run}/notify.sock", self._watch_pidfd, self._forget_pidfd
         )
@@ -345,7 +345,7 @@ def _read(path: str) -> str:
 
 def check(home: str) -> int:
     """`--check`: can this code read that journal? Run by the former code before it becomes us."""
-    journal = Journal(f"{home}/init")
+    journal = Journal(find_directory(home, _read(f"{home}/home.id").strip()))
     supervisor = Supervisor(journal, "check", "", lambda *_: None, lambda *_: None)
     adopt.remember(supervisor, journal.load())
     print("ready", len(supervisor.agents))

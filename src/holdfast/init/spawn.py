@@ -138,8 +138,7 @@ def _become(link: socket.socket, request: dict[str, Any], lock: int, output: int
         _limit(resource.RLIMIT_NOFILE, definition.get("nofile"))
         _limit(resource.RLIMIT_DATA, definition.get("data_bytes"))
         if definition.get("oom_score_adj") is not None:
-            with open("/proc/self/oom_score_adj", "w") as file:
-                file.write(str(definition["oom_score_adj"]))
+            _prefer(definition["oom_score_adj"])
         stage = "output"
         null = os.open("/dev/null", os.O_RDONLY)
         os.dup2(null, 0)
@@ -188,6 +187,15 @@ def _exec(argv: list[str], env: dict[str, str]) -> None:
         except PermissionError as error:
             denied = error
     raise denied or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def _prefer(oom_score_adj: int) -> None:
+    """A wish, not a limit: lowering it needs a right that even root may lack in a container."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write(str(oom_score_adj))
+    except PermissionError:
+        pass
 
 
 def _limit(kind: int, value: int | None) -> None:

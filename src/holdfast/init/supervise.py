@@ -209,6 +209,7 @@ class Supervisor:
             self._arm(agent, time.monotonic() + SWEEP_MAX_S)
             self._note(agent)
             return
+        agent.failure = f"{message['stage']}: {message['reason']}"
         self._emit("spawn_failed", agent, **{key: message[key] for key in ("failed", "stage", "reason")})
         if message["stage"] == "fork" and message["failed"] in (errno.EAGAIN, errno.ENOMEM):
             agent.state = "waiting" if agent.after != "down" else "down"
@@ -223,7 +224,7 @@ class Supervisor:
         elif agent.after == "down":
             self._down(agent, "stopped")
         else:
-            self._ask(agent, f"{message['stage']}: {message['reason']}")
+            self._ask(agent, agent.failure)
         self._note(agent)
 
     # --- deaths --------------------------------------------------------------------------------------------
@@ -321,7 +322,7 @@ class Supervisor:
         elif after == "spawn":
             self._spawn(agent, agent.cause)
         elif after == "ask":
-            self._ask(agent, "the command could not be started")
+            self._ask(agent, agent.failure)
         elif agent.name.startswith("@"):
             self._wait(agent, now + self._service_delay(agent, now))
         else:
@@ -356,6 +357,10 @@ class Supervisor:
         self._note(agent)
 
     def _ask(self, agent: Agent, why: str) -> None:
+        if agent.name.startswith("@"):  # nobody could answer: our own processes are tried for ever
+            print(f"holdfast-init: {agent.name[1:]}: {why}", flush=True)
+            self._wait(agent, time.monotonic() + SERVICE_DELAY_MAX_S)
+            return
         agent.state = "asking"
         self._emit("down", agent, reason="asking", why=why)
         self._note(agent)

@@ -1,0 +1,371 @@
+"""Real guard, init, spawner and agents: each kept alive while the others are killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.init import journal, launch, procfs
+from tests.harness.init_home import InitHome, can_make_v2_groups, running_init, v1_freezer, wait_until
+
+ALWAYS = {"delays_s": [0.0] * 100}
+
+
+@pytest.fixture
+def home() -> Iterator[InitHome]:
+    with running_init() as started:
+        yield started
+
+
+@pytest.fixture(params=["none", "v2", "v1"])
+def place(request: pytest.FixtureRequest, home: InitHome) -> dict[str, Any]:
+    """Where the agent lives: each way of knowing a tree."""
+    if request.param == "v2":
+        if not can_make_v2_groups():
+            pytest.skip("no v2 cgroup may be made here by this user")
+        return {"cgroup_v2": home.group("a")}
+    if request.param == "v1":
+        freezer = v1_freezer()
+        if freezer is None:
+            pytest.skip("no v1 freezer may be used here by this user")
+        path = freezer / f"hf-test-{home.directory.name}"
+        path.mkdir(exist_ok=True)
+        home.groups.append(path)
+        return {"cgroup_v1": [str(path)]}
+    return {}
+
+
+def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    os.kill(pid, number)
+
+
+def script(home: InitHome, text: str) -> list[str]:
+    path = home.directory / "agent.py"
+    path.write_text(textwrap.dedent(text))
+    return [sys.executable, "-S", str(path)]
+
+
+def test_a_killed_agent_is_restarted_by_permit(home: InitHome, place: dict[str, Any]) -> None:
+    first = home.launch("a", "sleep", "1000", permit={"delays_s": [0.0]}, **place)
+    kill(first["pid"])
+    died = home.wait(ev="exited", agent="a")
+    second = home.wait(ev="spawned", agent="a")
+    assert died["status"] == {"signal": 9}
+    assert not died["expected"]
+    assert second["cause"] == "permit"
+    assert second["epoch"] == first["epoch"] + 1
+    kill(second["pid"])
+    assert home.wait(ev="down", agent="a")["reason"] == "asking"
+    assert not [key for key in home.instances() if key[0] == "a"]
+
+
+def test_an_exit_code_that_must_be_asked_about_is_not_restarted(home: InitHome) -> None:
+    home.launch("a", "sh", "-c", "exit 78", permit={**ALWAYS, "ask_codes": [78]})
+    assert home.wait(ev="exited", agent="a")["status"] == {"code": 78}
+    assert home.wait(ev="down", agent="a")["why"] == "exit code 78 is not restarted without asking"
+
+
+def test_a_changed_guarded_file_takes_the_permit_away(home: InitHome) -> None:
+    config = home.directory / "config"
+    config.write_text("one")
+    status = config.stat()
+    guarded = {str(config): [status.st_mtime_ns, status.st_size, status.st_ino]}
+    first = home.launch("a", "sleep", "1000", permit={**ALWAYS, "guarded": guarded})
+    kill(first["pid"])
+    second = home.wait(ev="spawned", agent="a")
+    config.write_text("other")
+    kill(second["pid"])
+    assert home.wait(ev="down", agent="a")["why"] == f"{config} changed"
+
+
+def test_a_once_agent_that_ends_well_is_finished_and_one_that_fails_is_not(home: InitHome) -> None:
+    home.launch("good", "true", once=True, permit=ALWAYS)
+    assert home.wait(ev="down", agent="good")["reason"] == "finished"
+    home.launch("bad", "false", once=True, permit={"delays_s": [0.0]})
+    home.wait(ev="exited", agent="bad")
+    assert home.wait(ev="spawned", agent="bad")["cause"] == "permit"
+
+
+def test_a_missing_command_is_reported_with_its_stage(home: InitHome) -> None:
+    home.define("a", "/no/such/program", permit=ALWAYS)
+    home.ask(op="start", agent="a")
+    failed = home.wait(ev="spawn_failed", agent="a")
+    assert (failed["stage"], failed["reason"]) == ("command", "No such file or directory")
+    assert home.wait(ev="down", agent="a")["reason"] == "asking"
+
+
+def test_a_stop_lets_the_agent_end_by_itself_and_stays_down(home: InitHome, place: dict[str, Any]) -> None:
+    argv = script(
+        home,
+        """
+        import signal, sys, time
+        signal.signal(signal.SIGTERM, lambda *_: (print("ended well", flush=True), sys.exit(0)))
+        print("ready", flush=True)
+        while True: time.sleep(1)
+        """,
+    )
+    home.launch("a", *argv, permit=ALWAYS, **place)
+    wait_until(lambda: "ready" in home.output("a"), "the agent is ready")
+    home.ask(op="stop", agent="a", grace_s=20.0, cause="planned")
+    died = home.wait(ev="exited", agent="a")
+    assert died["expected"]
+    assert died["status"] == {"code": 0}
+    assert home.wait(ev="down", agent="a")["reason"] == "stopped"
+    assert "ended well" in home.output("a")
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "os.setsid() if os.fork() == 0 else None",
+        "(os.fork() == 0 and (os.setsid(), os.fork()))",
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+        "subprocess.Popen(['setsid', 'sleep', '1000'], close_fds=True)",
+        "[subprocess.Popen(['sh', '-c', 'while :; do sleep 0.01 & wait; done']) for _ in range(3)]",
+        "ctypes.CDLL(None).prctl(15, b'other', 0, 0, 0)",
+    ],
+    ids=["setsid", "double-fork", "ignores-term", "detached-helper", "respawning", "new-title"],
+)
+@pytest.mark.parametrize("way", ["stop", "death"])
+def test_nothing_of_the_tree_is_left(home: InitHome, place: dict[str, Any], deed: str, way: str) -> None:
+    argv = script(
+        home,
+        f"""
+        import ctypes, os, signal, subprocess, time
+        {deed}
+        print("ready", flush=True)
+        while True: time.sleep(1)
+        """,
+    )
+    first = home.launch("a", *argv, **place)
+    wait_until(lambda: "ready" in home.output("a"), "the agent is ready")
+    wait_until(lambda: len(home.instances()[("a", 1)]) > 1 or "fork" not in deed, "its helpers run")
+    if way == "stop":
+        home.ask(op="stop", agent="a", grace_s=0.3)
+    else:
+        kill(first["pid"])
+    home.wait(ev="down", agent="a")
+    assert home.instances() == {}
+
+
+def test_a_second_instance_is_never_born_while_a_process_of_the_first_holds_the_lock(home: InitHome) -> None:
+    """The last line of defence: even a helper that no other sign leads to."""
+    argv = script(
+        home,
+        """
+        import os, sys, time
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:
+                os.environ.clear()
+                os.execve(sys.executable, [sys.executable, "-S", "-c", "import time; time.sleep(1000)"], {})
+            os._exit(0)
+        print("ready", flush=True)
+        while True: time.sleep(1)
+        """,
+    )
+    first = home.launch("a", *argv, permit=ALWAYS)
+    wait_until(lambda: "ready" in home.output("a"), "the agent is ready")
+    lock = str(home.home.agent_lock("a"))
+    before = wait_until(lambda: {p for p in procfs.pids() if procfs.holds_open(p, {lock})}, "lock holders")
+    kill(first["pid"])
+    second = home.wait(ev="spawned", agent="a")
+    after = {pid for pid in procfs.pids() if procfs.holds_open(pid, {lock})}
+    assert after & before == set()
+    assert second["pid"] in after
+
+
+def test_init_is_restarted_and_adopts(home: InitHome, place: dict[str, Any]) -> None:
+    first = home.launch("a", "sleep", "1000", permit=ALWAYS, **place)
+    init_pid = home.state["init"]["pid"]
+    kill(init_pid)
+    state = home.hello()
+    assert state["init"]["pid"] != init_pid
+    assert state["agents"]["a"]["pid"] == first["pid"]
+    assert state["agents"]["a"]["state"] == "up"
+    kill(first["pid"])
+    assert home.wait(ev="exited", agent="a")["status"] == {"signal": 9}
+    assert home.wait(ev="spawned", agent="a", epoch=2)["cause"] == "permit"
+
+
+def test_the_exit_code_of_an_agent_is_known_even_when_it_died_without_init(home: InitHome) -> None:
+    argv = script(
+        home,
+        """
+        import os, sys, time
+        while not os.path.exists(sys.argv[1]): time.sleep(0.01)
+        sys.exit(42)
+        """,
+    )
+    sign = home.directory / "sign"
+    home.launch("a", *argv, str(sign))
+    init_pid = home.state["init"]["pid"]
+    kill(init_pid, signal.SIGSTOP)
+    sign.touch()
+    wait_until(lambda: (p := procfs.read(home_pid(home))) is None or p.state == "Z", "the agent has ended")
+    kill(init_pid)
+    home.hello()
+    assert home.wait(ev="exited", agent="a")["status"] == {"code": 42}
+
+
+def home_pid(home: InitHome) -> int:
+    event = next(e for e in home.peer.events if e["ev"] == "spawned") if home.peer and home.peer.events else None
+    return int(event["pid"]) if event else max((p for ps in home.instances().values() for p in ps), default=-1)
+
+
+def test_init_takes_the_place_of_a_killed_guard(home: InitHome, place: dict[str, Any]) -> None:
+    first = home.launch("a", "sleep", "1000", permit=ALWAYS, **place)
+    guard_pid, init_pid = home.state["guard"]["pid"], home.state["init"]["pid"]
+    kill(guard_pid)
+    wait_until(lambda: guard_of(home) == init_pid, "init became guard")
+    state = home.hello()
+    assert state["guard"] == {"pid": init_pid, "restarts": 1}
+    assert state["agents"]["a"]["pid"] == first["pid"]
+    kill(first["pid"], signal.SIGTERM)
+    assert home.wait(ev="exited", agent="a")["status"] == {"signal": 15}
+    home.wait(ev="spawned", agent="a", epoch=2)
+
+
+def guard_of(home: InitHome) -> int:
+    return int(home.home.guard_lock.read_text().strip() or "0")
+
+
+def test_after_all_of_holdfast_was_killed_the_next_start_adopts(home: InitHome, place: dict[str, Any]) -> None:
+    first = home.launch("a", "sleep", "1000", permit=ALWAYS, **place)
+    for pid in home.own_processes():
+        kill(pid)
+    wait_until(lambda: not home.own_processes(), "Holdfast is dead")
+    assert procfs.is_running(first["pid"], first["starttime"])
+    state = home.start()
+    assert state["agents"]["a"]["pid"] == first["pid"]
+    kill(first["pid"])
+    home.wait(ev="spawned", agent="a", epoch=2)
+
+
+def test_a_lost_journal_does_not_double_an_agent(home: InitHome, place: dict[str, Any]) -> None:
+    first = home.launch("a", "sleep", "1000", permit=ALWAYS, **place)
+    for pid in home.own_processes():
+        kill(pid)
+    wait_until(lambda: not home.own_processes(), "Holdfast is dead")
+    directory = Path(journal.find_directory(str(home.home.path), home.home.home_id()))
+    for path in directory.glob("*.journal"):
+        path.unlink()
+    home.start()
+    home.define("a", "sleep", "1000", permit=ALWAYS, **place)
+    assert home.ask(op="start", agent="a")["pid"] == first["pid"]
+    assert home.instances() == {("a", 1): [first["pid"]]}
+
+
+def test_a_second_guard_leaves_with_a_message(home: InitHome) -> None:
+    launch.start_guard(str(home.home.path), str(home.home.run))
+    log = home.home.own_logs / "guard.log"
+    wait_until(lambda: "is owned by another guard; leaving" in log.read_text(), "the second guard leaves")
+    assert home.hello()["guard"]["restarts"] == 0
+
+
+def test_an_upgrade_keeps_every_agent(home: InitHome, place: dict[str, Any]) -> None:
+    first = home.launch("a", "sleep", "1000", permit=ALWAYS, **place)
+    init_pid = home.state["init"]["pid"]
+    assert home.peer is not None
+    home.peer.file.write(b'{"op":"reexec"}\n')
+    home.peer.file.flush()
+    with pytest.raises((OSError, ConnectionResetError)):
+        home.wait(ev="never")
+    state = home.hello()
+    assert state["init"]["pid"] == init_pid
+    assert state["agents"]["a"]["pid"] == first["pid"]
+    kill(first["pid"])
+    assert home.wait(ev="exited", agent="a")["status"] == {"signal": 9}
+
+
+def test_shutdown_ends_agents_and_holdfast(home: InitHome, place: dict[str, Any]) -> None:
+    home.launch("a", "sleep", "1000", permit=ALWAYS, **place)
+    home.launch("b", "sh", "-c", "trap '' TERM; sleep 1000 & wait; sleep 1000", permit=ALWAYS, grace_s=0.2)
+    assert home.ask(op="shutdown")["ok"]
+    wait_until(lambda: not home.own_processes() and not home.instances(), "nothing is left")
+
+
+def test_term_to_guard_ends_holdfast_and_leaves_agents(home: InitHome) -> None:
+    first = home.launch("a", "sleep", "1000", permit=ALWAYS)
+    kill(home.state["guard"]["pid"], signal.SIGTERM)
+    wait_until(lambda: not home.own_processes(), "Holdfast has left")
+    assert procfs.is_running(first["pid"], first["starttime"])
+    assert home.start()["agents"]["a"]["pid"] == first["pid"]
+
+
+def test_a_stopped_init_is_continued_by_guard(home: InitHome) -> None:
+    first = home.launch("a", "sleep", "1000", permit=ALWAYS)
+    kill(home.state["init"]["pid"], signal.SIGSTOP)
+    kill(first["pid"])
+    assert home.wait(ev="spawned", agent="a", epoch=2)["cause"] == "permit"
+
+
+def test_events_are_told_again_until_they_are_acked(home: InitHome) -> None:
+    first = home.launch("a", "true")
+    done = home.wait(ev="down", agent="a")
+    home.hello()
+    assert home.wait(ev="spawned", agent="a")["seq"] == first["seq"]
+    home.ask(op="ack", seq=done["seq"])
+    home.ask(op="beat")
+    assert home.hello()["acked"] == done["seq"]
+    assert home.ask(op="beat")["ok"]
+    assert not home.peer or not [event for event in home.peer.events if event["ev"] == "spawned"]
+
+
+def test_a_beat_reaches_the_keeper_with_the_agents_name(home: InitHome) -> None:
+    argv = script(
+        home,
+        """
+        import os, socket, time
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        s.sendto(b"READY=1\\nX_CYCLE=7\\nSTATUS=at work", os.environ["NOTIFY_SOCKET"])
+        time.sleep(1000)
+        """,
+    )
+    home.launch("a", *argv)
+    assert home.wait(ev="notify", agent="a")["fields"] == {"READY": "1", "X_CYCLE": "7", "STATUS": "at work"}
+
+
+def test_services_come_back_and_are_one_each(home: InitHome) -> None:
+    other = InitHome(services={"keeper": {"argv": ["sleep", "1000"]}, "logger": {"argv": ["sleep", "1000"]}})
+    try:
+        state = other.start()
+        first = wait_until(lambda: other.hello()["services"].get("keeper", {}).get("pid"), "a keeper")
+        kill(first)
+        wait_until(lambda: other.hello()["services"]["keeper"]["pid"] not in (0, first), "another keeper")
+        kill(other.hello()["init"]["pid"])
+        wait_until(lambda: other.hello()["init"]["pid"] != state["init"]["pid"], "another init")
+        assert {key[0]: len(pids) for key, pids in other.instances().items()} == {"@keeper": 1, "@logger": 1}
+    finally:
+        other.destroy()
+
+
+def test_an_agent_keeps_printing_while_nobody_reads(home: InitHome) -> None:
+    """A FIFO that the agent itself holds open for reading too never breaks under it."""
+    fifo = home.directory / "fifo"
+    os.mkfifo(fifo)
+    argv = script(home, "import time\nwhile True: print('line', flush=True); time.sleep(0.01)")
+    first = home.launch("a", *argv, fifo=str(fifo))
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    wait_until(lambda: read_some(reader), "the first reader sees lines")
+    os.close(reader)
+    time.sleep(0.1)
+    assert procfs.is_running(first["pid"], first["starttime"])
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    wait_until(lambda: read_some(reader), "the second reader sees lines")
+    os.close(reader)
+
+
+def read_some(fd: int) -> bytes:
+    try:
+        return os.read(fd, 100)
+    except BlockingIOError:
+        return b""

@@ -1,0 +1,1 @@
+"""Real guard, init and agents for tests: started in throw-away homes, always ended by pid."""
