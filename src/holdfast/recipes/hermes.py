@@ -53,6 +53,8 @@ class HermesRecipe(ProcessRecipe):
                 "runs on the gateway's own event loop",
             ),
             ("health", "start_period"): Default(START_PERIOD_S, "45 s seen on a loaded machine"),
+            # TERM counts as planned only if it arrives before Hermes' own watcher (every 0.5 s) has taken the marker.
+            ("stop", "signal"): Default("INT", "always a planned stop; TERM only right after the marker"),
             ("stop", "grace"): Default(STOP_GRACE_S, "1 to 2 s normally; hangs when a model call is under way"),
             ("exit_codes", "75"): Default("asked for a restart", "Hermes' own code"),
             ("exit_codes", "78"): Default("fatal configuration: it will not start until corrected", "Hermes' own code"),
