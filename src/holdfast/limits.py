@@ -114,3 +114,5 @@ USER_NAME_MAX = 31  # of a Linux user
 USERADD_TIMEOUT_S = 30.0  # it waits for the lock of the user database
 NUMERIC_UID_FIRST = 30_000  # used where no system user can be made: clear of people (1000 up), of systemd (60000 up)
 NUMERIC_UID_LAST = 39_999  # and below 65536, which is all that a container may have
+STOP_FILES_TIMEOUT_S = 5.0  # a stop is not held up longer by the files that announce it
+EVIDENCE_TIMEOUT_S = 10.0
