@@ -1,0 +1,41 @@
+"""What a supervisor must offer to be measured, and the workload it is given.
+
+A `Peer` knows how to launch one supervisor with services; `fleet.Fleet` does everything else the same way for all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One service: `port` is set when it answers HTTP there."""
+
+    name: str
+    argv: tuple[str, ...]
+    port: int | None = None
+
+
+class Peer(Protocol):
+    """One supervisor. An object serves one launch at a time."""
+
+    name: ClassVar[str]
+    setting: ClassVar[str]  # how it is tuned, one clause for the results
+
+    def version(self) -> str:
+        """Version, after making sure that it can be used. Raises Unavailable with the reason."""
+
+    def launch(self, directory: Path, services: list[Service]) -> None:
+        """Start the supervisor on these services; files go into `directory`. May return before they run."""
+
+    def roots(self) -> list[int]:
+        """Pids whose trees hold every process of the supervisor."""
+
+    def relaunch(self) -> None:
+        """Start the supervisor again on the same configuration, as its owner would after it died."""
+
+    def end(self) -> None:
+        """Ask it to leave, politely and bounded in time; what remains is killed by the caller."""

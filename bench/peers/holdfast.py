@@ -1,0 +1,114 @@
+"""Holdfast itself, from this checkout, through its own command line and socket."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bench import processes
+from bench.install import ROOT, Unavailable
+from bench.peers.base import Service
+
+UP_TIMEOUT_S = 120.0
+DOWN_TIMEOUT_S = 60.0
+FREE_RESTARTS_ALONE, FREE_RESTARTS = 40, 8  # zero delays in the permit: more than a suite kills one agent
+ROLES = ("guard", "init", "keeper", "logger")
+
+
+class Holdfast:
+    name: ClassVar[str] = "holdfast"
+    setting: ClassVar[str] = "restart.backoff all 0s (throttle off), otherwise default"
+
+    def __init__(self) -> None:
+        self.directory: Path | None = None
+
+    def version(self) -> str:
+        self.program = Path(sys.executable).with_name("holdfast")
+        if not self.program.exists():
+            self.program = ROOT / ".venv/bin/holdfast"
+        if not self.program.exists():
+            raise Unavailable("not installed in this checkout (./dev install)")
+        try:
+            text = processes.command([self.program, "--version"], Path("/tmp") / f"hf-{os.getpid()}", timeout_s=20)
+        except processes.CommandFailed as error:
+            raise Unavailable(f"`holdfast --version` failed: {str(error)[-200:]}") from error
+        finally:
+            (Path("/tmp") / f"hf-{os.getpid()}").unlink(missing_ok=True)
+        return text.strip().split()[-1]
+
+    def launch(self, directory: Path, services: list[Service]) -> None:
+        self.directory = directory
+        self.home = directory / "home"
+        self.file = directory / "holdfast.yaml"
+        free = FREE_RESTARTS_ALONE if len(services) == 1 else FREE_RESTARTS
+        self.file.write_text(
+            json.dumps({"version": 1, "agents": {s.name: _agent(s, free) for s in services}}, indent=1)
+        )
+        self.relaunch()
+
+    def relaunch(self) -> None:
+        self.call("up", "-f", str(self.file), "-d", timeout_s=UP_TIMEOUT_S)
+
+    def roots(self) -> list[int]:
+        """Found by the home named on their command lines: needs no answer from any of them."""
+        if self.directory is None:
+            return []
+        home = str(self.home)
+        return [
+            pid for pid in processes.descendants([os.getpid()]) if pid != os.getpid() and home in processes.argv_of(pid)
+        ]
+
+    def end(self) -> None:
+        if self.directory is not None and self.home.exists():
+            self.call("down", timeout_s=DOWN_TIMEOUT_S)
+
+    def call(self, *arguments: str, timeout_s: float) -> str:
+        """Run the command line on this home."""
+        assert self.directory is not None
+        argv: list[str | Path] = [self.program, "--home", str(self.home), *arguments]
+        return processes.command(argv, self.directory / "output", timeout_s=timeout_s)
+
+    def get(self, path: str, timeout_s: float = 5.0) -> Any:
+        """GET from the API socket; None when nobody answers."""
+        connection = UnixConnection(str(self.home / "run/api.sock"), timeout_s)
+        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+            connection.request("GET", path, headers={"Host": "holdfast"})
+            return json.loads(connection.getresponse().read())
+        return None
+
+    def process_table(self) -> dict[str, int]:
+        """Pids of Holdfast's own processes by role, as `ps --json` shows them; empty when the API does not answer."""
+        status = self.get("/v1/status")
+        if not isinstance(status, dict) or "holdfast" not in status:
+            return {}
+        return {row["name"]: row["pid"] for row in status["holdfast"]["processes"] if row.get("pid")}
+
+
+def _agent(service: Service, free_restarts: int) -> dict[str, Any]:
+    agent: dict[str, Any] = {
+        "command": list(service.argv),
+        "restart": {"backoff": ["0s"] * free_restarts, "window": "1h"},
+    }
+    if service.port is not None:
+        url = f"http://127.0.0.1:{service.port}/health"
+        agent["health"] = {"http": url, "interval": "2s", "timeout": "500ms"}
+    return agent
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)

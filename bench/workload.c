@@ -1,0 +1,92 @@
+/* The agent that every supervisor is measured with.
+ *
+ * usage: workload NAME STARTS MODE [ARG...]
+ * Its first act is to note CLOCK_MONOTONIC, its pid and NAME by one O_APPEND write into the file STARTS. Then:
+ *   sleep              pause for ever
+ *   print RATE BYTES   print RATE numbered lines of BYTES bytes a second (RATE 0: as fast as the reader reads)
+ *   http PORT          answer every request on 127.0.0.1:PORT with 200 and a small JSON body, keep-alive
+ */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CONNECTIONS_MAX = 16, LINE_MAX_BYTES = 4096 };
+
+static int record_start(const struct timespec *now, const char *name, const char *path) {
+    char line[160];
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd < 0) return -1;
+    int length = snprintf(line, sizeof line, "%lld %d %.100s\n",
+                          (long long)now->tv_sec * 1000000000LL + now->tv_nsec, (int)getpid(), name);
+    int written = (int)write(fd, line, (size_t)length);
+    close(fd);
+    return written == length ? 0 : -1;
+}
+
+static void print_lines(double rate, int bytes) {
+    static char line[LINE_MAX_BYTES];
+    if (bytes < 24) bytes = 24;
+    if (bytes > LINE_MAX_BYTES) bytes = LINE_MAX_BYTES;
+    memset(line, '.', (size_t)bytes);
+    line[bytes - 1] = '\n';
+    for (unsigned long long number = 1;; number++) {
+        char digits[24];
+        int length = snprintf(digits, sizeof digits, "%020llu ", number);
+        memcpy(line, digits, (size_t)length);
+        if (write(1, line, (size_t)bytes) < 0) _exit(3);
+        if (rate > 0) {
+            double period = 1.0 / rate;
+            struct timespec pause_for = {(time_t)period, (long)((period - (double)(time_t)period) * 1e9)};
+            nanosleep(&pause_for, NULL);
+        }
+    }
+}
+
+static void answer(int fd) {
+    static const char reply[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{\"ok\":true}";
+    if (write(fd, reply, sizeof reply - 1) < 0) return;
+}
+
+static int serve_http(int port) {
+    struct pollfd table[CONNECTIONS_MAX + 1];
+    int count = 1, yes = 1;
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+    if (bind(listener, (struct sockaddr *)&address, sizeof address) || listen(listener, 8)) return 4;
+    table[0] = (struct pollfd){.fd = listener, .events = POLLIN};
+    for (;;) {
+        if (poll(table, (nfds_t)count, -1) < 0) continue;
+        for (int i = count - 1; i > 0; i--) {
+            char request[2048];
+            if (!table[i].revents) continue;
+            ssize_t got = read(table[i].fd, request, sizeof request);
+            if (got <= 0) {
+                close(table[i].fd);
+                table[i] = table[--count];
+            } else if (got >= 4 && !memcmp(request + got - 4, "\r\n\r\n", 4)) {
+                answer(table[i].fd);
+            }
+        }
+        if (table[0].revents && count <= CONNECTIONS_MAX) {
+            int fd = accept(listener, NULL, NULL);
+            if (fd >= 0) table[count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+        }
+    }
+}
+
+int main(int argc, char **argv) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    if (argc < 4 || record_start(&now, argv[1], argv[2])) return 2;
+    if (!strcmp(argv[3], "print") && argc >= 6) print_lines(atof(argv[4]), atoi(argv[5]));
+    if (!strcmp(argv[3], "http") && argc >= 5) return serve_http(atoi(argv[4]));
+    for (;;) pause();
+}

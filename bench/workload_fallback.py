@@ -1,0 +1,62 @@
+"""The workload in Python, for machines without a C compiler: same arguments, same first act, slower to start.
+
+Run by the supervisors under measurement as `python -I -S workload_fallback.py NAME STARTS MODE [ARG...]`.
+"""
+
+import time
+
+STARTED_NS = time.monotonic_ns()
+
+import os  # noqa: E402
+import signal  # noqa: E402
+import sys  # noqa: E402
+
+
+def record_start(name: str, path: str) -> None:
+    """One O_APPEND write, so that lines of many processes never mix."""
+    fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    os.write(fd, f"{STARTED_NS} {os.getpid()} {name}\n".encode())
+    os.close(fd)
+
+
+def print_lines(rate: float, size_bytes: int) -> None:
+    number = 0
+    while True:
+        number += 1
+        os.write(1, f"{number:020d} ".encode().ljust(max(size_bytes, 24) - 1, b".") + b"\n")
+        if rate > 0:
+            time.sleep(1 / rate)
+
+
+def serve_http(port: int) -> None:
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+
+    class Health(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", "11")
+            self.end_headers()
+            self.wfile.write(b'{"ok":true}')
+
+        def log_message(self, *arguments: object) -> None:
+            """Nothing is printed: the supervisor is measured, not its log."""
+
+    HTTPServer(("127.0.0.1", port), Health).serve_forever()
+
+
+def main(arguments: list[str]) -> None:
+    name, starts, mode, *rest = arguments
+    record_start(name, starts)
+    if mode == "print":
+        print_lines(float(rest[0]), int(rest[1]))
+    if mode == "http":
+        serve_http(int(rest[0]))
+    while True:
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
