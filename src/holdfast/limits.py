@@ -97,6 +97,7 @@ API_KEEP_ALIVE_S = 5
 API_CONNECTIONS_MAX = 256  # followers of events and logs included; one more is told to come back
 API_WAIT_MAX_S = 120.0  # longest {"wait": true}
 STREAM_SIGN_OF_LIFE_S = 15.0
+LOG_LINES_MAX = 1_000_000  # of one answer
 
 # --- start slots ---------------------------------------------------------------------------------------------
 SLOT_CPU_S = 10.0  # a start of this many CPU seconds takes one core's slot: OpenClaw (20) runs cores/2 at a time
@@ -116,3 +117,11 @@ NUMERIC_UID_FIRST = 30_000  # used where no system user can be made: clear of pe
 NUMERIC_UID_LAST = 39_999  # and below 65536, which is all that a container may have
 STOP_FILES_TIMEOUT_S = 5.0  # a stop is not held up longer by the files that announce it
 EVIDENCE_TIMEOUT_S = 10.0
+
+# --- what doctor asks for ----------------------------------------------------------------------------------------
+DISK_LOW_BYTES = 1024 * 1024 * 1024  # two full sets of one agent's logs
+DISK_LOW_FILES = 10_000
+NOFILE_OWN = 200
+NOFILE_PER_AGENT = 4  # pidfd, probe connection, memory file, FIFO; the last two in other processes
+NOFILE_AGENTS_EXPECTED = 200
+SECRET_MASKED_MIN_CHARS = 4  # a shorter "secret" would blot out ordinary words

@@ -67,26 +67,35 @@ class CgroupPlan:
 def choose(home_id: str, forced: str | None = None) -> CgroupPlan:
     """The plan for this home. `forced`: none, v1, v2 or auto; else the environment's HOLDFAST_CGROUPS.
 
-    Makes ROOT/holdfast-HOME_ID directories, idempotent. Must be called by a process of Holdfast itself.
+    Makes ROOT/holdfast-HOME_ID directories, idempotent. Must be called by a process of Holdfast itself, for it may move
+    the processes of its own cgroup into a leaf.
     """
-    wish = forced or os.environ.get(FORCE_ENV) or "auto"
+    return plan(look(), f"holdfast-{home_id}", _wish(forced), os.geteuid() == 0)
+
+
+def expect(forced: str | None = None) -> CgroupPlan:
+    """What `choose` would find, as far as that can be told without changing anything that stays."""
+    return plan(look(), "holdfast-", _wish(forced), os.geteuid() == 0, take=False)
+
+
+def _wish(forced: str | None) -> str:
+    return forced or os.environ.get(FORCE_ENV) or "auto"
+
+
+def plan(view: View, name: str, wish: str, is_root: bool, take: bool = True) -> CgroupPlan:
+    """As `choose`, from a given view of the machine; as `expect` when nothing is to be taken."""
     if wish not in ("auto", "none", "v1", "v2"):
         return CgroupPlan("none", f"{FORCE_ENV}={wish} is not understood (auto, v2, v1 or none)")
-    return plan(look(), f"holdfast-{home_id}", wish, os.geteuid() == 0)
-
-
-def plan(view: View, name: str, wish: str, is_root: bool) -> CgroupPlan:
-    """As `choose`, from a given view of the machine."""
     if wish == "none":
         return CgroupPlan("none", f"asked for by {FORCE_ENV}=none")
     v2_root, v2_controllers, v2_why = None, frozenset[str](), "not asked for"
     if wish != "v1":
-        v2_root, v2_controllers, v2_why = _take_v2(view, name, is_root)
+        v2_root, v2_controllers, v2_why = _take_v2(view, name, is_root, take)
     v1_roots: dict[str, Path] = {}
     v1_why = "not asked for"
     if wish != "v2":
         wanted = [each for each in LIMITING if each not in v2_controllers]
-        v1_roots, v1_why = _take_v1(view, name, wanted, track=v2_root is None)
+        v1_roots, v1_why = _take_v1(view, name, wanted, v2_root is None, take)
     if v2_root:
         kind: Kind = "hybrid" if v1_roots else "v2"
         return CgroupPlan(kind, v2_why, v2_root, v2_controllers, v1_roots)
@@ -161,7 +170,7 @@ def v2_base(view: View, is_root: bool) -> Path | None:
     return place(view.v2, view.own_v2.removesuffix("/" + delegation.LEAF) or "/")
 
 
-def _take_v2(view: View, name: str, is_root: bool) -> tuple[Path | None, frozenset[str], str]:
+def _take_v2(view: View, name: str, is_root: bool, take: bool) -> tuple[Path | None, frozenset[str], str]:
     base = v2_base(view, is_root)
     if base is None:
         return None, frozenset(), "no v2 hierarchy is mounted here"
@@ -171,12 +180,13 @@ def _take_v2(view: View, name: str, is_root: bool) -> tuple[Path | None, frozens
     if refusal:
         return None, frozenset(), refusal
     root = base / name
+    if not take:
+        return root, *delegation.offered(base, LIMITING)
     root.mkdir(exist_ok=True)
-    held, why = delegation.enable(base, root, LIMITING)
-    return root, held, why
+    return root, *delegation.enable(base, root, LIMITING)
 
 
-def _take_v1(view: View, name: str, wanted: list[str], track: bool) -> tuple[dict[str, Path], str]:
+def _take_v1(view: View, name: str, wanted: list[str], track: bool, take: bool) -> tuple[dict[str, Path], str]:
     """Our directory in each wanted hierarchy; with `track` also in the best one fit for tracking processes."""
     roots: dict[str, Path] = {}
     refusals: list[str] = []
@@ -193,7 +203,8 @@ def _take_v1(view: View, name: str, wanted: list[str], track: bool) -> tuple[dic
             refusals.append(refusal)
             continue
         roots[controller] = base / name
-        roots[controller].mkdir(exist_ok=True)
+        if take:
+            roots[controller].mkdir(exist_ok=True)
     if roots:
         return roots, "usable: " + ", ".join(roots)
     return roots, refusals[0] if refusals else "no v1 hierarchy is mounted here"

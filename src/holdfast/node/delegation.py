@@ -18,21 +18,24 @@ _MOVE_ROUNDS = 10  # processes may be forked while they are moved
 
 def enable(base: Path, root: Path, wanted: Sequence[str]) -> tuple[frozenset[str], str]:
     """Switch controllers on in `base` and then in `root`, its child: those that pods get, and why not more."""
-    offered = _words(base / "cgroup.controllers")
+    available, reason = offered(base, wanted)
     held: set[str] = set()
-    reasons: list[str] = []
-    missing = [controller for controller in wanted if controller not in offered]
-    if missing:
-        reasons.append(f"{base} does not offer {', '.join(missing)}")
-    for controller in wanted:
-        if controller in missing:
-            continue
-        reason = _switch_on(base, controller) or _switch_on(root, controller)
-        if reason:
-            reasons.append(f"{controller}: {reason}")
+    reasons = [reason] if len(available) < len(wanted) else []
+    for controller in sorted(available):
+        refusal = _switch_on(base, controller) or _switch_on(root, controller)
+        if refusal:
+            reasons.append(f"{controller}: {refusal}")
         else:
             held.add(controller)
     return frozenset(held), "; ".join(reasons) or f"all limits hold below {base}"
+
+
+def offered(base: Path, wanted: Sequence[str]) -> tuple[frozenset[str], str]:
+    """The wanted controllers that may be switched on below `base`, and why not more."""
+    present = _words(base / "cgroup.controllers")
+    missing = [controller for controller in wanted if controller not in present]
+    why = f"{base} does not offer {', '.join(missing)}" if missing else f"all limits hold below {base}"
+    return frozenset(wanted) - frozenset(missing), why
 
 
 def _switch_on(directory: Path, controller: str) -> str | None:

@@ -1,0 +1,121 @@
+"""The cgroup directories of a pod: ROOT/AGENT.NUMBER in v2 and in each v1 hierarchy that holds a declared limit.
+
+Limits are written before anything runs inside. Only directories of this home are ever touched. A directory is removed
+only when it is empty; the kernel refuses otherwise, so nothing can be lost by trying. Called by pods.pod.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from holdfast.node.cgroups import CgroupPlan
+from holdfast.pods.limits import Setting
+
+
+class Groups(NamedTuple):
+    """`v1` has the tracking directory first. `failed`: limit -> why it could not be set."""
+
+    v2: Path | None
+    v1: tuple[Path, ...]
+    failed: dict[str, str]
+
+
+def make(plan: CgroupPlan, agent: str, number: int, settings: tuple[Setting, ...]) -> Groups:
+    """Make the directories and set the limits, idempotent. Raises OSError when the place itself cannot be made.
+
+    Limits that are no longer declared are lifted on a directory that existed already.
+    """
+    name = f"{agent}.{number}"
+    v2 = None
+    if plan.v2_root is not None:
+        v2 = plan.v2_root / name
+        v2.mkdir(parents=True, exist_ok=True)
+    used = {each.controller for each in settings if each.controller not in plan.v2_controllers}
+    order = [plan.tracker] if plan.tracker else []
+    order += [each for each in plan.v1_roots if each in used and each != plan.tracker]
+    v1 = {controller: plan.v1_roots[controller] / name for controller in order}
+    for directory in v1.values():
+        directory.mkdir(parents=True, exist_ok=True)
+    declared = {each.limit for each in settings}
+    if v2 is not None:
+        _lift(v2, declared)
+    if plan.tracker:
+        _lift(v1[plan.tracker], declared)
+    failed: dict[str, str] = {}
+    for setting in settings:
+        place = v2 if setting.controller in plan.v2_controllers else v1[setting.controller]
+        assert place is not None
+        try:
+            (place / setting.file).write_text(setting.value)
+        except OSError as error:
+            if setting.must:
+                failed[setting.limit] = error.strerror or str(error)
+    return Groups(v2, tuple(v1.values()), failed)
+
+
+_LIFTED = (
+    ("memory", "memory.max", "max"),
+    ("memory", "memory.limit_in_bytes", "-1"),
+    ("cpus", "cpu.max", "max"),
+    ("cpus", "cpu.cfs_quota_us", "-1"),
+    ("pids", "pids.max", "max"),
+)
+
+
+def _lift(directory: Path, declared: set[str]) -> None:
+    """Take back what is no longer declared, where agents are born in any case. Other v1 directories are not joined."""
+    for limit, file, value in _LIFTED:
+        if limit not in declared and (directory / file).exists():
+            with contextlib.suppress(OSError):
+                (directory / file).write_text(value)
+
+
+def remove(plan: CgroupPlan, agent: str, number: int) -> bool:
+    """True when nothing of the pod's cgroups is left; False while processes (or zombies) are still inside."""
+    gone = True
+    for root in _roots(plan):
+        gone = _remove_tree(root / f"{agent}.{number}") and gone
+    return gone
+
+
+def prune(plan: CgroupPlan, current: Mapping[str, int]) -> list[str]:
+    """Remove the empty directories of all pods which are not current (agent -> number); returns those that are left."""
+    left: list[str] = []
+    for root in _roots(plan):
+        try:
+            names = [entry.name for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)]
+        except OSError:
+            continue
+        for name in names:
+            agent, _, number = name.rpartition(".")
+            if agent and number.isdecimal() and current.get(agent) != int(number) and not _remove_tree(root / name):
+                left.append(str(root / name))
+    return left
+
+
+def close(plan: CgroupPlan) -> None:
+    """Remove this home's directories, when Holdfast leaves for good and nothing runs any more."""
+    prune(plan, {})
+    for root in _roots(plan):
+        with contextlib.suppress(OSError):
+            root.rmdir()
+
+
+def _roots(plan: CgroupPlan) -> list[Path]:
+    return ([plan.v2_root] if plan.v2_root else []) + list(plan.v1_roots.values())
+
+
+def _remove_tree(directory: Path) -> bool:
+    """From the leaves up: an agent may have made cgroups of its own below."""
+    for path, _, _ in os.walk(directory, topdown=False):
+        try:
+            os.rmdir(path)
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                return False
+    return True
