@@ -32,6 +32,11 @@ def unsettled(status: Status) -> list[str]:
     return [row["name"] for row in status.get("agents", []) if row.get("phase") not in SETTLED_PHASES]
 
 
+def agent_row(status: Status | None, name: str) -> dict[str, Any] | None:
+    """The row of one agent, when there is one."""
+    return next((row for row in (status or {}).get("agents", []) if row.get("name") == name), None)
+
+
 def health_text(row: dict[str, Any]) -> str:
     """`ok/ok/off`: process, endpoint, behaviour."""
     health = row.get("health") or {}

@@ -10,11 +10,9 @@ import os
 import re
 import shutil
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,6 +30,8 @@ LOOK_S = 0.1
 QUIET_S = 0.3  # no line for this long after the end: the tail is out
 TAIL_MAX_S = 3.0
 UP_MAX_S = 60.0
+STATUS_S = 0.25  # while lines pour in, the phase is looked at only so often
+QUIET_PHASES = frozenset({"healthy", "starting", "queued"})  # nothing worth a note
 RUNNING_PHASES = frozenset({"queued", "starting", "healthy", "degraded", "unhealthy", "recovering", "backoff"})
 
 
@@ -56,7 +56,8 @@ RUNNING_PHASES = frozenset({"queued", "starting", "healthy", "degraded", "unheal
 def run(session: Session, /, command: tuple[str, ...], name: str | None, env: tuple[str, ...], **options: Any) -> None:
     """Keep one command alive: it is restarted whenever it dies, until Ctrl-C."""
     from holdfast.cli import starting
-    from holdfast.cli.watching import interruptible
+    from holdfast.cli.fleet_view import agent_row
+    from holdfast.cli.watching import interruptible, look
 
     session.home.prepare()
     starting.enter_delegated_scope(session, sys.argv[1:])
@@ -68,9 +69,11 @@ def run(session: Session, /, command: tuple[str, ...], name: str | None, env: tu
         with _stopping(session, client, started) as chosen:
             if name is None:
                 fleet = _fleet(_free_name(client, fleet.agents[0].name), agent)
-            chosen.append(fleet.agents[0].name)
+            output = _Output(session, fleet.agents[0].name)  # from here on, nothing older
+            chosen.append(output.name)
+            before = (agent_row(look(client), output.name) or {}).get("instance", 0)
             _declare(client, fleet)
-            _follow(session, client, chosen[0])
+            _follow(session, client, output, before)
 
 
 def _fleet(name: str, agent: dict[str, Any]) -> FleetSpec:
@@ -154,82 +157,77 @@ def _stopping(session: Session, client: KeeperClient, started: bool) -> Iterator
             client.post(f"/v1/agents/{chosen[0]}/stop", {"wait": True}, timeout_s=DOWN_MAX_S)
 
 
-@dataclass(slots=True)
 class _Output:
-    """What the agent prints, on its way to our standard output; a thread of its own reads it."""
+    """What the agent prints, on its way to our standard output.
 
-    session: Session
-    name: str
-    last_line_mono: float = field(default_factory=time.monotonic)
-    ended: bool = False
-    broken: bool = False  # our reader has left
+    Read from its log files, not through the keeper: whoever runs this owns the home, and no line is lost or doubled
+    while a keeper is replaced.
+    """
 
-    def pump(self) -> None:
-        """Copy lines until `ended`. A keeper that is being replaced costs a new request, no line."""
-        away_mono = time.monotonic() - 1.0
-        while not self.ended:
-            since_s = max(0.0, time.monotonic() - away_mono)
-            try:
-                lines = self.session.client().stream(
-                    f"/v1/agents/{self.name}/logs", follow=True, since=f"{since_s:.3f}"
-                )
-                for line in lines:
-                    self._write(line)
-                    away_mono = time.monotonic()
-            except HoldfastError:
-                pass
-            except OSError:
-                self.broken = True
-                return
-            time.sleep(LOOK_S)
+    def __init__(self, session: Session, name: str) -> None:
+        from holdfast.logs.read import Follower
 
-    def _write(self, line: bytes) -> None:
-        self.last_line_mono = time.monotonic()
-        if self.session.as_json:
-            self.session.answer({"agent": self.name, "line": line.decode("utf-8", "replace").rstrip("\n")})
-        else:
-            sys.stdout.buffer.write(line)
-            sys.stdout.buffer.flush()
+        self.session = session
+        self.name = name
+        self.follower = Follower(session.home, name, last=0)
+
+    def copy(self) -> bool:
+        """Pass on what came since; True when something did."""
+        found = self.follower.poll()
+        for line in found:
+            self._write(line)
+        return bool(found) or self.follower.more
 
     def drain(self) -> None:
-        """Wait for the last lines of an agent that has ended."""
-        deadline_mono = time.monotonic() + TAIL_MAX_S
-        ended_mono = time.monotonic()
-        while time.monotonic() < deadline_mono:
-            if time.monotonic() - max(self.last_line_mono, ended_mono) > QUIET_S:
-                break
-            time.sleep(LOOK_S)
-        self.ended = True
+        """Pass on the last lines of an agent that has ended; they are on their way through the logger."""
+        now = time.monotonic()
+        deadline_mono, quiet_mono = now + TAIL_MAX_S, now + QUIET_S
+        while now < min(deadline_mono, quiet_mono):
+            if self.copy():
+                quiet_mono = time.monotonic() + QUIET_S
+            else:
+                time.sleep(LOOK_S)
+            now = time.monotonic()
+        rest = self.follower.rest()
+        if rest is not None:
+            self._write(rest)
+
+    def _write(self, line: bytes) -> None:
+        if self.session.as_json:
+            self.session.answer({"agent": self.name, "line": line.decode("utf-8", "replace")})
+        else:
+            sys.stdout.buffer.write(line + b"\n")
+            sys.stdout.buffer.flush()
 
 
-def _follow(session: Session, client: KeeperClient, name: str) -> None:
-    """Show output and restarts until the agent is finished or somebody stops it."""
-    from holdfast.cli.fleet_view import why_next
+def _follow(session: Session, client: KeeperClient, output: _Output, before: int) -> None:
+    """Show output and restarts until an instance after number `before` is finished, or somebody stops it."""
+    from holdfast.cli.fleet_view import agent_row, why_next
     from holdfast.cli.watching import look
 
-    output = _Output(session, name)
-    threading.Thread(target=output.pump, daemon=True).start()
     seen: tuple[object, ...] = ()
-    instance = 0
-    while not output.broken:
-        status = look(client) or {}
-        row = next((row for row in status.get("agents", []) if row["name"] == name), None)
+    instance = before
+    looked_mono = 0.0
+    while True:
+        if output.copy() and time.monotonic() - looked_mono < STATUS_S:
+            continue
+        looked_mono = time.monotonic()
+        row = agent_row(look(client), output.name)
         if row is None:
             time.sleep(LOOK_S)
             continue
         if row.get("instance", 0) > instance and row.get("pid"):
-            if instance:
-                _note(session, name, f"restarted as pid {row['pid']} (restart {row.get('restarts')})")
+            if instance > before:
+                _note(session, output.name, f"restarted as pid {row['pid']} (restart {row.get('restarts')})")
             instance = row["instance"]
         now = (row.get("phase"), row.get("why"))
-        if now != seen and row.get("phase") not in ("healthy", "starting", "queued"):
-            _note(session, name, f"{row.get('phase')}: {why_next(row)}")
+        if now != seen and row.get("phase") not in QUIET_PHASES:
+            _note(session, output.name, f"{row.get('phase')}: {why_next(row)}")
         seen = now
-        if row.get("phase") in ("finished", "stopped") and instance:
+        if row.get("phase") in ("finished", "stopped") and row.get("instance", 0) > before:
             output.drain()
             return
         time.sleep(LOOK_S)
-    raise BrokenPipeError
 
 
 def _note(session: Session, name: str, text: str) -> None:

@@ -11,7 +11,10 @@ import sys
 from pathlib import Path
 
 PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
-PASSED_ENV = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "XDG_RUNTIME_DIR", "HOLDFAST_CGROUPS")
+PASSED_ENV = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "XDG_RUNTIME_DIR") + (
+    "HOLDFAST_CGROUPS",  # choices made for this home at `up`
+    "HOLDFAST_USERS",
+)
 
 
 def interpreter_argv(module: str, *arguments: str) -> list[str]:
