@@ -6,8 +6,9 @@
 
 What it knows: OpenClaw is told that somebody else supervises it, and sees nothing of systemd; a start costs about 20
 CPU seconds and its first minute is no illness; three unclean starts in five minutes make it run without its channels,
-so unplanned starts keep a distance; a stop drains for up to 330 s; exit 78 means configuration, schema or a second gateway
-on the same state, told apart by what it printed. Its own log file is a matter of its configuration (`logging.file`).
+so unplanned starts keep a distance; a stop drains for up to 330 s; exit 78 means configuration, schema or a second
+gateway on the same state, told apart by what it printed. Its own log file is a matter of its configuration
+(`logging.file`); its locks lie in /tmp whatever TMPDIR says, so a TMPDIR of its own does no harm.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from holdfast.spec.load import Loaded
 from holdfast.spec.model import AgentSpec
-from holdfast.spec.problems import Problem, Problems, show
+from holdfast.spec.problems import Problem, Problems, show_path
 from holdfast.spec.recipe import Finding, Path
 from holdfast.spec.resolve import Resolved
 
@@ -80,14 +80,14 @@ class _Checker:
 
     def _working_dir(self, path: str, identity: Identity | None) -> bool:
         if not os.path.exists(path):
-            self._note(("working_dir",), f"no directory {show(path)}", "a directory that exists")
+            self._note(("working_dir",), f"no directory {show_path(path)}", "a directory that exists")
             return False
         if not os.path.isdir(path):
-            self._note(("working_dir",), f"{show(path)}, which is a file", "a directory")
+            self._note(("working_dir",), f"{show_path(path)}, which is a file", "a directory")
             return False
         blocked = blocked_at(path, identity, stat.S_IXOTH) if identity else None
         if identity and blocked:
-            found = f"{show(blocked)}, which user {identity.name} may not enter"
+            found = f"{show_path(blocked)}, which user {identity.name} may not enter"
             self._note(("working_dir",), found, "a directory that user can reach", severity="warning")
         return True
 
@@ -98,18 +98,18 @@ class _Checker:
             only_here = "PATH" not in spec.env and search(program, os.environ.get("PATH", ""))
             if only_here:
                 expected = "it on the agent's PATH"
-                self._note(("command",), f"{show(program)} only on your own PATH", expected, only_here, "warning")
+                self._note(("command",), f"{show_path(program)} only on your own PATH", expected, only_here, "warning")
             else:
-                self._note(("command",), f"no program {show(program)} on PATH", "a program that exists")
+                self._note(("command",), f"no program {show_path(program)} on PATH", "a program that exists")
             return
         if not os.path.isfile(path):
-            self._note(("command",), f"no program {show(path)}", "a program that exists")
+            self._note(("command",), f"no program {show_path(path)}", "a program that exists")
         elif not os.stat(path).st_mode & 0o111:
-            self._note(("command",), f"{show(path)}, which is not executable", "a program", f"chmod +x {path}")
+            self._note(("command",), f"{show_path(path)}, which is not executable", "a program", f"chmod +x {path}")
         else:
             blocked = blocked_at(path, identity, stat.S_IXOTH) if identity else None
             if identity and blocked:
-                found = f"{show(blocked)}, which user {identity.name} may not enter or run"
+                found = f"{show_path(blocked)}, which user {identity.name} may not enter or run"
                 self._note(("command",), found, "a program that user can reach", severity="warning")
             self._interpreter(path)
 
@@ -126,7 +126,7 @@ class _Checker:
         if words and words[0].startswith("/") and not os.path.exists(words[0]):
             self._note(
                 ("command",),
-                f"{show(path)} begins with #!{words[0]}, which does not exist",
+                f"{show_path(path)} begins with #!{words[0]}, which does not exist",
                 "a script of a program that exists",
             )
 

@@ -17,7 +17,7 @@ from holdfast.spec.document import Mapping, Scalar, Sequence
 from holdfast.spec.fields import NOT_IN_DEFAULTS, NOT_IN_TEMPLATES, NOT_YET
 from holdfast.spec.layers import Layer, LayerReader
 from holdfast.spec.model import AlertChannel, FleetSpec
-from holdfast.spec.problems import Problem, Problems, nearest, show
+from holdfast.spec.problems import Problem, Problems, nearest, one_line, show
 from holdfast.spec.readers import REFUSED, Cursor
 from holdfast.spec.recipe import RecipeBook
 from holdfast.spec.resolve import Resolved, Resolver
@@ -49,7 +49,7 @@ def read(path: FilePath | str, book: RecipeBook) -> Loaded:
     try:
         absolute = os.path.abspath(file)
     except OSError as error:  # the current directory was removed
-        raise errors.HoldfastError(errors.SPEC_UNREADABLE, file=file, reason=error.strerror) from None
+        raise errors.HoldfastError(errors.SPEC_UNREADABLE, file=one_line(file), reason=error.strerror) from None
     problems = Problems(file)
     text = _text(file, absolute, problems)
     root = None if problems else document.compose(text, problems)
@@ -68,20 +68,15 @@ def _text(file: str, absolute: str, problems: Problems) -> str:
         return read_text(file, limits.SPEC_MAX_BYTES)
     except Unreadable as error:
         if error.missing:
-            raise errors.HoldfastError(errors.SPEC_NOT_FOUND, file=file) from None
+            raise errors.HoldfastError(errors.SPEC_NOT_FOUND, file=one_line(file)) from None
         if not error.line:
             inside = os.path.join(absolute, "holdfast.yaml")
             hint = f"; did you mean {file.rstrip('/')}/holdfast.yaml" if os.path.exists(inside) else ""
             raise errors.HoldfastError(
-                errors.SPEC_UNREADABLE, file=show_path(file), reason=error.reason + hint
+                errors.SPEC_UNREADABLE, file=one_line(file), reason=error.reason + hint
             ) from None
         problems.add(error.line, "file", error.reason, "UTF-8 text")
         return ""
-
-
-def show_path(file: str) -> str:
-    """A path as it may be printed."""
-    return file if file.isprintable() else show(file)
 
 
 class _Reading:
@@ -114,7 +109,7 @@ class _Reading:
         templates = self._templates(parts.get("templates"))
         if "agents" in parts:
             self._agents(parts["agents"], defaults, templates)
-        else:
+        elif not self.problems:
             self.problems.add(1, "agents", "nothing", "a mapping of agents, such as agents: {NAME: {command: [...]}}")
         last_resort: Any = readers.words(parts["last_resort"]) if "last_resort" in parts else ()
         return FleetSpec(
@@ -139,13 +134,15 @@ class _Reading:
 
     def _agents(self, at: Cursor, defaults: Layer, templates: dict[str, Layer]) -> None:
         for key, inner in at.pairs("a mapping of agents"):
+            before = len(self.problems.found)
             own = LayerReader(self.book).read(inner)
             named = readers.label(at.child(key.text, key), key.text)
             layers = [defaults, *self._template(own, templates), own]
             if not isinstance(inner.node, Mapping) or not named:
                 continue
+            flawed = len(self.problems.found) > before
             for name in self._replicas(key, inner, layers):
-                self._take(name, key, inner, layers)
+                self._take(name, key, inner, layers, flawed)
 
     def _template(self, own: Layer, templates: dict[str, Layer]) -> list[Layer]:
         asked = own.get(("template",))
@@ -174,7 +171,7 @@ class _Reading:
             return []
         return names
 
-    def _take(self, name: str, key: Scalar, at: Cursor, layers: list[Layer]) -> None:
+    def _take(self, name: str, key: Scalar, at: Cursor, layers: list[Layer], flawed: bool) -> None:
         if name in self.names:
             said = f"the agent {name} again (first in line {self.names[name]})"
             self.problems.add(key.line, at.field, said, "each name once, replicas included")
@@ -183,7 +180,7 @@ class _Reading:
         if len(self.names) > limits.AGENTS_MAX:
             self.problems.add(at.node.line, "agents", f"more than {limits.AGENTS_MAX} agents", "fewer on one machine")
             return
-        found = self.resolver.agent(name, at.field, key.line, layers)
+        found = self.resolver.agent(name, at.field, key.line, layers, flawed=flawed)
         if found is not None:
             self.resolved.append(found)
 

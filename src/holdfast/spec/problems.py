@@ -53,15 +53,23 @@ class Problems:
         file: str | None = None,
         severity: str = "error",
     ) -> None:
-        shown = field_name if field_name.isprintable() else show(field_name)
-        self.found[Problem(file or self.file, line, shown, found, expected, meant, severity)] = None
+        one = Problem(
+            file=one_line(file or self.file),
+            line=line,
+            field=one_line(field_name),
+            found=one_line(found),
+            expected=one_line(expected),
+            meant=one_line(meant),
+            severity=severity,
+        )
+        self.found[one] = None
 
     def __bool__(self) -> bool:
         return bool(self.found)
 
     def sorted(self) -> list[Problem]:
         """In the order of the file; other files (env files) after it."""
-        return sorted(self.found, key=lambda one: (one.file != self.file, one.file, one.line))
+        return sorted(self.found, key=lambda one: (one.file != one_line(self.file), one.file, one.line))
 
     def raise_if_any(self) -> None:
         """Raises HoldfastError SPEC_INVALID with every problem, at most SPEC_PROBLEMS_SHOWN of them as lines."""
@@ -78,8 +86,17 @@ class Problems:
 
 def show(text: str) -> str:
     """Text as a user may read it in a message: quoted, escaped, cut."""
-    cut = text if len(text) <= SHOWN_MAX_CHARS else text[: SHOWN_MAX_CHARS - 3] + "..."
-    return json.dumps(cut, ensure_ascii=not cut.isprintable())
+    return show_path(text if len(text) <= SHOWN_MAX_CHARS else text[: SHOWN_MAX_CHARS - 3] + "...")
+
+
+def show_path(path: str) -> str:
+    """A path in a message: quoted and escaped, never cut."""
+    return json.dumps(path, ensure_ascii=not path.isprintable())
+
+
+def one_line(text: str) -> str:
+    """Text with everything escaped that could break or forge a line."""
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -25,6 +25,7 @@ Reader = Callable[["Cursor"], Any]
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NUMBERED = {"1": "HUP", "2": "INT", "3": "QUIT", "9": "KILL", "10": "USR1", "12": "USR2", "15": "TERM"}
 _SHELL_WORDS = frozenset(("&&", "||", "|", ";", "&", ">", ">>", "<", "2>", "2>&1"))
 STOP_SIGNALS = ("TERM", "INT", "HUP", "QUIT", "USR1", "USR2", "ALRM", "WINCH", "ABRT", "KILL")
 EXIT_SIGNALS = (
@@ -68,8 +69,12 @@ def _scalar(at: Cursor, expected: str, kinds: tuple[str, ...]) -> str | None:
     """The source text of a scalar of one of `kinds`, clean for the kernel; None after a refusal."""
     node = at.node
     if not isinstance(node, Scalar) or node.kind not in kinds:
-        free_text = expected in ("text", "a path") and isinstance(node, Scalar) and node.kind != "null"
-        at.refuse(expected, meant=f'"{node.text}"' if free_text and isinstance(node, Scalar) else "")
+        meant = ""
+        if isinstance(node, Scalar) and expected in ("text", "a path") and node.kind != "null":
+            meant = f'"{node.text}"'
+        elif isinstance(node, Scalar) and kinds == ("int",) and re.fullmatch(r"[0-9]{1,9}", node.text):
+            meant = node.text
+        at.refuse(expected, meant=meant)
         return None
     if "\0" in node.text:
         at.refuse(expected, "a NUL character")
@@ -134,7 +139,7 @@ def notify(at: Cursor) -> Any:
 
 def whole(low: int, high: int) -> Reader:
     """A whole number in [low, high]."""
-    expected = f"a whole number from {low} to {high}"
+    expected = f"a whole number from {low} to {high}" if low < high else str(low)
 
     def read(at: Cursor) -> Any:
         value = _scalar(at, expected, ("int",))
@@ -280,10 +285,12 @@ def user(at: Cursor) -> Any:
 def stop_signal(at: Cursor) -> Any:
     """A signal's name without SIG."""
     expected = f"one of {', '.join(STOP_SIGNALS)}"
-    value = _scalar(at, expected, ("str",))
+    value = _scalar(at, expected, ("str", "int"))
     if value is None:
         return REFUSED
     bare = value.removeprefix("SIG")
+    if bare.isascii() and bare.isdigit():
+        return at.refuse(expected, meant=_NUMBERED.get(bare, ""))
     return bare if bare in STOP_SIGNALS else at.refuse(expected, meant=nearest(bare, STOP_SIGNALS))
 
 
@@ -311,7 +318,7 @@ def label(at: Cursor, value: str) -> bool:
 
 def url(*schemes: str) -> Reader:
     """A URL with one of `schemes`, a host, and no control characters."""
-    expected = "a URL that begins with " + " or ".join(f"{scheme}://" for scheme in schemes)
+    expected = f"a URL such as {schemes[0]}://HOST:PORT/PATH"
 
     def read(at: Cursor) -> Any:
         value = _scalar(at, expected, ("str",))
@@ -324,7 +331,9 @@ def url(*schemes: str) -> Reader:
             good = False
         if not good or not value.isascii() or not value.isprintable() or " " in value:
             # The text itself is not shown: the path of a webhook is a secret.
-            found = show(value) if "://" not in value else "another URL"
+            scheme = value.partition("://")[0]
+            found = "a URL that cannot be read" if scheme in schemes else f"a URL that begins with {show(scheme)}"
+            found = found if "://" in value else show(value)
             return at.refuse(expected, found, f"{schemes[0]}://{value}" if re.match(r"[\w.-]+:\d+", value) else "")
         return value
 

@@ -18,7 +18,7 @@ from holdfast.spec.envfile import EnvLine, read_env_file
 from holdfast.spec.fields import BUILT_IN
 from holdfast.spec.layers import Layer, Setting
 from holdfast.spec.model import AgentSpec, Health, Limits, Restart, Stop
-from holdfast.spec.problems import Problems, nearest, show
+from holdfast.spec.problems import Problems, nearest, show, show_path
 from holdfast.spec.readers import REFUSED
 from holdfast.spec.recipe import Ask, Finding, Given, RecipeBook, RecipeForm
 from holdfast.spec.source import Unreadable
@@ -42,8 +42,13 @@ class Resolver:
     base: FilePath
     env_files: dict[str, dict[str, EnvLine]] = field(default_factory=dict)
 
-    def agent(self, name: str, field_name: str, line: int, layers: Sequence[Layer]) -> Resolved | None:
-        """`layers`: the defaults first, then the template if any, the agent's own last; None when refused."""
+    def agent(
+        self, name: str, field_name: str, line: int, layers: Sequence[Layer], *, flawed: bool = False
+    ) -> Resolved | None:
+        """`layers`: the defaults first, then the template if any, the agent's own last; None when refused.
+
+        `flawed`: something about it was already refused, which may be why it has no command.
+        """
         strong: Layer = {}
         for layer in layers[1:]:
             strong |= layer
@@ -61,7 +66,11 @@ class Resolver:
         settings |= env | strong
         for finding in given.findings:
             self._note(finding, own, field_name, line)
-        self._cross_checks(settings, recipe, field_name, line, given)
+        if settings[("command",)].value is None and not given.findings and not flawed:
+            recipes = ", ".join(one for one in sorted(self.book.names()) if one != "process")
+            expected = f"command: [PROGRAM, ...], or recipe: with one of {recipes}"
+            self.problems.add(line, field_name, "no command", expected)
+        self._cross_checks(settings, recipe, field_name, line)
         if any(one.value is REFUSED for one in own.values()) or settings[("command",)].value is None:
             return None
         return Resolved(self._build(name, recipe, settings, given, env), settings, line)
@@ -114,16 +123,13 @@ class Resolver:
             if error.line:
                 self.problems.add(error.line, "env_file", error.reason, "UTF-8 text", file=path)
             elif error.missing:
-                self.problems.add(asked.line, asked.field, f"no file {show(path)}", "an env file that exists")
+                self.problems.add(asked.line, asked.field, f"no file {show_path(path)}", "an env file that exists")
             else:
-                said = f"{show(path)}, which cannot be read: {error.reason}"
+                said = f"{show_path(path)}, which cannot be read: {error.reason}"
                 self.problems.add(asked.line, asked.field, said, "a readable env file")
         return {}
 
-    def _cross_checks(self, settings: Layer, recipe: RecipeForm, name: str, line: int, given: Given) -> None:
-        if settings[("command",)].value is None and not given.findings:
-            recipes = ", ".join(one for one in sorted(self.book.names()) if one != "process")
-            self.problems.add(line, name, "no command", f"command: [PROGRAM, ...], or recipe: with one of {recipes}")
+    def _cross_checks(self, settings: Layer, recipe: RecipeForm, name: str, line: int) -> None:
         interval, timeout = settings[("health", "interval")], settings[("health", "timeout")]
         if isinstance(interval.value, float) and isinstance(timeout.value, float) and timeout.value > interval.value:
             at = timeout if timeout.line else interval
