@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
-PASSED_ENV = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "XDG_RUNTIME_DIR") + (
-    "HOLDFAST_CGROUPS",  # choices made for this home at `up`
-    "HOLDFAST_USERS",
+PASSED_ENV = (
+    *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "XDG_RUNTIME_DIR"),
+    *("HOLDFAST_CGROUPS", "HOLDFAST_USERS"),  # choices made for this home at `up`
 )
 
 
