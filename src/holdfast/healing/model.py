@@ -206,8 +206,8 @@ class Timer(Struct, frozen=True, tag=True):
 class Adopted(Struct, frozen=True, tag=True):
     """The keeper came back and found the world so (init's answer to hello).
 
-    To be fed when the events up to that answer's `seq` were fed (they tell how an instance ended) and before later
-    ones.
+    To be fed when the events up to that answer's `seq` were fed (they tell how an instance ended), before later ones
+    and before any Timer: what is overdue may only be because nobody watched.
     """
 
     instance: int
@@ -215,7 +215,10 @@ class Adopted(Struct, frozen=True, tag=True):
 
 
 class NodeBooted(Struct, frozen=True, tag=True):
-    """The machine was rebooted: nothing runs, all monotonic times are void, nobody is to blame."""
+    """The machine was rebooted: nothing runs, all monotonic times are void, nobody is to blame.
+
+    To be fed before anything else of this boot. init's events from before it must not be fed any more.
+    """
 
 
 class SlotGranted(Struct, frozen=True, tag=True):

@@ -45,7 +45,7 @@ def _start_escalated(state: Ladder, policy: Policy, now: float) -> Outcome:
         return restart_tree(state, policy, now)
     if state.gate_passed:
         return validate.well(replace(state, strikes=0), policy, now), ()
-    return replace(state, phase=Phase.STARTING, due_mono=state.deadline_mono), ()
+    return validate.await_gate(state, policy, now), ()
 
 
 def taken_over(state: Ladder) -> Ladder:

@@ -46,12 +46,7 @@ def spawned(state: Ladder, seen: Spawned, policy: Policy, now: float, roll: floa
 
 def arrive(state: Ladder, policy: Policy, now: float, instance: int, by_permit: bool) -> Outcome:
     """A newer instance runs. Numbers between it and the last one known were restarts by permit nobody told us of."""
-    missing = instance - state.instance
-    planned = planned_start_under_way(state)
-    if missing == 1 or state.instance == 0:
-        charged = 1 if by_permit or state.pending is Tier.RESTART else 0
-    else:
-        charged = missing - planned
+    charged = unplanned(state, instance, by_permit)
     opened: tuple[Action, ...] = ()
     if charged and not state.planned_stop and state.wanted:
         if not state.incident:
@@ -66,6 +61,14 @@ def arrive(state: Ladder, policy: Policy, now: float, instance: int, by_permit: 
     return _runs(state, policy, now), opened
 
 
+def unplanned(state: Ladder, instance: int, by_permit: bool) -> int:
+    """How many of the instances after the last known one, up to `instance`, were restarts of tier 1."""
+    missing = instance - state.instance
+    if missing == 1 or state.instance == 0:
+        return 1 if by_permit or state.pending is Tier.RESTART else 0
+    return missing - planned_start_under_way(state)
+
+
 def planned_start_under_way(state: Ladder) -> bool:
     """An act of ours other than tier 1 will bring, or has brought, a new instance."""
     if state.phase in (Phase.RECOVERING, Phase.ESCALATED):
@@ -73,30 +76,30 @@ def planned_start_under_way(state: Ladder) -> bool:
     return (not state.running and state.phase is Phase.STARTING) or (state.phase is Phase.STOPPING and state.wanted)
 
 
+def by_init_alone(state: Ladder) -> bool:
+    """A newer instance, not told by Spawned, can only be init's own doing: by a permit."""
+    return state.instance > 0 and state.phase is not Phase.QUEUED and not planned_start_under_way(state)
+
+
 def _runs(state: Ladder, policy: Policy, now: float) -> Ladder:
     """The instance just began (or was just found): await its gate, or take its life for health when it has none."""
     gated = policy.has_gate
-    frozen = gated and state.starved
     state = replace(
         state,
         running=True,
         gate_passed=not gated,
-        strikes=0,
         started_mono=now,
         last_start_mono=now,
         good_since_mono=None if gated else now,
-        deadline_mono=now + policy.start_deadline_s if gated and not frozen else None,
-        deadline_left_s=policy.start_deadline_s if frozen else None,
+        deadline_mono=None,
+        deadline_left_s=None,
         by_init=False,
         planned_stop=False,
-        pending=Tier.NONE,
         degraded="",
     )
     if not gated:
-        return validate.well(state, policy, now)
-    if state.tier is Tier.ALERT:
-        return replace(state, phase=Phase.ESCALATED, due_mono=alert.due(state, policy, now))
-    return replace(state, phase=Phase.STARTING, due_mono=state.deadline_mono)
+        return validate.well(replace(state, strikes=0), policy, now)
+    return validate.await_gate(state, policy, now)
 
 
 def _unwanted(state: Ladder, policy: Policy, now: float) -> Outcome:
@@ -125,13 +128,12 @@ def exited(state: Ladder, seen: Exited, policy: Policy, now: float, roll: float)
         return state, ()
     before: tuple[Action, ...] = ()
     if seen.instance > state.instance:
-        by_permit = state.instance > 0 and not planned_start_under_way(state)
-        state, before = arrive(state, policy, now, seen.instance, by_permit)
+        state, before = arrive(state, policy, now, seen.instance, by_init_alone(state))
     stranger = state.strikes > 0 and not state.gate_passed
     state = _gone(state)
     if state.phase is Phase.STOPPING:
         return replace(state, due_mono=now + ACT_PATIENCE_S), before
-    if policy.once and seen.code == 0:
+    if policy.once and seen.code == 0 and not seen.expected:
         state, after = finished(state)
     elif state.phase is Phase.ESCALATED:
         state, after = replace(state, due_mono=alert.due(state, policy, now)), ()
@@ -188,13 +190,15 @@ def spawn_failed(state: Ladder, seen: SpawnFailed, policy: Policy, now: float, r
     if seen.instance:
         if seen.instance <= state.instance:
             return state, ()
+        charged = unplanned(state, seen.instance, by_init_alone(state))
         state = replace(_gone(state), instance=seen.instance)
     elif state.running:
         return state, ()
+    else:
+        charged = int(state.pending is Tier.RESTART)
+    state = restart.count(restart.forget_old(state, policy, now), policy, charged, now)
     if not state.wanted or state.phase is Phase.QUEUED:
         return state, ()
-    if state.pending is Tier.RESTART and state.phase in (Phase.RECOVERING, Phase.BACKOFF):
-        state = restart.count(state, policy, 1, now)
     state = replace(state, planned_stop=False, last_start_mono=now)
     if state.phase is Phase.ESCALATED:
         state = replace(state, pending=Tier.NONE)
@@ -248,20 +252,22 @@ def adopted(state: Ladder, seen: Adopted, policy: Policy, now: float, roll: floa
         return state, ()
     if seen.instance > state.instance:
         if not seen.running:
-            if state.instance == 0:
+            if state.instance == 0 or state.phase in (Phase.QUEUED, Phase.STOPPED, Phase.FINISHED):
+                # Nobody was promised that it runs; only the number is news (a store older than the world).
                 return replace(state, instance=seen.instance), ()
             return exited(state, Exited(instance=seen.instance), policy, now, roll)
-        by_permit = state.instance > 0 and not planned_start_under_way(state)
-        return arrive(state, policy, now, seen.instance, by_permit)
+        return arrive(state, policy, now, seen.instance, by_init_alone(state))
     if state.running and not seen.running:
         return exited(state, Exited(instance=seen.instance), policy, now, roll)
     if seen.running and not state.running:
         if not state.wanted:
             return _unwanted(replace(state, running=True), policy, now)
         return _runs(state, policy, now), ()
+    # Nobody watched while the keeper was away: a good run and the wait for the gate begin anew.
     if state.good_since_mono is not None:
-        # Nobody watched while the keeper was away: the good run begins anew.
         state = validate.rearm(replace(state, good_since_mono=now), policy, now)
+    elif state.deadline_mono is not None and state.deadline_mono < now + policy.start_deadline_s:
+        state = validate.rearm(replace(state, deadline_mono=now + policy.start_deadline_s), policy, now)
     return under_way(state, policy, now)
 
 

@@ -19,12 +19,12 @@ def forget_old(state: Ladder, policy: Policy, now: float) -> Ladder:
     """Drop counts older than the window. The same object when nothing is that old or an incident is open."""
     if state.incident:
         return state
-    since = now - policy.window_s
-    if state.restarts_mono and state.restarts_mono[0] <= since:
-        state = replace(state, restarts_mono=tuple(at for at in state.restarts_mono if at > since))
-    if state.recreated_mono is not None and state.recreated_mono <= since:
+    window_s = policy.window_s  # compared as `at + window`, exactly as decay_due adds: a timer must find its work
+    if state.restarts_mono and state.restarts_mono[0] + window_s <= now:
+        state = replace(state, restarts_mono=tuple(at for at in state.restarts_mono if at + window_s > now))
+    if state.recreated_mono is not None and state.recreated_mono + window_s <= now:
         state = replace(state, recreated_mono=None)
-    if state.restored_mono is not None and state.restored_mono <= since:
+    if state.restored_mono is not None and state.restored_mono + window_s <= now:
         state = replace(state, restored_mono=None)
     return state
 
@@ -40,8 +40,7 @@ def used(state: Ladder, policy: Policy, now: float) -> int:
     """Tier-1 restarts that count against the budget at `now`."""
     if state.incident:
         return len(state.restarts_mono)
-    since = now - policy.window_s
-    return sum(1 for at in state.restarts_mono if at > since)
+    return sum(1 for at in state.restarts_mono if at + policy.window_s > now)
 
 
 def count(state: Ladder, policy: Policy, restarts: int, now: float) -> Ladder:
@@ -92,12 +91,15 @@ def permit(state: Ladder, policy: Policy, now: float, roll: float) -> PermitTerm
         return PermitTerms(instance=state.instance)
     if state.pending > Tier.RESTART:
         return PermitTerms(instance=state.instance)
-    spent = used(state, policy, now) + (state.pending is Tier.RESTART)
+    taken = state.pending is Tier.RESTART
+    spent = used(state, policy, now) + taken
     stretch = 1 + policy.jitter * roll
     left = [delay_s * stretch for delay_s in policy.backoff_s[spent:]]
     if not left:
         return PermitTerms(instance=state.instance)
     if policy.spacing_s:
-        left[1:] = [max(delay_s, policy.spacing_s) for delay_s in left[1:]]
+        # The head counts from a start already made, unless one is yet to come: then it needs the spacing inside too.
+        head = 0 if spent and (taken or not state.running) else 1
+        left[head:] = [max(delay_s, policy.spacing_s) for delay_s in left[head:]]
     not_before = spaced(state, policy, now) if spent and policy.spacing_s else 0.0
     return PermitTerms(delays_s=tuple(left), not_before_mono=not_before, instance=state.instance)

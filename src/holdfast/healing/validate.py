@@ -56,6 +56,21 @@ def well(state: Ladder, policy: Policy, now: float) -> Ladder:
     return replace(state, phase=phase, due_mono=restart.decay_due(state, policy))
 
 
+def await_gate(state: Ladder, policy: Policy, now: float) -> Ladder:
+    """The running instance has its whole start deadline before it; frozen while the host is starved."""
+    whole_s = policy.start_deadline_s
+    state = replace(
+        state,
+        strikes=0,
+        pending=Tier.NONE,
+        deadline_mono=None if state.starved else now + whole_s,
+        deadline_left_s=whole_s if state.starved else None,
+    )
+    if state.tier is Tier.ALERT:
+        return replace(state, phase=Phase.ESCALATED, due_mono=alert.due(state, policy, now))
+    return replace(state, phase=Phase.STARTING, due_mono=state.deadline_mono)
+
+
 def gate_passed(state: Ladder, seen: GatePassed, policy: Policy, now: float, roll: float) -> Outcome:
     """Also after its deadline: a slow start that made it takes back the restart that was due."""
     if state.gate_passed or not heard(state, seen.instance):
