@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.full.install import Installed
 from tests.full.loopback import free_port, request_json
+from tests.full.processes import hand_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,7 @@ class HermesHome:
         secret = made.home / ".env"
         secret.write_text("".join(f"{name}={value}\n" for name, value in keys.items()))
         os.chmod(secret, 0o600)
+        hand_over(folder)
         return made
 
     def command(self) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.full.install import Installed
 from tests.full.loopback import free_port, request_json
+from tests.full.processes import hand_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class OpenclawHome:
         home.state_dir.mkdir(parents=True, mode=0o700)
         (home.state_dir / "workspace").mkdir()
         home.write_config(llm_base_url)
+        hand_over(folder)
         return home
 
     def write_config(self, llm_base_url: str) -> None:

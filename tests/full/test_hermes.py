@@ -67,6 +67,7 @@ def test_hermes_comes_up_by_recipe_and_serves_a_turn(fleet: Fleet, hermes: Herme
     row = healthy(fleet)
     assert row["health"]["process"] == "ok"
     assert row["health"]["endpoint"] == "ok"
+    assert Process.of(row["pid"]).user == hermes.home.stat().st_uid
     assert "hello" in hermes.turn("say hello", TURN_S)
     assert len(llm.calls) >= 1
 

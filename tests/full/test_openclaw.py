@@ -69,6 +69,7 @@ def test_openclaw_comes_up_by_recipe_and_serves_a_turn(fleet: Fleet, claw: Openc
     row = healthy(fleet)
     assert row["health"]["process"] == "ok"
     assert row["health"]["endpoint"] == "ok"
+    assert Process.of(row["pid"]).user == claw.state_dir.stat().st_uid
     status, body = claw.get("/startupz")
     assert (status, body["status"]) == (200, "started")
     claw.turn("say hello", TURN_S)
