@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.full.fake_llm import FakeLlm
 from tests.full.fleet import Fleet
 from tests.full.install import Installed, install

@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
 from tests.full.fake_llm import FakeLlm
 from tests.full.fleet import Fleet, Row, gone
 from tests.full.hermes_home import HermesHome
