@@ -71,7 +71,8 @@ class Peer:
         return message
 
     def close(self) -> None:
-        self.file.close()
+        with contextlib.suppress(OSError):
+            self.file.close()
         self.sock.close()
 
 
@@ -98,7 +99,7 @@ class InitHome:
         self.start_guard(str(self.home.path), str(self.home.run))
         return self.hello()
 
-    def hello(self) -> dict[str, Any]:
+    def hello(self, timeout_s: float = PATIENCE_S) -> dict[str, Any]:
         """Connect (again) as the keeper, as soon as an init answers."""
 
         def attempt() -> dict[str, Any] | None:
@@ -116,7 +117,7 @@ class InitHome:
             self.peer = peer
             return state
 
-        self.state = wait_until(attempt, "an init that answers hello")
+        self.state = wait_until(attempt, "an init that answers hello", timeout_s)
         return self.state
 
     def ask(self, **message: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The tree of one instance: who belongs to it, and how nothing of it is left.
 
-Three ways of knowing, best first: its v2 cgroup (one write kills all, even what is frozen), its v1 cgroup (a list
+Three ways of knowing, best first: its v2 cgroup, its v1 cgroup (a list
 of pids), or neither: then init is a subreaper, so that every process whose parents died is a child of init or
 guard, and it is told to whom it belongs by instance id, by the agent's files it holds open, or by session.
 """
@@ -51,22 +51,21 @@ def signal_all(pids: list[int], number: int) -> None:
 
 
 def kill(definition: AgentDef, instance: str, main: tuple[int, int], orphans: Callable[[], list[int]]) -> int:
-    """Kill everything of the instance that can be found; returns how many were seen. Call again until empty."""
+    """Kill everything of the instance that can be found; returns how many were seen. Call again until empty.
+
+    A v2 cgroup is frozen first, so that nothing in it forks while it is listed; SIGKILL reaches what is frozen.
+    `cgroup.kill` is not used: once it was, Linux 6.18 kills every process that is born into that cgroup from
+    outside (CLONE_INTO_CGROUP), for as long as the cgroup exists (measured).
+    """
     if definition.cgroup_v2:
-        seen = len(members(definition, instance, main, orphans))
-        try:
-            with open(f"{definition.cgroup_v2}/cgroup.kill", "w") as file:
-                file.write("1")
-            return seen
-        except OSError:
-            pass  # before Linux 5.14: by list, below
+        _write(f"{definition.cgroup_v2}/cgroup.freeze", "1")
     seen_pids: set[int] = set()
     for round_number in range(KILL_ROUNDS):
         found = members(definition, instance, main, orphans)
         if not found:
             break
         seen_pids.update(found)
-        if round_number == 0:
+        if round_number == 0 and not definition.cgroup_v2:
             signal_all(found, signal.SIGSTOP)
             found = members(definition, instance, main, orphans)
             seen_pids.update(found)
@@ -126,12 +125,21 @@ def _with_descendants(roots: list[int]) -> list[int]:
     return found
 
 
+def thaw(definition: AgentDef) -> None:
+    """After a kill: what is born next must not be frozen."""
+    if definition.cgroup_v2:
+        _write(f"{definition.cgroup_v2}/cgroup.freeze", "0")
+
+
 def _thaw(directory: str) -> None:
     """A frozen v1 task dies only after the thaw."""
-    path = f"{directory}/freezer.state"
-    if os.path.exists(path):
-        try:
-            with open(path, "w") as file:
-                file.write("THAWED")
-        except OSError:
-            pass
+    if os.path.exists(f"{directory}/freezer.state"):
+        _write(f"{directory}/freezer.state", "THAWED")
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        with open(path, "w") as file:
+            file.write(text)
+    except OSError:
+        pass  # gone, or before Linux 5.2
