@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.unit.spec.bad_files import BAD
 
 from holdfast import limits, recipes
 from holdfast.errors import HoldfastError
+from holdfast.spec import document
 
 
 @pytest.mark.parametrize(("text", "expected"), [one[1:] for one in BAD], ids=[one[0].replace(" ", "-") for one in BAD])
@@ -25,6 +27,19 @@ def test_a_mistake_is_told_with_file_line_and_field(
     assert caught.value.exit_code == 2
     assert caught.value.kind.code == "HF1001"
     assert caught.value.detail["count"] == len(expected)
+
+
+def test_the_parser_without_libyaml_tells_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(document, "_LOADER", yaml.SafeLoader)
+    for name, text, expected in BAD:
+        if name in ("a dedent", "half a surrogate pair"):  # told by both, in other words
+            continue
+        (tmp_path / "holdfast.yaml").write_text(text, encoding="utf-8", newline="")
+        with pytest.raises(HoldfastError) as caught:
+            recipes.load("holdfast.yaml")
+        lines = str(caught.value.detail["problems"]).replace(str(tmp_path), "DIR").split("\n")
+        assert tuple(one.removeprefix("holdfast.yaml:") for one in lines) == expected, name
 
 
 def test_the_table_holds_at_least_forty_files() -> None:

@@ -1,0 +1,57 @@
+"""The reference page names every key with its default, and its examples are files that load."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from holdfast import recipes
+from holdfast.spec.fields import BUILT_IN, FIELDS, RESERVED
+from holdfast.spec.load import RESERVED_TOP_LEVEL, TOP_LEVEL
+from holdfast.spec.units import format_duration
+
+PAGE = Path(__file__).parents[3].joinpath("docs/reference/holdfast-yaml.md").read_text()
+ROWS = dict(re.findall(r"^\| `([^`]+)` \|.*\| ([^|]*) \|$", PAGE, re.MULTILINE))
+
+
+@pytest.mark.parametrize("path", FIELDS, ids=".".join)
+def test_every_key_is_on_the_page_with_its_default(path: tuple[str, ...]) -> None:
+    shown = ROWS[".".join(path)]
+    if path not in BUILT_IN or path[0] in ("command", "working_dir", "user", "env_file"):
+        return
+    value = BUILT_IN[path].value
+    if isinstance(value, bool):
+        expected = "true" if value else "false"
+    elif isinstance(value, tuple):
+        expected = ", ".join(format_duration(one) for one in value)
+    elif isinstance(value, float) and FIELDS[path].unit == "s":
+        expected = format_duration(value)
+    elif value is None:
+        expected = "off" if path[0] == "health" else "none"
+    else:
+        expected = str(value)
+    assert shown.strip("`") == expected
+
+
+def test_every_option_of_every_recipe_is_on_the_page() -> None:
+    for name in recipes.names():
+        for option in recipes.find(name).options:
+            assert ROWS[f"{name}.{option.name}"] == option.default
+
+
+def test_every_reserved_and_top_level_key_is_on_the_page() -> None:
+    for key in (*TOP_LEVEL, *RESERVED_TOP_LEVEL, *(".".join(path) for path in RESERVED)):
+        assert f"`{key}`" in PAGE
+
+
+@pytest.mark.parametrize("text", re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+def test_every_example_loads(tmp_path: Path, text: str) -> None:
+    script = tmp_path / "opt/openclaw/node_modules/openclaw/openclaw.mjs"
+    for program in (script, tmp_path / "opt/openclaw/bin/node", tmp_path / "opt/hermes/bin/hermes"):
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.touch(mode=0o755)
+    file = tmp_path / "holdfast.yaml"
+    file.write_text(text.replace("/opt/", f"{tmp_path}/opt/"))
+    assert recipes.load(file).agents
