@@ -125,3 +125,6 @@ NOFILE_OWN = 200
 NOFILE_PER_AGENT = 4  # pidfd, probe connection, memory file, FIFO; the last two in other processes
 NOFILE_AGENTS_EXPECTED = 200
 SECRET_MASKED_MIN_CHARS = 4  # a shorter "secret" would blot out ordinary words
+DEGRADED_TEXT_MAX_CHARS = 300
+KEEPER_FINISH_S = 3.0  # init kills a keeper that has not left after 5 s
+GUARD_RETRY_S = 2.0  # a guard that was started needs a moment to take its lock and start init

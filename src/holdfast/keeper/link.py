@@ -96,8 +96,9 @@ class InitLink:
             except (OSError, TimeoutError) as error:
                 self.last_error = str(error) or type(error).__name__
                 self.close()
-                self._on_absent(loop.time() - gone_since)
-                await asyncio.sleep(limits.INIT_RECONNECT_S)
+                gone_s = loop.time() - gone_since
+                self._on_absent(gone_s)
+                await asyncio.sleep(min(limits.INIT_RECONNECT_MAX_S, limits.INIT_RECONNECT_S + gone_s / 10))
                 continue
             try:
                 await self._stay()
@@ -188,18 +189,20 @@ class InitLink:
         self._lines.transport.write(_encode({"op": op, **fields}) + b"\n")
         return True
 
-    async def call(self, op: str, *, timeout_s: float, **fields: Any) -> Message:
-        """Say it and wait for the answer. Raises ConnectionResetError or TimeoutError."""
+    def request(self, op: str, **fields: Any) -> asyncio.Future[Message]:
+        """Say it now; the future brings init's answer, or ConnectionResetError."""
         number = self._next_id
         self._next_id += 1
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        self._answers[number] = future
-        try:
-            if not self.send(op, id=number, **fields):
-                raise ConnectionResetError("no line to init")
-            return await asyncio.wait_for(future, timeout_s)
-        finally:
-            self._answers.pop(number, None)
+        if self.send(op, id=number, **fields):
+            self._answers[number] = future
+        else:
+            future.set_exception(ConnectionResetError("no line to init"))
+        return future
+
+    async def call(self, op: str, *, timeout_s: float, **fields: Any) -> Message:
+        """Say it and wait for the answer. Raises ConnectionResetError or TimeoutError."""
+        return await asyncio.wait_for(self.request(op, **fields), timeout_s)
 
 
 def guard_is_gone(lock: Path) -> bool:

@@ -1,0 +1,22 @@
+"""/v1/doctor: what this machine and this home can hold."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from holdfast.api.operation import Operation, answer
+from holdfast.keeper import views
+from holdfast.keeper.keeper import Keeper
+
+
+class Checks(Struct, kw_only=True):
+    checks: list[views.Check]
+
+
+async def get(keeper: Keeper, request: Request) -> Response:
+    return answer(Checks(checks=keeper.doctor()))
+
+
+OPERATIONS = (Operation("GET", "/v1/doctor", get, "Everything doctor looked at.", Checks),)

@@ -1,0 +1,34 @@
+"""/v1/fleet: the desired fleet, resolved."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from holdfast.api.operation import Operation, Parameter, answer, integer, read_json
+from holdfast.keeper import views
+from holdfast.keeper.keeper import Keeper
+from holdfast.spec.model import FleetSpec
+
+
+async def get(keeper: Keeper, request: Request) -> Response:
+    return answer(keeper.shown_fleet())
+
+
+async def put(keeper: Keeper, request: Request) -> Response:
+    fleet = await read_json(request, FleetSpec)
+    return answer(keeper.put_fleet(fleet, merge=bool(integer(request, "merge", 0))))
+
+
+OPERATIONS = (
+    Operation("GET", "/v1/fleet", get, "The desired fleet; values of secrets are masked.", FleetSpec),
+    Operation(
+        "PUT",
+        "/v1/fleet",
+        put,
+        "Replace the desired fleet. Agents whose process would differ are restarted gracefully.",
+        views.FleetChange,
+        FleetSpec,
+        (Parameter("merge", "integer", "1: add or replace only the agents given."),),
+    ),
+)

@@ -1,0 +1,182 @@
+"""Incidents at work: opened and closed as triage says, with evidence, a post-mortem, and one alert.
+
+Invariant: what has to survive is in the ledger first (the body returned here becomes part of the record); log
+lines, post-mortem files and the sending of alerts happen beside the loop and are tried again until done.
+Called by the healer, and by the keeper for the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from holdfast import limits
+from holdfast.clock import Clock
+from holdfast.errors import AGENT_ESCALATED, HoldfastError
+from holdfast.healing.model import Alert, CloseIncident, OpenIncident
+from holdfast.home import Home
+from holdfast.incidents import files, model
+from holdfast.incidents.model import Incident, Outcome
+from holdfast.keeper.agent import Agent
+from holdfast.keeper.outgoing import Outgoing
+from holdfast.keeper.tasks import Tasks
+
+Evidence = Callable[[Agent, float], tuple[str, Sequence[str]]]
+"""(agent, time of the fault, wall) -> the exit in words, the last log lines with secrets masked. May block."""
+
+
+class Casebook:
+    """All incidents known, newest last; see healer.Cases."""
+
+    def __init__(
+        self,
+        home: Home,
+        clock: Clock,
+        tasks: Tasks,
+        outgoing: Outgoing,
+        evidence: Evidence,
+        changed: Callable[[Incident], None],
+        boot_id: str,
+    ) -> None:
+        self.known: OrderedDict[str, Incident] = OrderedDict()
+        self._home = home
+        self._clock = clock
+        self._tasks = tasks
+        self._outgoing = outgoing
+        self._evidence = evidence
+        self._changed = changed
+        self._boot_id = boot_id
+        self._unwritten: OrderedDict[str, Agent | None] = OrderedDict()
+        self._writing = False
+        self.write_error = ""
+
+    # --- as triage says ------------------------------------------------------------------------------------------
+    def opened(self, agent: Agent, act: OpenIncident, now_mono: float) -> dict[str, Any]:
+        """Begin a case; returns what the ledger record must hold."""
+        fault_mono = now_mono if agent.fault_mono is None else min(agent.fault_mono, now_mono)
+        seen_mono = max(now_mono, self._clock.now_mono() if agent.caught_live else now_mono)
+        at = self._clock.now_at() - max(0.0, self._clock.now_mono() - fault_mono)
+        incident = Incident(
+            id=model.incident_id(self._home.home_id(), agent.name, act.incident, at),
+            agent=agent.name,
+            number=act.incident,
+            cause=act.cause,
+            opened_at=at,
+            boot_id=self._boot_id,
+            fault_mono=fault_mono,
+            caught_s=max(0.0, seen_mono - fault_mono),
+        )
+        agent.incident = incident
+        self.adopt(incident)
+        self._later(incident, agent)
+        return {"case": case_body(incident)}
+
+    def closed(self, agent: Agent, act: CloseIncident, now_mono: float) -> dict[str, Any]:
+        incident = agent.incident
+        if incident is None:
+            return {}
+        incident.outcome = Outcome(act.outcome)
+        incident.closed_at = self._clock.now_at()
+        if incident.outcome is Outcome.RECOVERED and incident.restored_s is None:
+            incident.restored_s = max(0.0, now_mono - incident.fault_mono)
+        agent.incident = None
+        agent.fault_mono = None
+        self._changed(incident)
+        self._later(incident, None)
+        return {"case": case_body(incident)}
+
+    def climbed(self, agent: Agent, tier: int) -> None:
+        incident = agent.incident
+        if incident is not None and tier and tier not in incident.tiers:
+            model.add_tier(incident, tier)
+            self._changed(incident)
+
+    def watched(self, agent: Agent, now_mono: float) -> None:
+        """Keep `restored_s` at the beginning of the present good run; none while it is bad."""
+        incident, since = agent.incident, agent.ladder.good_since_mono
+        if incident is None:
+            return
+        restored = None if since is None else max(0.0, since - incident.fault_mono)
+        if (restored is None) != (incident.restored_s is None):
+            incident.restored_s = restored
+            self._changed(incident)
+
+    def alert(self, agent: Agent, act: Alert) -> None:
+        """Tell a person, once: the incident's id is the key."""
+        incident = agent.incident
+        if incident is None:
+            return
+        incident.outcome = Outcome.ESCALATED
+        self._changed(incident)
+        self._later(incident, agent)
+        said = HoldfastError(AGENT_ESCALATED, agent=agent.name, cause=incident.cause, incident=incident.id)
+        self._outgoing.raise_alert(incident, said, os.uname().nodename)
+
+    # --- evidence and files, beside the loop ---------------------------------------------------------------------
+    def adopt(self, incident: Incident) -> None:
+        """Take an incident into the book; the oldest beyond INCIDENTS_KEPT leave it."""
+        self.known[incident.id] = incident
+        self._changed(incident)
+        while len(self.known) > limits.INCIDENTS_KEPT:
+            gone, _ = self.known.popitem(last=False)
+            self._unwritten.pop(gone, None)
+
+    def note(self, agent: Agent, at: float, text: str) -> None:
+        """A ledger record about an agent whose incident is open belongs to its timeline."""
+        if agent.incident is not None:
+            model.add_moment(agent.incident, at, text)
+
+    def _later(self, incident: Incident, agent: Agent | None) -> None:
+        """Have the evidence taken (when `agent` is given) and the post-mortem written anew."""
+        self._unwritten[incident.id] = agent or self._unwritten.get(incident.id)
+        if not self._writing:
+            self._writing = True
+            self._tasks.spawn(self._write_all())
+
+    def write_again(self) -> None:
+        """Called now and then: what a full disk refused is tried once more."""
+        if self._unwritten and not self._writing:
+            self._writing = True
+            self._tasks.spawn(self._write_all())
+
+    async def _write_all(self) -> None:
+        try:
+            while self._unwritten:
+                incident_id, agent = next(iter(self._unwritten.items()))
+                incident = self.known.get(incident_id)
+                if incident is not None:
+                    if agent is not None:
+                        await self._take_evidence(incident, agent)
+                    incident.postmortem = str(files.path_of(self._home.incidents, incident.id))
+                    await asyncio.to_thread(files.write, self._home.incidents, msgspec.structs.replace(incident))
+                    self._changed(incident)
+                if self._unwritten.get(incident_id) is agent:
+                    del self._unwritten[incident_id]
+            await asyncio.to_thread(files.prune, self._home.incidents)
+            self.write_error = ""
+        except OSError as error:
+            self.write_error = error.strerror or str(error)
+        finally:
+            self._writing = False
+
+    async def _take_evidence(self, incident: Incident, agent: Agent) -> None:
+        """Exit in words and last lines; without them the post-mortem says so."""
+        try:
+            work = asyncio.to_thread(self._evidence, agent, incident.opened_at)
+            incident.exit, lines = await asyncio.wait_for(work, limits.EVIDENCE_TIMEOUT_S)
+            incident.log_lines = tuple(lines)
+        except (OSError, TimeoutError, HoldfastError):
+            return
+
+
+def case_body(incident: Incident) -> dict[str, Any]:
+    """What replay needs to have the incident again; timeline and log lines are found elsewhere."""
+    body: dict[str, Any] = msgspec.to_builtins(incident)
+    for bulky in ("timeline", "log_lines", "moments_dropped", "postmortem"):
+        body.pop(bulky, None)
+    return body

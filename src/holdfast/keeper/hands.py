@@ -1,0 +1,193 @@
+"""Carries out what triage decided: words to init, preceded by what has to be prepared on the machine.
+
+Invariant: every act names the instance it was decided about and may be sent twice; an act that cannot be prepared
+becomes an observation (the spawn failed, and why), never an exception. Called by the healer and the keeper.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
+
+import msgspec
+
+from holdfast import limits
+from holdfast.errors import HoldfastError
+from holdfast.healing.model import Recreate, RestartTree, Start, StopTree, Tier
+from holdfast.init.protocol import AgentDef
+from holdfast.keeper import permits
+from holdfast.keeper.agent import LIVING, Agent
+from holdfast.keeper.fold import world_of
+from holdfast.keeper.link import InitLink
+from holdfast.keeper.tasks import Tasks
+
+
+class Places(Protocol):
+    """Where agents run on this machine. Raise HoldfastError or OSError when a place cannot be had."""
+
+    def definition(self, agent: Agent) -> AgentDef:
+        """The agent's place, made if need be, as init starts it. Idempotent."""
+
+    def recreate(self, agent: Agent) -> AgentDef:
+        """A new place (cgroup, TMPDIR, sockets) with the number `agent.memory.pod`; state untouched."""
+
+    def forget(self, agent: Agent) -> None:
+        """The agent is gone for good: its cgroup goes; its directories and logs stay."""
+
+    def describe(self, agent: Agent) -> dict[str, Any]:
+        """For `describe`: cgroup, tmpdir, user, limits that hold and those that do not."""
+
+    def stop_writes(self, agent: Agent) -> Sequence[tuple[str, bytes, int]]:
+        """Files (path, content, mode) that tell the agent that the coming stop is planned."""
+
+    def write_as_agent(self, agent: Agent, writes: Sequence[tuple[str, bytes, int]]) -> Awaitable[None]:
+        """Write them with the rights of the agent's user, in bounded time."""
+
+
+class InitHands:
+    """See healer.Hands."""
+
+    def __init__(
+        self,
+        link: InitLink,
+        places: Places,
+        tasks: Tasks,
+        now_mono: Callable[[], float],
+        failed: Callable[[Agent, str], None],
+        changed: Callable[[Agent], None],
+    ) -> None:
+        self._link = link
+        self._places = places
+        self._tasks = tasks
+        self._now_mono = now_mono
+        self._failed = failed
+        self._changed = changed
+
+    # --- acts ----------------------------------------------------------------------------------------------------
+    def start(self, agent: Agent, act: Start) -> None:
+        if self.define(agent):
+            self._link.send("start", agent=agent.name, cause="start", instance=act.instance)
+
+    def restart(self, agent: Agent, act: RestartTree) -> None:
+        if not self.define(agent):
+            return
+        fields = {
+            "signal": agent.spec.stop.signal,
+            "grace_s": act.grace_s,
+            "cause": "restart",
+            "instance": act.instance,
+        }
+        if act.tier is Tier.NONE and not act.hung:
+            self._planned("restart", agent, fields)
+        else:
+            self._link.send("restart", agent=agent.name, **fields)
+
+    def recreate(self, agent: Agent, act: Recreate) -> None:
+        """The number of the place was raised before (it is in the ledger); making it twice gives the same one."""
+        try:
+            definition = self._places.recreate(agent)
+        except (HoldfastError, OSError) as error:
+            self._failed(agent, str(error))
+            return
+        if not self._define(agent, definition):
+            return
+        fields = {"signal": agent.spec.stop.signal, "grace_s": act.grace_s, "cause": "restart"}
+        self._link.send("restart", agent=agent.name, instance=act.instance, **fields)
+
+    def stop(self, agent: Agent, act: StopTree) -> None:
+        fields = {"signal": agent.spec.stop.signal, "grace_s": act.grace_s, "cause": "stop"}
+        self._planned("stop", agent, fields)
+
+    def _planned(self, op: str, agent: Agent, fields: dict[str, Any]) -> None:
+        """Tell the agent by its recipe's files that a stop is planned, then say so to init."""
+        agent.stops += 1
+        if not agent.world.pid or not self._places.stop_writes(agent):
+            self._link.send(op, agent=agent.name, **fields)
+            return
+        number, instance = agent.stops, agent.world.epoch
+
+        async def write_then_say() -> None:
+            await self.announce_stop(agent)
+            if agent.stops == number and agent.world.epoch == instance:
+                self._link.send(op, agent=agent.name, **fields)
+
+        self._tasks.spawn(write_then_say())
+
+    async def announce_stop(self, agent: Agent) -> None:
+        """Tell a running agent by its recipe's files that it will be stopped. Bounded, never raises."""
+        writes = self._places.stop_writes(agent) if agent.world.pid else ()
+        if not writes:
+            return
+        try:
+            await asyncio.wait_for(self._places.write_as_agent(agent, writes), limits.STOP_FILES_TIMEOUT_S)
+        except (HoldfastError, OSError, TimeoutError):
+            return  # an unannounced stop is still the stop that was asked for
+
+    # --- what init has to know -----------------------------------------------------------------------------------
+    def define(self, agent: Agent) -> bool:
+        """Make sure that init has the agent's present definition. False (and said so) when there can be none."""
+        try:
+            definition = self._places.definition(agent)
+        except (HoldfastError, OSError) as error:
+            self._failed(agent, str(error))
+            return False
+        return self._define(agent, definition)
+
+    def _define(self, agent: Agent, definition: AgentDef) -> bool:
+        body = asdict(definition)
+        digest = hashlib.sha256(msgspec.json.encode(body, order="deterministic")).hexdigest()[:32]
+        if digest == agent.memory.defined and agent.world.state != "unknown":
+            self.renew_permit(agent)
+            return True
+        permit = permits.compute(agent.spec, agent.policy, agent.ladder, self._now_mono())
+        sent = self._send_definition(agent, body, permit, digest)
+        agent.permit_held = permit if sent else None
+        return sent
+
+    def _send_definition(self, agent: Agent, body: dict[str, Any], permit: permits.Permit, digest: str) -> bool:
+        """init works in order, so what follows on the line already finds the definition."""
+        if not self._link.connected:
+            return False
+        agent.memory.defined = ""
+
+        def answered(future: asyncio.Future[dict[str, Any]]) -> None:
+            if future.cancelled() or future.exception() is not None:
+                return  # the next hello finds it missing
+            answer = future.result()
+            if not answer.get("ok"):
+                self._failed(agent, f"init refused its definition: {answer.get('error')}")
+                return
+            agent.memory.defined = digest
+            self._changed(agent)
+            told = world_of(answer)
+            if told.epoch > agent.world.epoch or agent.world.state == "unknown":
+                agent.world = told
+
+        self._link.request(
+            "define",
+            agent=agent.name,
+            **{"def": body},
+            permit=permits.message(permit),
+            epoch=agent.ladder.instance,
+        ).add_done_callback(answered)
+        return True
+
+    def renew_permit(self, agent: Agent) -> None:
+        """Tell init when what it may do alone has changed."""
+        if not self._link.connected or agent.world.state == "unknown":
+            return
+        wanted = permits.compute(agent.spec, agent.policy, agent.ladder, self._now_mono())
+        if permits.same(agent.permit_held, wanted):
+            return
+        if self._link.send("permit", agent=agent.name, permit=permits.message(wanted), instance=wanted.instance):
+            agent.permit_held = wanted
+
+    def stop_stranger(self, name: str, state: str) -> None:
+        """An agent that is in no fleet: stop it by its own definition's signal and grace, or forget it when down."""
+        if state in LIVING or state in ("sweeping", "waiting"):
+            self._link.send("stop", agent=name, cause="not in the fleet")
+        else:
+            self._link.send("forget", agent=name)

@@ -1,0 +1,252 @@
+"""Asks agents how they are, at the right moment, and tells triage what was heard.
+
+Invariant: silence counts only if we and the machine were able to hear; verdicts about an older instance are
+dropped. One timer for everything; with nothing to ask and nobody looking there is no wake-up at all.
+Called by the keeper when agents come, go or change; reads node pressure, never writes anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from holdfast import limits
+from holdfast.healing.model import Checked, GatePassed, Ladder, Phase, StartProgressed, Starved
+from holdfast.health import gate as gates
+from holdfast.health.http import ProbeEngine
+from holdfast.health.model import HealthValue, ProbeResult, Verdict
+from holdfast.health.schedule import Rota
+from holdfast.health.usage import Usage, cpu_s
+from holdfast.keeper.agent import Agent
+from holdfast.keeper.healer import Healer
+from holdfast.node import pressure
+
+PRESSURE_EVERY_S = 1.0
+USAGE_EVERY_S = 1.0
+_VALUE_OF = {
+    Verdict.OK: HealthValue.OK,
+    Verdict.SLOW: HealthValue.SLOW,
+    Verdict.FAILING: HealthValue.FAILING,
+    Verdict.REFUSED: HealthValue.FAILING,
+    Verdict.FOREIGN: HealthValue.FAILING,
+    Verdict.STARVED: HealthValue.UNKNOWN,
+}
+
+
+class HealthLoop:
+    """The engine, its rota, gates, pressure and usage."""
+
+    def __init__(
+        self, agents: dict[str, Agent], healer: Healer, cgroups_of: Callable[[Agent], tuple[str, ...]]
+    ) -> None:
+        self._agents = agents
+        self._healer = healer
+        self._cgroups_of = cgroups_of
+        self._engine = ProbeEngine(self._heard)
+        self._rota = Rota()
+        self._usage = Usage()
+        self._asked: set[str] = set()  # agents with something to ask
+        self._starting: set[str] = set()  # of these, whose gate is awaited
+        self._held_back: set[str] = set()  # ladders that were told the host is starved
+        self.pressure = pressure.Pressure()
+        self._pressure_mono = 0.0
+        self._usage_mono = 0.0
+        self._interest_mono = float("-inf")  # somebody looked at usage
+        self._rss: dict[str, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def begin(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._engine.fileno(), self._ready)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._loop is not None:
+            self._loop.remove_reader(self._engine.fileno())
+        self._engine.close()
+        self._usage.close()
+
+    # --- who is asked --------------------------------------------------------------------------------------------
+    def follow(self, agent: Agent, now: float) -> None:
+        """Bring what is asked of an agent in line with its ladder and its spec. Idempotent."""
+        ladder, name = agent.ladder, agent.name
+        running = ladder.running and agent.world.pid > 0
+        if running and agent.usage_of != agent.world.epoch:
+            self._usage.watch(name, agent.world.pid, self._cgroups_of(agent))
+            agent.usage_of = agent.world.epoch
+        elif not running and agent.usage_of:
+            self._usage.drop(name)
+            self._rss.pop(name, None)
+            agent.usage_of = 0
+        question = gates.question(agent.spec.health, ladder.gate_passed) if running else None
+        if question is None:
+            self.drop(name)
+            agent.gate = None
+            return
+        if not ladder.gate_passed:
+            if agent.gate is None or agent.gate.instance != ladder.instance:
+                agent.gate = gates.opened(agent.spec.health, ladder.instance, agent.world.spawned_mono or now)
+            self._starting.add(name)
+        else:
+            agent.gate = None
+            self._starting.discard(name)
+        if not self._asked:
+            self._pressure_mono = 0.0
+        self._asked.add(name)
+        self._rota.set(name, gates.interval_s(agent.spec.health, ladder.gate_passed), now)
+        self._wake_at(self._rota.next())
+
+    def drop(self, name: str) -> None:
+        """Ask this agent nothing any more."""
+        if name in self._asked:
+            self._asked.discard(name)
+            self._starting.discard(name)
+            self._held_back.discard(name)
+            self._rota.drop(name)
+            self._engine.forget(name)
+
+    def forget(self, name: str) -> None:
+        self.drop(name)
+        self._usage.drop(name)
+        self._rss.pop(name, None)
+
+    def rss_bytes(self, now: float) -> dict[str, int]:
+        """Memory in use by agent, at most USAGE_EVERY_S old. Asking keeps the readings going for a while."""
+        self._interest_mono = now
+        if now - self._usage_mono >= USAGE_EVERY_S:
+            self._read_usage(now)
+        self._wake_at(self._usage_mono + USAGE_EVERY_S)
+        return self._rss
+
+    def _read_usage(self, now: float) -> None:
+        self._usage_mono = now
+        self._rss = self._usage.rss_bytes()
+
+    # --- time ----------------------------------------------------------------------------------------------------
+    def _wake_at(self, due: float | None) -> None:
+        if due is None or self._loop is None:
+            return
+        if self._timer is not None:
+            if self._timer_due <= due:
+                return
+            self._timer.cancel()
+        self._timer_due = due
+        self._timer = self._loop.call_at(due, self._tick)
+
+    def _tick(self) -> None:
+        assert self._loop is not None
+        self._timer = None
+        now = self._loop.time()
+        self._engine.on_time(now, max(0.0, now - self._timer_due))
+        if self._asked and now - self._pressure_mono >= PRESSURE_EVERY_S:
+            self._pressure_mono = now
+            self._feel_pressure(now)
+        for name in self._rota.due(now):
+            self._ask(name, now)
+        for name in list(self._starting):
+            self._look_at_start(name, now)
+        watched = now - self._interest_mono <= limits.STATUS_INTEREST_S
+        if watched and now - self._usage_mono >= USAGE_EVERY_S:
+            self._read_usage(now)
+        self._wake_at(self._rota.next())
+        self._wake_at(self._engine.next_deadline())
+        if watched:
+            self._wake_at(self._usage_mono + USAGE_EVERY_S)
+
+    def _ready(self) -> None:
+        self._engine.on_ready()
+        self._wake_at(self._engine.next_deadline())
+
+    def _ask(self, name: str, now: float) -> None:
+        agent = self._agents.get(name)
+        if agent is None or not agent.ladder.running:
+            self.drop(name)
+            return
+        passed = agent.ladder.gate_passed
+        question = gates.question(agent.spec.health, passed)
+        if question is not None:
+            age_s = max(0.0, now - agent.world.spawned_mono)
+            self._engine.ask(name, agent.ladder.instance, question, agent.spec.health.timeout_s, age_s, gate=not passed)
+
+    # --- what was heard ------------------------------------------------------------------------------------------
+    def _heard(self, result: ProbeResult) -> None:
+        assert self._loop is not None
+        agent = self._agents.get(result.agent)
+        if agent is None or result.instance != agent.ladder.instance or not agent.ladder.running:
+            return
+        now = self._loop.time()
+        agent.checked_mono, agent.detail = now, result.detail
+        agent.endpoint = _VALUE_OF[result.verdict]
+        if result.verdict is Verdict.OK:
+            agent.good_mono = now
+            if agent.ladder.incident == 0:
+                agent.fault_mono = None
+            if result.gate and not agent.ladder.gate_passed:
+                self._passed(agent, now)
+            elif _is_news(agent.ladder):
+                self._healer.observe(agent, Checked(instance=result.instance, verdict=result.verdict), now)
+            return
+        if result.verdict is Verdict.STARVED:
+            return
+        if agent.fault_mono is None and agent.ladder.gate_passed:
+            agent.fault_mono = agent.good_mono
+        if self.pressure.starved:
+            self._hold_back(agent, now)
+        self._healer.observe(agent, Checked(instance=result.instance, verdict=result.verdict), now)
+
+    def _passed(self, agent: Agent, now: float) -> None:
+        used = cpu_s(agent.world.pid, next(iter(self._cgroups_of(agent)), None)) if agent.world.pid else None
+        body: dict[str, object] = {}
+        if used is not None:
+            agent.memory.start_cpu_s = round(used, 3)
+            body["start_cpu_s"] = round(used, 3)
+        self._healer.observe(
+            agent, GatePassed(instance=agent.ladder.instance), now, record="ladder.gatepassed", body=body
+        )
+        self.follow(agent, now)
+
+    def _look_at_start(self, name: str, now: float) -> None:
+        """A start that burns CPU under load gets more time; one that does nothing gets none."""
+        agent = self._agents.get(name)
+        if agent is None or agent.gate is None or agent.ladder.gate_passed:
+            self._starting.discard(name)
+            return
+        if now - agent.gate.looked_mono < limits.GATE_LOOK_S:
+            return
+        used = cpu_s(agent.world.pid, next(iter(self._cgroups_of(agent)), None))
+        looked = gates.look(agent.gate, agent.spec.health, used or 0.0, now, self.pressure.starved)
+        prolonged = looked.deadline_mono > agent.gate.deadline_mono
+        agent.gate = looked
+        if prolonged:
+            seen = StartProgressed(instance=agent.ladder.instance, until_mono=looked.deadline_mono)
+            self._healer.observe(agent, seen, now)
+
+    # --- the host ------------------------------------------------------------------------------------------------
+    def _feel_pressure(self, now: float) -> None:
+        before = self.pressure.starved
+        self.pressure = pressure.judge(self.pressure, pressure.read(now))
+        starved = self.pressure.starved
+        self._engine.host_starved = starved
+        if starved and not before:
+            for name in list(self._starting):
+                self._hold_back(self._agents[name], now)
+        elif before and not starved:
+            for name in list(self._held_back):
+                agent = self._agents.get(name)
+                if agent is not None:
+                    self._healer.observe(agent, Starved(on=False), now)
+            self._held_back.clear()
+
+    def _hold_back(self, agent: Agent, now: float) -> None:
+        """Only ladders for which it matters are told: a healthy fleet would fill the ledger with it."""
+        if agent.name not in self._held_back:
+            self._held_back.add(agent.name)
+            self._healer.observe(agent, Starved(on=True), now, text=f"the machine is starved: {self.pressure.why}")
+
+
+def _is_news(ladder: Ladder) -> bool:
+    """Whether a good check can change anything."""
+    return bool(ladder.strikes) or ladder.good_since_mono is None or ladder.phase is not Phase.HEALTHY

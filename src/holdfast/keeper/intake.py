@@ -1,0 +1,237 @@
+"""Takes in what init says: the whole state at hello, then events, each once.
+
+Invariant: an event is in the ledger before it is acknowledged, and one told twice changes nothing (its number is
+remembered with it). After a reconnect, what init holds is compared with what is desired only when the events
+missed meanwhile have been heard. Called by the link; calls the healer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from holdfast import limits
+from holdfast.healing.model import Adopted, Degraded, Exited, Phase, Spawned, SpawnFailed, Swept
+from holdfast.health.model import HealthValue
+from holdfast.keeper import fold
+from holdfast.keeper.agent import Agent, World
+from holdfast.keeper.hands import InitHands
+from holdfast.keeper.healer import Healer
+from holdfast.keeper.health import HealthLoop
+from holdfast.keeper.link import InitLink
+from holdfast.keeper.permits import Permit, consumed, stat_files
+from holdfast.keeper.places import NodePlaces
+from holdfast.keeper.recorder import Recorder
+from holdfast.keeper.views import Death, ProcessRow
+from holdfast.keeper.words import span
+
+OWN = ("guard", "init", "keeper", "logger")
+
+
+class Intake:
+    """`adopted()` is called when the comparison after a hello is done."""
+
+    def __init__(
+        self,
+        agents: dict[str, Agent],
+        recorder: Recorder,
+        healer: Healer,
+        hands: InitHands,
+        health: HealthLoop,
+        places: NodePlaces,
+        *,
+        adopted: Callable[[], None],
+        gone: Callable[[Agent], None],
+        changed: Callable[[Agent], None],
+    ) -> None:
+        self._agents = agents
+        self._recorder = recorder
+        self._healer = healer
+        self._hands = hands
+        self._health = health
+        self._places = places
+        self._adopted = adopted
+        self._gone = gone
+        self._changed = changed
+        self.link: InitLink | None = None
+        self.init_seq = 0  # of the last event taken in
+        self.unacked = False
+        self.is_adopted = False
+        self.mode = "run"
+        self.journal_failed = ""
+        self.processes = {name: ProcessRow(name=name, pid=None, restarts=0) for name in OWN}
+        self._connected_mono = 0.0
+        self._strangers: dict[str, str] = {}
+
+    # --- hello ---------------------------------------------------------------------------------------------------
+    def hello(self, state: dict[str, Any]) -> None:
+        """The whole state. Asks for what is missing, then waits for the events behind it."""
+        assert self.link is not None
+        loop = asyncio.get_running_loop()
+        self._connected_mono = loop.time()
+        self.mode = str(state.get("mode", "run"))
+        self.journal_failed = str(state.get("journal_failed") or "")
+        for name, told in {**state.get("services", {}), "init": state["init"], "guard": state["guard"]}.items():
+            if name in self.processes:
+                pid, restarts = told.get("pid") or None, int(told.get("restarts", 0))
+                self.processes[name] = ProcessRow(name=name, pid=pid, restarts=restarts)
+        if int(state.get("seq", 0)) < self.init_seq:
+            self.init_seq = int(state.get("acked", 0))  # init lost its memory and counts anew
+        known: dict[str, Any] = state.get("agents", {})
+        self._strangers = {name: str(told.get("state")) for name, told in known.items() if name not in self._agents}
+        for name, agent in self._agents.items():
+            told = known.get(name)
+            agent.world = World() if told is None else fold.world_of(told)
+            agent.permit_held = None if told is None else _held(agent, told)
+            if told is None:
+                agent.memory.defined = ""
+                if agent.ladder.phase not in (Phase.QUEUED, Phase.STOPPED, Phase.FINISHED):
+                    self._hands.define(agent)
+        self.link.request("beat").add_done_callback(self._caught_up)
+
+    def _caught_up(self, answer: asyncio.Future[dict[str, Any]]) -> None:
+        """Everything init had to say before our beat was heard: compare."""
+        if answer.cancelled() or answer.exception() is not None:
+            return
+        now = asyncio.get_running_loop().time()
+        for agent in list(self._agents.values()):
+            if agent.world.state != "spawning":
+                running = agent.world.state in ("up", "stopping")
+                self._healer.observe(agent, Adopted(instance=agent.world.epoch, running=running), now)
+            self._healer.arm(agent)
+            self._health.follow(agent, now)
+            if agent.world.state != "unknown" and not agent.memory.defined and agent.world.state != "finished":
+                self._hands.define(agent)
+            self._hands.renew_permit(agent)
+        for name, state in self._strangers.items():
+            self._hands.stop_stranger(name, state)
+        self._strangers = {}
+        self.is_adopted = True
+        self._adopted()
+
+    def could_not_start(self, agent: Agent, reason: str) -> None:
+        """What a start needs could not be prepared: for the ladder, a spawn that failed."""
+        now = asyncio.get_running_loop().time()
+        agent.fault_mono = agent.fault_mono or now
+        text = f"could not be started: {reason}"
+        self._healer.observe(agent, SpawnFailed(reason=reason), now, record="agent.spawn_failed", text=text)
+
+    def lost(self) -> None:
+        self.is_adopted = False
+
+    # --- events --------------------------------------------------------------------------------------------------
+    def events(self, batch: list[dict[str, Any]]) -> None:
+        """In the order init wrote them."""
+        for event in batch:
+            try:
+                self._event(event)
+            except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
+                self._recorder.record("init.unclear", "", f"init said what cannot be understood: {error!r}")
+        self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """Tell init what is safe with us: not what only our memory holds."""
+        if not self._recorder.take_stored():
+            self.unacked = True
+        if not self.unacked and self.link is not None:
+            self.link.send("ack", seq=self.init_seq)
+
+    def _event(self, event: dict[str, Any]) -> None:
+        name = str(event.get("agent", ""))
+        if event["ev"] == "notify":
+            self._beat(event)
+            return
+        seq = int(event.get("seq", 0))
+        if seq <= self.init_seq:
+            return
+        self.init_seq = seq
+        if event["ev"] == "service":
+            self._service(event, seq)
+            return
+        agent = self._agents.get(name)
+        if agent is None:
+            self._stranger(name, event)
+            return
+        self._agent_event(agent, event, seq)
+
+    def _agent_event(self, agent: Agent, event: dict[str, Any], seq: int) -> None:
+        now = min(asyncio.get_running_loop().time(), float(event.get("mono") or 0.0) or float("inf"))
+        fold.apply(agent.world, event)
+        seen = fold.observation(event)
+        if seen is None:
+            return
+        agent.caught_live = now >= self._connected_mono
+        body: dict[str, Any] = {"init_seq": seq, "instance": int(event.get("epoch", 0))}
+        text = ""
+        if isinstance(seen, Exited):
+            text = self._death(agent, event, seen, now, body)
+        elif isinstance(seen, Spawned):
+            body["pid"] = event.get("pid")
+            text = f"instance {seen.instance} started as process {event.get('pid')} ({event.get('cause')})"
+            agent.endpoint, agent.detail = HealthValue.UNKNOWN, ""
+            agent.oom_kills = self._places.oom_kills(agent) or 0
+            if event.get("cause") == "permit" and agent.permit_held is not None:
+                agent.permit_held = consumed(agent.permit_held, seen.instance)
+        elif isinstance(seen, SpawnFailed):
+            text = f"could not be started: {seen.reason}"
+            agent.fault_mono = agent.fault_mono or now
+        elif isinstance(seen, Swept):
+            text = f"{seen.left} processes that it left behind were killed"
+        else:
+            text = f"is down: {event.get('why') or event.get('reason')}"
+        self._healer.observe(agent, seen, now, record=f"agent.{event['ev']}", text=text, body=body)
+        self._health.follow(agent, now)
+        if agent.leaving and event["ev"] == "down":
+            self._gone(agent)
+
+    def _death(self, agent: Agent, event: dict[str, Any], seen: Exited, now: float, body: dict[str, Any]) -> str:
+        """Remember how it ended; a planned stop is no death."""
+        kills = self._places.oom_kills(agent) if seen.signal == 9 and not seen.expected else None
+        agent.last_exit = (seen.code, seen.signal, kills is not None and kills > agent.oom_kills)
+        words = self._places.exit_words(agent)
+        lived = span(seen.lived_s)
+        body |= {key: value for key, value in (("code", seen.code), ("signal", seen.signal)) if value is not None}
+        if agent.ladder.planned_stop:
+            return f"ended as asked after {lived}"
+        if not seen.expected:
+            agent.fault_mono = now
+        cause = agent.ladder.cause if seen.expected and agent.ladder.incident else ""
+        death = Death(
+            at=float(event.get("at", 0.0)), instance=seen.instance, exit=words, cause=cause, lived_s=seen.lived_s
+        )
+        agent.memory.deaths = (*agent.memory.deaths, death)[-limits.DEATHS_KEPT :]
+        body["death"] = msgspec.to_builtins(death)
+        return f"died after {lived}: {words}"
+
+    def _stranger(self, name: str, event: dict[str, Any]) -> None:
+        if event["ev"] in ("down", "spawned", "waiting"):
+            state = {"down": "down", "spawned": "up", "waiting": "waiting"}[event["ev"]]
+            self._hands.stop_stranger(name, state)
+
+    def _service(self, event: dict[str, Any], seq: int) -> None:
+        name, what = str(event.get("name", "")), str(event.get("what", ""))
+        row = self.processes.get(name)
+        pid = event.get("pid")
+        if row is not None:
+            row.pid = pid if what == "spawned" else None
+            row.restarts = int(event.get("restarts", row.restarts))
+        body = {"init_seq": seq, "name": name, "pid": pid}
+        self._recorder.record(f"service.{what}", "", f"{name} (process {pid}) {what}", body)
+
+    def _beat(self, event: dict[str, Any]) -> None:
+        agent = self._agents.get(str(event.get("agent", "")))
+        text = (event.get("fields") or {}).get("X_DEGRADED")
+        if agent is not None and text is not None and event.get("epoch") == agent.ladder.instance:
+            now = asyncio.get_running_loop().time()
+            self._healer.observe(agent, Degraded(text=str(text)[: limits.DEGRADED_TEXT_MAX_CHARS]), now)
+
+
+def _held(agent: Agent, told: dict[str, Any]) -> Permit | None:
+    """The permit as far as init's state tells; None when it cannot be known and has to be sent again."""
+    left = told.get("permit_left")
+    if left is None or agent.spec.guarded_files or agent.spec.restart.spacing_s:
+        return None
+    return Permit(delays_s=tuple(left), ask_codes=agent.spec.ask_codes, guarded=stat_files(()))

@@ -1,0 +1,338 @@
+"""The keeper of one home: desired state in, agents kept so. Wires the parts together and answers the API.
+
+Invariant: everything here runs in one loop, so that each call finds and leaves a consistent state; what must
+survive is in the ledger before it is acted upon. Called by main.py (life) and by the API (requests).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from msgspec.structs import asdict
+
+from holdfast import __version__, errors, limits
+from holdfast.alerts.hook import Outcome
+from holdfast.clock import Clock
+from holdfast.errors import HoldfastError
+from holdfast.healing.model import Commanded, Ladder, NodeBooted, Phase
+from holdfast.home import Home
+from holdfast.incidents import model as incidents
+from holdfast.keeper import fleet as fleets
+from holdfast.keeper import notices, status, views
+from holdfast.keeper.agent import Agent, Memory
+from holdfast.keeper.cases import Casebook
+from holdfast.keeper.checkpoint import Checkpoint
+from holdfast.keeper.hands import InitHands
+from holdfast.keeper.healer import Healer
+from holdfast.keeper.health import HealthLoop
+from holdfast.keeper.intake import Intake
+from holdfast.keeper.link import InitLink
+from holdfast.keeper.outgoing import Outgoing
+from holdfast.keeper.places import NodePlaces
+from holdfast.keeper.queue import StartQueue
+from holdfast.keeper.recall import Recalled
+from holdfast.keeper.recorder import Recorder
+from holdfast.keeper.tasks import Tasks
+from holdfast.ledger.chain import Ledger
+from holdfast.spec.model import AgentSpec, FleetSpec
+
+
+class Keeper:
+    """See the module. Made inside a running loop by main.py, with what was recalled."""
+
+    def __init__(
+        self, home: Home, clock: Clock, ledger: Ledger, places: NodePlaces, recalled: Recalled, boot_id: str
+    ) -> None:
+        self.home = home
+        self.clock = clock
+        self.boot_id = boot_id
+        self.stopping = False
+        self.on_absent: Callable[[float], None] = lambda gone_s: None  # set by main.py, which may wake guard
+        self.fleet = recalled.fleet or FleetSpec()
+        self.agents: dict[str, Agent] = {}
+        self.tasks = Tasks()
+        self.places = places
+        self.recorder = Recorder(ledger, self._on_record)
+        self.outgoing = Outgoing(clock, self.tasks, lambda: self.fleet.alerts, self._alert_changed, self.recorder)
+        self.casebook = Casebook(
+            home, clock, self.tasks, self.outgoing, places.evidence, self._incident_changed, boot_id
+        )
+        self.link = InitLink(
+            home.init_socket,
+            on_hello=lambda state: self.intake.hello(state),
+            on_events=lambda batch: self.intake.events(batch),
+            on_lost=lambda: self.intake.lost(),
+            on_absent=lambda gone_s: self.on_absent(gone_s),
+        )
+        self.hands = InitHands(self.link, places, self.tasks, clock.now_mono, self._start_failed, self._agent_changed)
+        self.healer = Healer(
+            self.agents,
+            self.recorder,
+            self.hands,
+            self.casebook,
+            changed=self._agent_changed,
+            slots_wanted=lambda: self.queue.look(),
+        )
+        self.health = HealthLoop(self.agents, self.healer, places.cgroups_of)
+        self.queue = StartQueue(self.agents, self._grant, lambda: self.intake.is_adopted and not self.stopping)
+        self.intake = Intake(
+            self.agents,
+            self.recorder,
+            self.healer,
+            self.hands,
+            self.health,
+            places,
+            adopted=self._adopted,
+            gone=self._gone,
+            changed=self._agent_changed,
+        )
+        self.intake.link = self.link
+        self.checkpoint = Checkpoint(self, recalled)
+        self._take_up(recalled)
+
+    # --- life ----------------------------------------------------------------------------------------------------
+    def _take_up(self, recalled: Recalled) -> None:
+        """Agents as they were remembered; after a reboot or a `down`, back to the desired state without blame."""
+        for spec in self.fleet.agents:
+            self._add(spec, recalled.agents.get(spec.name))
+        for incident in recalled.incidents.values():
+            self.casebook.adopt(incident)
+        for name, incident in recalled.open.items():
+            if name in self.agents:
+                self.agents[name].incident = incident
+                self.agents[name].fault_mono = incident.fault_mono if incident.boot_id == self.boot_id else None
+        self.outgoing.waiting = dict(recalled.waiting)
+        self.outgoing.tested = recalled.tested
+        self.intake.init_seq = recalled.init_seq
+        self.recorder.record(
+            "keeper.started",
+            "",
+            f"keeper {__version__} started as process {os.getpid()}",
+            {"boot_id": self.boot_id, "version": __version__, "down": False},
+            durable=True,
+        )
+        if recalled.down or (recalled.boot_id and recalled.boot_id != self.boot_id):
+            why = "Holdfast was taken down" if recalled.down else "the machine was started anew"
+            for agent in self.agents.values():
+                self.healer.observe(agent, NodeBooted(), self.clock.now_mono(), text=f"{why}: back to what is wanted")
+
+    async def run(self) -> None:
+        """For ever: hold the line to init; everything else is driven by events and timers."""
+        self.health.begin()
+        for agent in self.agents.values():
+            self.healer.arm(agent)
+        self.outgoing.look()
+        try:
+            await self.link.run()
+        finally:
+            self.link.close()
+
+    async def close(self) -> None:
+        """Finish what is under way, checkpoint, let go. Agents are not touched."""
+        self.healer.close()
+        self.outgoing.close()
+        await self.tasks.finish(limits.KEEPER_FINISH_S)
+        self.health.close()
+        self.recorder.record("keeper.stopped", "", f"keeper stopped (process {os.getpid()})")
+        self.checkpoint.close()
+        self.recorder.ledger.close()
+
+    def _add(self, spec: AgentSpec, memory: Memory | None) -> Agent:
+        agent = Agent(spec, fleets.policy_of(spec), memory or Memory(ladder=Ladder()))
+        self.agents[spec.name] = agent
+        return agent
+
+    def _adopted(self) -> None:
+        self.queue.look()
+        numbers = {name: agent.memory.pod for name, agent in self.agents.items()}
+        self.tasks.spawn(asyncio.to_thread(self.places.tidy, numbers, list(numbers)))
+
+    def _grant(self, agent: Agent, seen: Any) -> None:
+        self.healer.observe(agent, seen, self.clock.now_mono())
+
+    def _start_failed(self, agent: Agent, reason: str) -> None:
+        """Called in the middle of an act: the ladder hears of it in the next turn."""
+        asyncio.get_running_loop().call_soon(self.intake.could_not_start, agent, reason)
+
+    def _gone(self, agent: Agent) -> None:
+        """An agent taken out of the fleet is down: nothing of it is kept but its logs and the ledger."""
+        self.link.send("forget", agent=agent.name)
+        self.agents.pop(agent.name, None)
+        self.health.forget(agent.name)
+        self.recorder.record("agent.forgotten", agent.name, "was taken out of the fleet", {"forgotten": True})
+        self.checkpoint.agent_gone(agent.name)
+        self.tasks.spawn(asyncio.to_thread(self.places.forget, agent))
+
+    # --- what changed --------------------------------------------------------------------------------------------
+    def _on_record(self, name: str, at: float, text: str) -> None:
+        agent = self.agents.get(name)
+        if agent is not None:
+            self.casebook.note(agent, at, text)
+
+    def _agent_changed(self, agent: Agent) -> None:
+        self.checkpoint.agent(agent.name)
+        self.queue.changed(agent)
+
+    def _incident_changed(self, incident: incidents.Incident) -> None:
+        self.checkpoint.incident(incident.id)
+
+    def _alert_changed(self, alert_id: str, waiting: object) -> None:
+        self.checkpoint.alert(alert_id)
+
+    # --- the API: looking ----------------------------------------------------------------------------------------
+    def status(self) -> views.Status:
+        now = self.clock.now_mono()
+        rss = self.health.rss_bytes(now)
+        processes = list(self.intake.processes.values())
+        keeper = self.intake.processes["keeper"]
+        keeper.pid = os.getpid()
+        return views.Status(
+            holdfast=views.Own(version=__version__, processes=processes),
+            agents=[status.row(agent, now, rss.get(name)) for name, agent in self.agents.items()],
+            warnings=notices.warnings(self),
+        )
+
+    def describe(self, name: str) -> views.Description:
+        agent, now = self._agent(name), self.clock.now_mono()
+        rss = self.health.rss_bytes(now).get(name)
+        return status.description(agent, now, rss, self.places.describe(agent))
+
+    def phase(self, name: str) -> Phase:
+        return self._agent(name).ladder.phase
+
+    def shown_fleet(self) -> FleetSpec:
+        return fleets.masked(self.fleet)
+
+    def events(self, after: int) -> Iterator[views.Event]:
+        return self.recorder.events(after)
+
+    async def wait_for_event(self, after: int, timeout_s: float) -> bool:
+        return await self.recorder.wait_after(after, timeout_s)
+
+    def incident_rows(self) -> list[dict[str, Any]]:
+        return [incidents.summary(incident) for incident in self.casebook.known.values()]
+
+    def incident_detail(self, incident_id: str) -> dict[str, Any]:
+        incident = self.casebook.known.get(incident_id)
+        if incident is None:
+            raise HoldfastError(errors.INCIDENT_NOT_FOUND, incident=incident_id)
+        return incidents.detail(incident)
+
+    def doctor(self) -> list[views.Check]:
+        return notices.checks(self)
+
+    def _agent(self, name: str) -> Agent:
+        agent = self.agents.get(name)
+        if agent is None:
+            raise HoldfastError(errors.AGENT_NOT_FOUND, agent=name)
+        return agent
+
+    # --- the API: acting -----------------------------------------------------------------------------------------
+    def set_wanted(self, name: str, *, up: bool) -> None:
+        self._command(self._agent(name), "start" if up else "stop")
+
+    def restart(self, name: str) -> None:
+        self._command(self._agent(name), "restart")
+
+    def _command(self, agent: Agent, what: Any, why: str = "a person asked") -> None:
+        words = f"{why}: {what}"
+        self.healer.observe(
+            agent, Commanded(what=what), self.clock.now_mono(), record=f"agent.{what}", text=words, body={}
+        )
+        self.health.follow(agent, self.clock.now_mono())
+
+    def put_fleet(self, new: FleetSpec, *, merge: bool) -> views.FleetChange:
+        """Take a new fleet: on disk, in the ledger, then acted upon. Raises HoldfastError, changing nothing."""
+        fleets.check(new)
+        old = self.fleet
+        wanted = fleets.merge(old, new) if merge else new
+        fleets.check(wanted)
+        change = fleets.compare(old, wanted)
+        if wanted != old:
+            self._keep(wanted, change)
+            self.fleet = wanted
+            self.checkpoint.fleet()
+            self._apply(old, wanted, change)
+            self.outgoing.look()
+        for spec in new.agents:  # `up` also means: try again now what waits for a person
+            if spec.name in change.unchanged and self.phase(spec.name) is Phase.ESCALATED:
+                self._command(self.agents[spec.name], "start", "the fleet was put up again")
+        return change
+
+    def _keep(self, wanted: FleetSpec, change: views.FleetChange) -> None:
+        path = self.home.path / fleets.FILE
+        try:
+            fleets.save(path, wanted)
+        except OSError as error:
+            raise HoldfastError(errors.DISK_FULL, path=path, what="the change of the fleet") from error
+        named = {key: names[:100] for key, names in asdict(change).items() if key != "unchanged"}
+        words = ", ".join(f"{len(names)} {key}" for key, names in asdict(change).items() if names) or "nothing changed"
+        body = {"digest": fleets.digest(wanted), **named}
+        self.recorder.record("fleet.applied", "", f"a new fleet: {words}", body, durable=True)
+
+    def _apply(self, old: FleetSpec, wanted: FleetSpec, change: views.FleetChange) -> None:
+        before = {spec.name: spec for spec in old.agents}
+        added, changed = set(change.added), set(change.changed)
+        for spec in wanted.agents:
+            agent = self.agents.get(spec.name)
+            if agent is None:
+                agent = self._add(spec, None)
+                self._agent_changed(agent)
+            elif spec.name in added or spec.name in changed:
+                self._change(agent, before.get(spec.name), spec)
+        for name in change.removed:
+            self._remove(self.agents[name])
+        self.agents_in_order(wanted)
+        self.queue.look()
+
+    def _change(self, agent: Agent, before: AgentSpec | None, spec: AgentSpec) -> None:
+        """`before` None: it was leaving and is wanted again."""
+        agent.spec, agent.policy = spec, fleets.policy_of(spec)
+        agent.leaving = False
+        agent.place = None
+        if before is None:
+            self._command(agent, "start", "it is in the fleet again")
+        elif agent.ladder.wanted and fleets.needs_new_process(before, spec):
+            self._command(agent, "restart", "its specification changed")
+        else:
+            self.hands.renew_permit(agent)
+        self.health.follow(agent, self.clock.now_mono())
+
+    def _remove(self, agent: Agent) -> None:
+        """Stopped with its own grace, then forgotten; its state stays where it is."""
+        agent.leaving = True
+        self._command(agent, "stop", "it is no longer in the fleet")
+        if agent.ladder.phase is Phase.STOPPED and agent.world.state in ("down", "finished", "asking", "unknown"):
+            self._gone(agent)
+
+    def agents_in_order(self, wanted: FleetSpec) -> None:
+        """Rows are shown in the order of the file; what is leaving comes last."""
+        order = {spec.name: number for number, spec in enumerate(wanted.agents)}
+        ordered = sorted(self.agents.items(), key=lambda pair: order.get(pair[0], len(order)))
+        self.agents.clear()
+        self.agents.update(ordered)
+
+    async def test_alerts(self) -> list[Outcome]:
+        outcomes = await self.outgoing.test(os.uname().nodename)
+        self.checkpoint.meta()
+        return outcomes
+
+    async def down(self) -> int:
+        """Ask init to stop the agents and then all of Holdfast; returns how many agents that are."""
+        stopping = sum(agent.ladder.running for agent in self.agents.values())
+        self.recorder.record("holdfast.down", "", "a person asked: down", {"down": True}, durable=True)
+        self.stopping = True
+        try:
+            await asyncio.gather(*(self.hands.announce_stop(agent) for agent in self.agents.values()))
+            answer = await self.link.call("shutdown", timeout_s=limits.INIT_ANSWER_TIMEOUT_S, keep_agents=False)
+        except (OSError, TimeoutError) as error:
+            self.stopping = False
+            reason = f"init does not answer: {error}"
+            raise HoldfastError(errors.KEEPER_FAILED, reason=reason, home=self.home.path) from error
+        if not answer.get("ok"):
+            self.stopping = False
+            raise HoldfastError(errors.KEEPER_FAILED, reason=str(answer.get("error")), home=self.home.path)
+        return stopping

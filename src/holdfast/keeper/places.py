@@ -1,0 +1,162 @@
+"""Where agents run on this machine, as the keeper needs it: pods, users, stop files and evidence behind one door.
+
+Invariant: nothing here decides; every call is idempotent, and what may take long runs in a thread. Called by
+hands.py, the casebook and `describe`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdfast import limits, recipes
+from holdfast.home import Home
+from holdfast.init.protocol import AgentDef
+from holdfast.keeper.agent import Agent
+from holdfast.logs import read as logs
+from holdfast.node import cgroups, users
+from holdfast.pods import pod
+from holdfast.pods.model import Pod
+from holdfast.spec.masking import MASK
+
+Writes = Sequence[tuple[str, bytes, int]]
+# Runs as the agent's user, since every directory on the way may be the agent's own and made of links.
+_WRITER = """
+import os, sys
+path, mode = sys.argv[1], int(sys.argv[2])
+new = path + ".holdfast"
+fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode)
+with os.fdopen(fd, "wb") as file:
+    file.write(sys.stdin.buffer.read())
+os.replace(new, path)
+"""
+
+
+class NodePlaces:
+    """See hands.Places."""
+
+    def __init__(self, home: Home, clock_at: Callable[[], float]) -> None:
+        self._home = home
+        self._clock_at = clock_at
+        self.plan = cgroups.choose(home.home_id())
+        self._identities: dict[tuple[str, str | None, str], users.Identity] = {}
+
+    def definition(self, agent: Agent) -> AgentDef:
+        definition, agent.place = pod.build(agent.spec, self._home, self.plan, agent.memory.pod, self._identity(agent))
+        return definition
+
+    def recreate(self, agent: Agent) -> AgentDef:
+        place: Pod | None = agent.place
+        fresh = place is None or place.number != agent.memory.pod
+        definition, agent.place = pod.build(
+            agent.spec, self._home, self.plan, agent.memory.pod, self._identity(agent), fresh_tmp=fresh
+        )
+        return definition
+
+    def _identity(self, agent: Agent) -> users.Identity:
+        """Looked up once: making a system user takes a while, finding it again does not change it."""
+        key = (agent.name, agent.spec.user, agent.spec.working_dir)
+        if key not in self._identities:
+            self._identities[key] = pod.identify(agent.spec, self._home)
+        return self._identities[key]
+
+    def forget(self, agent: Agent) -> None:
+        """May take long: belongs into a thread."""
+        pod.remove(self._home, self.plan, agent.name)
+
+    def tidy(self, current: dict[str, int], agents: list[str]) -> None:
+        """Delete what recreations left. May take long: belongs into a thread."""
+        pod.tidy(self._home, self.plan, current, agents)
+
+    def cgroups_of(self, agent: Agent) -> tuple[str, ...]:
+        """Directories in which the memory of the whole tree may be read, v2 first."""
+        place: Pod | None = agent.place
+        if place is None:
+            found = [self.plan.v2_root] if self.plan.v2_root else []
+            found += list(self.plan.v1_roots.values())
+            return tuple(f"{root}/{agent.name}.{agent.memory.pod}" for root in found)
+        return ((place.cgroup_v2,) if place.cgroup_v2 else ()) + place.cgroup_v1
+
+    def describe(self, agent: Agent) -> dict[str, Any]:
+        place: Pod | None = agent.place
+        if place is None:
+            return {"number": agent.memory.pod, "cgroups": list(self.cgroups_of(agent))}
+        shown: dict[str, Any] = msgspec.to_builtins(place)
+        return shown
+
+    # --- stops ---------------------------------------------------------------------------------------------------
+    def stop_writes(self, agent: Agent) -> Writes:
+        world = agent.world
+        files = recipes.find(agent.spec.recipe).before_stop(
+            agent.spec, world.pid, world.starttime, stopper_pid=os.getpid(), now_at=self._clock_at()
+        )
+        return [(file.path, file.data, file.mode) for file in files]
+
+    async def write_as_agent(self, agent: Agent, writes: Writes) -> None:
+        """Write with the agent's rights. Raises OSError when a file could not be written."""
+        identity = self._identity(agent)
+        other = os.geteuid() == 0 and identity.uid != 0
+        rights: dict[str, Any] = (
+            {"user": identity.uid, "group": identity.gid, "extra_groups": list(identity.groups)} if other else {}
+        )
+        for path, data, mode in writes:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-I", "-S", "-c", _WRITER, path, str(mode)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+                cwd="/",
+                env={},
+                **rights,
+            )
+            try:
+                await process.communicate(data)
+            except asyncio.CancelledError:
+                process.kill()
+                raise
+            if process.returncode:
+                raise OSError(0, f"{path} could not be written")
+
+    # --- evidence ------------------------------------------------------------------------------------------------
+    def evidence(self, agent: Agent, since_at: float) -> tuple[str, Sequence[str]]:
+        """The last exit in words and the last lines printed. May take long: belongs into a thread."""
+        lines = [hide(line, agent) for line in logs.tail(self._home, agent.name, limits.POSTMORTEM_LOG_LINES)]
+        return self.exit_words(agent, lines), lines
+
+    def exit_words(self, agent: Agent, lines: Sequence[str] = ()) -> str:
+        """The exit as the recipe explains it; "" when no exit was seen yet."""
+        if agent.last_exit is None:
+            return ""
+        code, signal, oom = agent.last_exit
+        if oom:
+            return "killed by the kernel: its memory limit was reached"
+        return recipes.find(agent.spec.recipe).explain_exit(agent.spec, code, signal, lines)
+
+    def oom_kills(self, agent: Agent) -> int | None:
+        """How many processes of the pod the kernel has killed for memory; None where it does not count."""
+        for directory in self.cgroups_of(agent):
+            for name in ("memory.events", "memory.oom_control"):
+                try:
+                    text = Path(directory, name).read_text()
+                except OSError:
+                    continue
+                for line in text.splitlines():
+                    word, _, number = line.partition(" ")
+                    if word == "oom_kill" and number.isdecimal():
+                        return int(number)
+        return None
+
+
+def hide(line: str, agent: Agent) -> str:
+    """A log line without the values of the agent's secrets."""
+    for name in agent.spec.secret_env:
+        value = agent.spec.env.get(name, "")
+        if len(value) >= limits.SECRET_MASKED_MIN_CHARS:
+            line = line.replace(value, MASK)
+    return line

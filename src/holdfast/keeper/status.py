@@ -1,0 +1,90 @@
+"""Builds what `ps` and `describe` show from what the keeper knows. Pure but for reading the agent's place.
+
+Invariant: every row can be built at any moment, also while init is away. Called by the keeper for the API.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from holdfast.healing.model import Phase, Tier
+from holdfast.health.gate import has_gate
+from holdfast.health.model import HealthValue
+from holdfast.keeper import words
+from holdfast.keeper.agent import Agent
+from holdfast.keeper.fleet import masked_agent
+from holdfast.keeper.permits import message
+from holdfast.keeper.views import AgentRow, Description, Levels
+
+
+def row(agent: Agent, now: float, rss_bytes: int | None) -> AgentRow:
+    """The agent's line in `ps`."""
+    return AgentRow(**_fields(agent, now, rss_bytes))
+
+
+def description(agent: Agent, now: float, rss_bytes: int | None, pod: dict[str, Any] | None) -> Description:
+    """Everything known, secrets masked."""
+    return Description(
+        **_fields(agent, now, rss_bytes),
+        spec=msgspec.to_builtins(masked_agent(agent.spec)),
+        ladder=msgspec.to_builtins(agent.ladder),
+        deaths=list(agent.memory.deaths),
+        permit=None if agent.permit_held is None else message(agent.permit_held),
+        pod=pod,
+    )
+
+
+def _fields(agent: Agent, now: float, rss_bytes: int | None) -> dict[str, Any]:
+    ladder, world = agent.ladder, agent.world
+    running = ladder.running and world.pid > 0
+    seen = scene(agent, now)
+    return {
+        "name": agent.name,
+        "phase": ladder.phase,
+        "pid": world.pid if running else None,
+        "instance": ladder.instance,
+        "health": levels(agent),
+        "tier": int(max(ladder.tier, ladder.pending)),
+        "restarts": ladder.restarts_total,
+        "uptime_s": round(max(0.0, now - world.spawned_mono), 3) if running and world.spawned_mono else None,
+        "rss_bytes": rss_bytes if running else None,
+        "why": words.why(seen),
+        "next": words.next_step(seen),
+        "labels": agent.spec.labels,
+        "priority": agent.spec.priority,
+        "user": agent.place.user if agent.place is not None else agent.spec.user,
+    }
+
+
+def scene(agent: Agent, now: float) -> words.Scene:
+    """What the sentences are made from."""
+    deaths = agent.memory.deaths
+    return words.Scene(
+        name=agent.name,
+        ladder=agent.ladder,
+        policy=agent.policy,
+        now=now,
+        exit=deaths[-1].exit if deaths else "",
+        detail=agent.detail,
+        asked=has_gate(agent.spec.health),
+        leaving=agent.leaving,
+    )
+
+
+def levels(agent: Agent) -> Levels:
+    """Health at the three levels. Behaviour is told by beats, which no agent of this version is judged by."""
+    ladder = agent.ladder
+    if ladder.running:
+        process = HealthValue.OK
+    elif ladder.phase in (Phase.STOPPED, Phase.FINISHED, Phase.QUEUED):
+        process = HealthValue.OFF
+    elif ladder.phase is Phase.STARTING and ladder.tier is Tier.NONE:
+        process = HealthValue.UNKNOWN
+    else:
+        process = HealthValue.FAILING
+    endpoint = HealthValue.OFF
+    if agent.spec.health.http is not None:
+        endpoint = agent.endpoint if ladder.running else HealthValue.UNKNOWN
+    return Levels(process=process, endpoint=endpoint, behaviour=HealthValue.OFF)

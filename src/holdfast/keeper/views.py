@@ -1,0 +1,126 @@
+"""The shapes in which the keeper shows itself. Data only; the API's description is generated from these.
+
+Invariant: fields are only ever added. Built by `status.py`, encoded by the API.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from holdfast.healing.model import Phase
+from holdfast.health.model import HealthValue
+
+
+class Levels(Struct, frozen=True, kw_only=True):
+    """Health of an agent at the three levels."""
+
+    process: HealthValue
+    endpoint: HealthValue
+    behaviour: HealthValue
+
+
+class AgentRow(Struct, kw_only=True):
+    """One agent in `ps`. `why` is one sentence, `next` says what happens when."""
+
+    name: str
+    phase: Phase
+    pid: int | None
+    instance: int
+    health: Levels
+    tier: int
+    restarts: int
+    uptime_s: float | None
+    rss_bytes: int | None
+    why: str
+    next: str
+    labels: dict[str, str]
+    priority: int
+    user: str | None
+
+
+class ProcessRow(Struct, kw_only=True):
+    """One of Holdfast's own processes."""
+
+    name: str
+    pid: int | None
+    restarts: int
+
+
+class Own(Struct, kw_only=True):
+    version: str
+    processes: list[ProcessRow]
+
+
+class Warning(Struct, frozen=True, kw_only=True):
+    """Something a person should know, with what to do next."""
+
+    code: str
+    message: str
+    next: str
+
+
+class Status(Struct, kw_only=True):
+    """The answer of `ps`."""
+
+    holdfast: Own
+    agents: list[AgentRow]
+    warnings: list[Warning]
+
+
+class Death(Struct, frozen=True, kw_only=True):
+    """One of the last deaths of an agent. `exit` in words."""
+
+    at: float
+    instance: int
+    exit: str
+    cause: str
+    lived_s: float | None
+
+
+class Description(AgentRow, kw_only=True):
+    """One agent with everything known about it. Secrets in `spec` are masked."""
+
+    spec: dict[str, Any]
+    ladder: dict[str, Any]
+    deaths: list[Death]
+    permit: dict[str, Any] | None
+    pod: dict[str, Any] | None
+
+
+class FleetChange(Struct, frozen=True, kw_only=True):
+    """What a new fleet changed, by names of agents."""
+
+    added: list[str]
+    changed: list[str]
+    removed: list[str]
+    unchanged: list[str]
+
+
+class AgentPhase(Struct, frozen=True, kw_only=True):
+    """The answer to start, stop and restart."""
+
+    agent: str
+    phase: Phase
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """One ledger record as shown."""
+
+    seq: int
+    at: float
+    kind: str
+    agent: str
+    text: str
+    body: dict[str, Any]
+
+
+class Check(Struct, frozen=True, kw_only=True):
+    """One thing `doctor` looked at."""
+
+    name: str
+    ok: bool
+    value: str
+    why: str
+    next: str
