@@ -22,10 +22,13 @@ def throw(parent: Path, name: str) -> bool:
     """Move parent/name into the trash of `parent`; False when there is no such thing. Raises OSError."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(parent / NAME, 0o700)
+    place = os.open(parent, _DIRECTORY)
     try:
-        os.rename(parent / name, parent / NAME / secrets.token_hex(8))
+        _move(place, name, f"{NAME}/{secrets.token_hex(8)}", place)
     except FileNotFoundError:
         return False
+    finally:
+        os.close(place)
     return True
 
 
@@ -97,7 +100,7 @@ def _strip(top: int, inner: int, device: int) -> int:
             elif status.st_dev != device:
                 resisted += 1
             else:
-                _move_up(top, inner, entry)
+                _move(inner, entry, secrets.token_hex(8), top)
         except FileNotFoundError:
             continue
         except OSError:
@@ -105,9 +108,10 @@ def _strip(top: int, inner: int, device: int) -> int:
     return resisted
 
 
-def _move_up(top: int, inner: int, entry: str) -> None:
+def _move(source: int, name: str, target: str, target_directory: int) -> None:
+    """Rename. A directory's own ".." is rewritten by that, so that it must be writable by us, which we make it."""
     try:
-        os.rename(entry, secrets.token_hex(8), src_dir_fd=inner, dst_dir_fd=top)
-    except PermissionError:  # its own ".." is rewritten, so the directory itself must be writable by us
-        os.close(_open(inner, entry))
-        os.rename(entry, secrets.token_hex(8), src_dir_fd=inner, dst_dir_fd=top)
+        os.rename(name, target, src_dir_fd=source, dst_dir_fd=target_directory)
+    except PermissionError:
+        os.close(_open(source, name))
+        os.rename(name, target, src_dir_fd=source, dst_dir_fd=target_directory)

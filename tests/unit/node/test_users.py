@@ -2,7 +2,10 @@
 
 import os
 import pwd
+import shutil
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -105,12 +108,12 @@ def test_root_runs_no_file_without_an_x() -> None:
 
 
 @pytest.fixture
-def open_place(tmp_path: Path) -> Path:
-    """A directory that everybody can pass to."""
-    for each in (tmp_path, *tmp_path.parents):
-        if each.stat().st_uid == os.geteuid() and each != Path("/") and not each.stat().st_mode & 0o001:
-            each.chmod(0o711)
-    return tmp_path
+def open_place() -> Iterator[Path]:
+    """A directory that everybody can pass to, which pytest's own temporary directories are not."""
+    made = Path(tempfile.mkdtemp(prefix="holdfast-test-"))
+    made.chmod(0o711)
+    yield made
+    shutil.rmtree(made)
 
 
 def test_the_exact_component_in_the_way_is_named(open_place: Path) -> None:

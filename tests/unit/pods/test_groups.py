@@ -1,0 +1,63 @@
+"""The directories of pods; plain directories stand in for cgroups."""
+
+from pathlib import Path
+
+from holdfast.node.cgroups import CgroupPlan
+from holdfast.pods import groups
+from holdfast.pods.limits import hold
+from holdfast.spec.model import Limits
+
+LIMITED = Limits(memory_bytes=1 << 20, pids=10)
+
+
+def hybrid(root: Path) -> CgroupPlan:
+    for name in ("v2", "memory", "pids", "cpu"):
+        (root / name).mkdir()
+    v1 = {name: root / name for name in ("memory", "pids", "cpu")}
+    return CgroupPlan("hybrid", "", root / "v2", frozenset(), v1)
+
+
+def test_only_hierarchies_with_a_declared_limit_are_joined(tmp_path: Path) -> None:
+    plan = hybrid(tmp_path)
+    made = groups.make(plan, "a", 1, hold(LIMITED, plan, 1).settings)
+    assert made.v2 == tmp_path / "v2" / "a.1"
+    assert set(made.v1) == {tmp_path / "memory" / "a.1", tmp_path / "pids" / "a.1"}
+    assert (tmp_path / "pids" / "a.1" / "pids.max").read_text() == "10"
+    assert groups.make(plan, "b", 1, ()).v1 == ()
+
+
+def test_the_tracking_directory_comes_first(tmp_path: Path) -> None:
+    roots = {name: tmp_path / name for name in ("memory", "freezer")}
+    plan = CgroupPlan("v1", "", v1_roots=roots, tracker="freezer")
+    made = groups.make(plan, "a", 3, hold(LIMITED, plan, 1).settings)
+    assert made.v1 == (tmp_path / "freezer" / "a.3", tmp_path / "memory" / "a.3")
+    assert made.v2 is None
+
+
+def test_a_limit_that_the_kernel_refuses_is_told(tmp_path: Path) -> None:
+    plan = hybrid(tmp_path)
+    (tmp_path / "memory" / "a.1" / "memory.limit_in_bytes").mkdir(parents=True)
+    assert list(groups.make(plan, "a", 1, hold(LIMITED, plan, 1).settings).failed) == ["memory"]
+
+
+def test_a_limit_no_longer_declared_is_taken_back(tmp_path: Path) -> None:
+    plan = CgroupPlan("v2", "", tmp_path, frozenset({"memory", "pids", "cpu"}))
+    made = groups.make(plan, "a", 1, hold(LIMITED, plan, 1).settings)
+    assert made.v2 is not None
+    groups.make(plan, "a", 1, hold(Limits(pids=10), plan, 1).settings)
+    assert (made.v2 / "memory.max").read_text() == "max"
+    assert (made.v2 / "pids.max").read_text() == "10"
+
+
+def test_pruning_takes_former_pods_and_leaves_current_and_foreign_ones(tmp_path: Path) -> None:
+    plan = hybrid(tmp_path)
+    for name in ("a.1", "a.2", "gone.1", "crew-1.4", "notes", "x.y"):
+        (tmp_path / "v2" / name).mkdir()
+    (tmp_path / "v2" / "gone.1" / "inner").mkdir()
+    (tmp_path / "v2" / "a.1" / "busy").write_text("stands in for processes inside")
+    assert groups.prune(plan, {"a": 2, "crew-1": 4}) == [str(tmp_path / "v2" / "a.1")]
+    assert {each.name for each in (tmp_path / "v2").iterdir()} == {"a.1", "a.2", "crew-1.4", "notes", "x.y"}
+
+
+def test_removing_what_is_not_there_is_done(tmp_path: Path) -> None:
+    assert groups.remove(hybrid(tmp_path), "a", 1)
