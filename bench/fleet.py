@@ -36,6 +36,8 @@ class Fleet:
         count: int,
         *,
         first_port: int | None = None,
+        arguments: tuple[str, ...] = ("sleep",),
+        logs: Path | None = None,
         timeout_s: float = 60.0,
     ) -> None:
         self.peer = peer
@@ -45,13 +47,16 @@ class Fleet:
         self.starts: dict[str, list[Start]] = {}
         self.bring_up_s = 0.0
         self._read_bytes = 0
-        self.services = [self._service(workload, index, first_port) for index in range(count)]
+        self.logs = logs
+        self.services = [self._service(workload, index, first_port, arguments) for index in range(count)]
 
-    def _service(self, workload: tuple[str, ...], index: int, first_port: int | None) -> Service:
+    def _service(
+        self, workload: tuple[str, ...], index: int, first_port: int | None, arguments: tuple[str, ...]
+    ) -> Service:
         name = f"a{index:04d}"
         argv = (*workload, name, str(self.starts_file))
         if first_port is None:
-            return Service(name, (*argv, "sleep"))
+            return Service(name, (*argv, *arguments))
         return Service(name, (*argv, "http", str(first_port + index)), first_port + index)
 
     def __enter__(self) -> Self:
@@ -61,7 +66,7 @@ class Fleet:
         self.starts_file.chmod(0o666)  # Holdfast as root runs agents as other users
         begun = time.monotonic()
         try:
-            self.peer.launch(self.directory, self.services)
+            self.peer.launch(self.directory, self.services, self.logs)
             self.wait_all_started(self.timeout_s)
         except BaseException:
             self.close()
@@ -86,6 +91,7 @@ class Fleet:
             for pid in left:  # parents come first, so nothing is started again
                 processes.kill(pid)
             time.sleep(0.02)
+        self.peer.tidy()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def read_starts(self) -> None:

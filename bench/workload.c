@@ -4,6 +4,8 @@
  * Its first act is to note CLOCK_MONOTONIC, its pid and NAME by one O_APPEND write into the file STARTS. Then:
  *   sleep              pause for ever
  *   print RATE BYTES   print RATE numbered lines of BYTES bytes a second (RATE 0: as fast as the reader reads)
+ *   flood BYTES DONE GO  once the file GO exists, print BYTES bytes of 128-byte numbered lines in writes of 8 KiB, then
+ *                      note the time in DONE
  *   http PORT          answer every request on 127.0.0.1:PORT with 200 and a small JSON body, keep-alive
  */
 #include <arpa/inet.h>
@@ -48,6 +50,27 @@ static void print_lines(double rate, int bytes) {
     }
 }
 
+static void flood(long long total_bytes, const char *name, const char *done_path) {
+    enum { LINE_BYTES = 128, WRITE_BYTES = 8192 };
+    static char block[WRITE_BYTES];
+    struct timespec now;
+    memset(block, '.', sizeof block);
+    for (long long sent = 0, number = 1; sent < total_bytes; sent += WRITE_BYTES) {
+        for (int at = 0; at < WRITE_BYTES; at += LINE_BYTES, number++) {
+            char digits[24];
+            memcpy(block + at, digits, (size_t)snprintf(digits, sizeof digits, "%020lld ", number));
+            block[at + LINE_BYTES - 1] = '\n';
+        }
+        for (int done = 0; done < WRITE_BYTES;) {
+            ssize_t written = write(1, block + done, (size_t)(WRITE_BYTES - done));
+            if (written < 0) _exit(3);
+            done += (int)written;
+        }
+    }
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    record_start(&now, name, done_path);
+}
+
 static void answer(int fd) {
     static const char reply[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{\"ok\":true}";
     if (write(fd, reply, sizeof reply - 1) < 0) return;
@@ -87,6 +110,10 @@ int main(int argc, char **argv) {
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (argc < 4 || record_start(&now, argv[1], argv[2])) return 2;
     if (!strcmp(argv[3], "print") && argc >= 6) print_lines(atof(argv[4]), atoi(argv[5]));
+    if (!strcmp(argv[3], "flood") && argc >= 7) {
+        while (access(argv[6], F_OK)) usleep(10000);
+        flood(atoll(argv[4]), argv[1], argv[5]);
+    }
     if (!strcmp(argv[3], "http") && argc >= 5) return serve_http(atoi(argv[4]));
     for (;;) pause();
 }

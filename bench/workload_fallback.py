@@ -12,10 +12,10 @@ import signal  # noqa: E402
 import sys  # noqa: E402
 
 
-def record_start(name: str, path: str) -> None:
+def record_start(name: str, path: str, now_ns: int = STARTED_NS) -> None:
     """One O_APPEND write, so that lines of many processes never mix."""
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
-    os.write(fd, f"{STARTED_NS} {os.getpid()} {name}\n".encode())
+    os.write(fd, f"{now_ns} {os.getpid()} {name}\n".encode())
     os.close(fd)
 
 
@@ -26,6 +26,17 @@ def print_lines(rate: float, size_bytes: int) -> None:
         os.write(1, f"{number:020d} ".encode().ljust(max(size_bytes, 24) - 1, b".") + b"\n")
         if rate > 0:
             time.sleep(1 / rate)
+
+
+def flood(total_bytes: int, name: str, done_path: str) -> None:
+    number = 0
+    for _ in range(0, total_bytes, 8192):
+        lines = [f"{number + index:020d} ".encode().ljust(127, b".") + b"\n" for index in range(64)]
+        number += 64
+        view = memoryview(b"".join(lines))
+        while view:
+            view = view[os.write(1, view) :]
+    record_start(name, done_path, time.monotonic_ns())
 
 
 def serve_http(port: int) -> None:
@@ -52,6 +63,10 @@ def main(arguments: list[str]) -> None:
     record_start(name, starts)
     if mode == "print":
         print_lines(float(rest[0]), int(rest[1]))
+    if mode == "flood":
+        while not os.path.exists(rest[2]):
+            time.sleep(0.01)
+        flood(int(rest[0]), name, rest[1])
     if mode == "http":
         serve_http(int(rest[0]))
     while True:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+LOG_FILE_BYTES, LOG_FILES = 100_000_000, 5
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -28,8 +30,11 @@ class Peer(Protocol):
     def version(self) -> str:
         """Version, after making sure that it can be used. Raises Unavailable with the reason."""
 
-    def launch(self, directory: Path, services: list[Service]) -> None:
-        """Start the supervisor on these services; files go into `directory`. May return before they run."""
+    def launch(self, directory: Path, services: list[Service], logs: Path | None) -> None:
+        """Start the supervisor on these services; files go into `directory`. May return before they run.
+
+        `logs`: keep what services print in files there, rotated at LOG_FILE_BYTES where the peer can; None: throw away.
+        """
 
     def roots(self) -> list[int]:
         """Pids whose trees hold every process of the supervisor."""
@@ -39,3 +44,6 @@ class Peer(Protocol):
 
     def end(self) -> None:
         """Ask it to leave, politely and bounded in time; what remains is killed by the caller."""
+
+    def tidy(self) -> None:
+        """Remove what it keeps outside its directory, after all its processes are gone."""

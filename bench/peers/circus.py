@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from bench import processes
 from bench.install import python_tool
-from bench.peers.base import Service
+from bench.peers.base import LOG_FILE_BYTES, LOG_FILES, Service
 
 
 class Circus:
@@ -20,7 +20,7 @@ class Circus:
         self.program, version = python_tool("circus", "circusd")
         return version
 
-    def launch(self, directory: Path, services: list[Service]) -> None:
+    def launch(self, directory: Path, services: list[Service], logs: Path | None) -> None:
         self.directory = directory
         lines = [
             "[circus]",
@@ -37,6 +37,13 @@ class Circus:
                 "warmup_delay = 0",
                 "max_retry = -1",
             ]
+            if logs is not None:
+                lines += [
+                    "stdout_stream.class = FileStream",
+                    f"stdout_stream.filename = {logs / service.name}",
+                    f"stdout_stream.max_bytes = {LOG_FILE_BYTES}",
+                    f"stdout_stream.backup_count = {LOG_FILES}",
+                ]
         (directory / "circus.ini").write_text("\n".join(lines) + "\n")
         self.relaunch()
 
@@ -51,3 +58,6 @@ class Circus:
 
     def end(self) -> None:
         """Left to the caller: everything is below one pid."""
+
+    def tidy(self) -> None:
+        """Everything is inside its directory."""

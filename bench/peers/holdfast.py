@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -17,13 +18,13 @@ from bench.peers.base import Service
 
 UP_TIMEOUT_S = 120.0
 DOWN_TIMEOUT_S = 60.0
-FREE_RESTARTS_ALONE, FREE_RESTARTS = 40, 8  # zero delays in the permit: more than a suite kills one agent
+THROTTLE_OFF = {"backoff": ["0s"] * 10, "window": "1s"}  # ten restarts a second are free: no suite kills that often
 ROLES = ("guard", "init", "keeper", "logger")
 
 
 class Holdfast:
     name: ClassVar[str] = "holdfast"
-    setting: ClassVar[str] = "restart.backoff all 0s (throttle off), otherwise default"
+    setting: ClassVar[str] = "throttle off (restart.backoff ten times 0s, window 1s), otherwise default"
 
     def __init__(self) -> None:
         self.directory: Path | None = None
@@ -42,14 +43,12 @@ class Holdfast:
             (Path("/tmp") / f"hf-{os.getpid()}").unlink(missing_ok=True)
         return text.strip().split()[-1]
 
-    def launch(self, directory: Path, services: list[Service]) -> None:
+    def launch(self, directory: Path, services: list[Service], logs: Path | None) -> None:
+        del logs  # it always keeps them, in its home, 100 MB by 5
         self.directory = directory
         self.home = directory / "home"
         self.file = directory / "holdfast.yaml"
-        free = FREE_RESTARTS_ALONE if len(services) == 1 else FREE_RESTARTS
-        self.file.write_text(
-            json.dumps({"version": 1, "agents": {s.name: _agent(s, free) for s in services}}, indent=1)
-        )
+        self.file.write_text(json.dumps({"version": 1, "agents": {s.name: _agent(s) for s in services}}, indent=1))
         self.relaunch()
 
     def relaunch(self) -> None:
@@ -67,6 +66,18 @@ class Holdfast:
     def end(self) -> None:
         if self.directory is not None and self.home.exists():
             self.call("down", timeout_s=DOWN_TIMEOUT_S)
+
+    def tidy(self) -> None:
+        """init's journals lie on tmpfs, found by the id of the home; cgroups of the home carry the same id."""
+        if self.directory is None or not (self.home / "home.id").exists():
+            return
+        home_id = (self.home / "home.id").read_text().strip()
+        for base in ("/dev/shm", "/run"):
+            shutil.rmtree(f"{base}/holdfast-{os.getuid()}-{home_id}", ignore_errors=True)
+        for root, _, _ in os.walk("/sys/fs/cgroup", topdown=False):
+            if home_id in root:
+                with contextlib.suppress(OSError):
+                    os.rmdir(root)
 
     def call(self, *arguments: str, timeout_s: float) -> str:
         """Run the command line on this home."""
@@ -90,11 +101,8 @@ class Holdfast:
         return {row["name"]: row["pid"] for row in status["holdfast"]["processes"] if row.get("pid")}
 
 
-def _agent(service: Service, free_restarts: int) -> dict[str, Any]:
-    agent: dict[str, Any] = {
-        "command": list(service.argv),
-        "restart": {"backoff": ["0s"] * free_restarts, "window": "1h"},
-    }
+def _agent(service: Service) -> dict[str, Any]:
+    agent: dict[str, Any] = {"command": list(service.argv), "restart": THROTTLE_OFF}
     if service.port is not None:
         url = f"http://127.0.0.1:{service.port}/health"
         agent["health"] = {"http": url, "interval": "2s", "timeout": "500ms"}

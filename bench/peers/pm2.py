@@ -22,7 +22,7 @@ class Pm2:
         self.program, version = node_tool("pm2")
         return version
 
-    def launch(self, directory: Path, services: list[Service]) -> None:
+    def launch(self, directory: Path, services: list[Service], logs: Path | None) -> None:
         self.directory = directory
         apps = [
             {
@@ -33,7 +33,7 @@ class Pm2:
                 "exec_mode": "fork",
                 "cwd": str(directory),
                 "max_restarts": 1_000_000,
-                "out_file": "/dev/null",
+                "out_file": str(logs / service.name) if logs else "/dev/null",
                 "error_file": "/dev/null",
             }
             for service in services
@@ -52,6 +52,9 @@ class Pm2:
 
     def end(self) -> None:
         """Left to the caller: everything is below one pid."""
+
+    def tidy(self) -> None:
+        """Everything is inside its directory."""
 
     def _call(self, *arguments: str, timeout_s: float) -> None:
         environment = dict(os.environ, PM2_HOME=str(self.directory / "home"), PM2_DISABLE_VERSION_CHECK="true")

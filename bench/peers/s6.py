@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from bench import processes
 from bench.install import debian_version
-from bench.peers.base import Service
+from bench.peers.base import LOG_FILE_BYTES, LOG_FILES, Service
 
 
 class S6:
@@ -23,7 +23,7 @@ class S6:
     def version(self) -> str:
         return debian_version("s6", "s6-svscan")
 
-    def launch(self, directory: Path, services: list[Service]) -> None:
+    def launch(self, directory: Path, services: list[Service], logs: Path | None) -> None:
         self.directory = directory
         self.scan = directory / "service"
         self.count = len(services)
@@ -34,6 +34,8 @@ class S6:
             run = place / "run"
             run.write_text(f"#!/bin/sh\necho >&3\nexec {shlex.join(service.argv)} 3>&-\n")
             run.chmod(0o755)
+            if logs is not None:
+                _log_with_s6_log(place / "log", logs / service.name)
         self.relaunch()
 
     def relaunch(self) -> None:
@@ -47,3 +49,14 @@ class S6:
 
     def end(self) -> None:
         """Left to the caller: a polite end of 1,000 s6-supervise takes longer than the measurement."""
+
+    def tidy(self) -> None:
+        """Everything is inside its directory."""
+
+
+def _log_with_s6_log(place: Path, logs: Path) -> None:
+    logs.mkdir(parents=True)
+    place.mkdir()
+    quoted = shlex.quote(str(logs))
+    (place / "run").write_text(f"#!/bin/sh\nexec s6-log n{LOG_FILES} s{LOG_FILE_BYTES} {quoted}\n")
+    (place / "run").chmod(0o755)

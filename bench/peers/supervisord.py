@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from bench import processes
 from bench.install import python_tool
-from bench.peers.base import Service
+from bench.peers.base import LOG_FILE_BYTES, LOG_FILES, Service
 
 FILES_EACH = 8  # descriptors it wants per service
 
@@ -21,7 +21,7 @@ class Supervisord:
         self.program, version = python_tool("supervisor", "supervisord")
         return version
 
-    def launch(self, directory: Path, services: list[Service]) -> None:
+    def launch(self, directory: Path, services: list[Service], logs: Path | None) -> None:
         self.directory = directory
         minimum = max(1024, FILES_EACH * len(services))
         lines = [
@@ -38,7 +38,9 @@ class Supervisord:
                 f"command={shlex.join(service.argv)}",
                 "autorestart=true",
                 "startretries=1000000",
-                "stdout_logfile=NONE",
+                f"stdout_logfile={logs / service.name if logs else 'NONE'}",
+                f"stdout_logfile_maxbytes={LOG_FILE_BYTES}",
+                f"stdout_logfile_backups={LOG_FILES}",
                 "stderr_logfile=NONE",
             ]
         (directory / "supervisord.conf").write_text("\n".join(lines) + "\n")
@@ -53,3 +55,6 @@ class Supervisord:
 
     def end(self) -> None:
         """Left to the caller: everything is below one pid."""
+
+    def tidy(self) -> None:
+        """Everything is inside its directory."""
