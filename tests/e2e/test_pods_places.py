@@ -100,6 +100,7 @@ def test_recreating_gives_an_empty_tmpdir_and_leaves_fifo_and_state_alone(home: 
 
 def test_removing_an_agent_takes_its_places_and_leaves_its_logs(home: Home) -> None:
     definition, _ = build(home)
+    pod.recreate(spec(), home, NONE, 1, me(home))
     (home.agent_logs("a") / "current").write_text("said\n")
     assert pod.remove(home, NONE, "a")
     assert not home.agent("a").exists()
@@ -127,6 +128,15 @@ def test_a_file_in_the_place_of_the_fifo_is_set_aside(home: Home) -> None:
     definition, _ = build(home)
     assert stat.S_ISFIFO(os.lstat(definition.fifo).st_mode)
     assert (home.agent_logs("a") / "fifo.stray").exists()
+
+
+@AS_ROOT
+def test_removing_an_agent_leaves_what_it_kept_in_its_home(home: Home) -> None:
+    _, facts = build(home)
+    (Path(facts.home_dir) / "state").write_text("kept")
+    assert pod.remove(home, NONE, "a")
+    assert (home.agent("a") / "home" / "state").read_text() == "kept"
+    assert not Path(facts.tmpdir).exists()
 
 
 @AS_ROOT

@@ -63,10 +63,14 @@ class Usage:
         return found
 
 
-def cpu_s(pid: int, cgroup_v2: str | None = None) -> float | None:
-    """CPU seconds used so far by the pod, or by the process and the children it waited for. None: it is gone."""
-    if cgroup_v2 is not None:
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            first = Path(cgroup_v2, "cpu.stat").read_text().split("\n", 1)[0]
-            return int(first.removeprefix("usage_usec ")) / 1_000_000
-    return processes.cpu_s(pid)
+def cpu_s(pid: int, cgroup: str | None = None) -> float | None:
+    """CPU seconds used so far by all processes of the instance and the children they waited for. None: it is gone.
+
+    Summed over the processes in the cgroup, since its own count goes on from one instance to the next.
+    """
+    pids: list[int] = []
+    if cgroup is not None:
+        with contextlib.suppress(OSError, ValueError):
+            pids = [int(word) for word in Path(cgroup, "cgroup.procs").read_text().split()]
+    used = [found for each in pids or [pid] if (found := processes.cpu_s(each)) is not None]
+    return sum(used) if used else None

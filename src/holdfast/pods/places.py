@@ -57,16 +57,17 @@ def prepare(home: Home, agent: str, identity: Identity, fresh_tmp: bool) -> Plac
 
 
 def remove(home: Home, agent: str) -> int:
-    """Take the places of an agent away, its logs excepted; returns how many things resisted. Raises OSError."""
+    """Take the places of an agent away; returns how many things resisted. Raises OSError.
+
+    Its logs stay, and so does its home/ unless empty: what an agent keeps there is its state.
+    """
     own = home.agent(agent)
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(own):
-            if name != trash.NAME:
-                trash.throw(own, name)
+    if own.is_dir():
+        trash.throw(own, "tmp")
     left = trash.empty(own)
-    if not left:
+    for directory in (own / "home", own):
         with contextlib.suppress(OSError):
-            own.rmdir()
+            directory.rmdir()
     for path in (home.agent_fifo(agent), home.agent_lock(agent)):
         path.unlink(missing_ok=True)
     return left

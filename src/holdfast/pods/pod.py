@@ -107,7 +107,7 @@ def tidy(home: Home, plan: CgroupPlan, current: Mapping[str, int], agents: list[
 
 
 def remove(home: Home, plan: CgroupPlan, agent: str) -> bool:
-    """Take away all pods of an agent that is down: cgroups, TMPDIR, FIFO and lock; logs and state stay.
+    """Take away all pods of an agent that is down: cgroups, TMPDIR, FIFO and lock; logs, home and state stay.
 
     False when something is still in use; ask again then.
     """

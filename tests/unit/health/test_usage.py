@@ -43,9 +43,11 @@ def test_a_process_that_is_gone_cannot_be_watched() -> None:
     assert cpu_s(child.pid) is None
 
 
-def test_cpu_is_taken_from_the_pod_when_it_has_one(tmp_path: Path) -> None:
-    (tmp_path / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n")
-    assert cpu_s(os.getpid(), str(tmp_path)) == 2.5
+def test_cpu_is_summed_over_the_pod_when_there_is_one(tmp_path: Path) -> None:
     own = cpu_s(os.getpid(), str(tmp_path / "absent"))
     assert own is not None
     assert own > 0
+    (tmp_path / "cgroup.procs").write_text(f"{os.getpid()}\n{os.getpid()}\n")
+    both = cpu_s(0, str(tmp_path))
+    assert both is not None
+    assert both >= 2 * own
