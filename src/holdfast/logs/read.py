@@ -216,9 +216,10 @@ def _place_since(files: list[_File], at_ns: int) -> tuple[int, int]:
     """Number of the file and offset where the output of `at_ns` and later begins; the beginning of its line."""
     for number in range(len(files) - 1, -1, -1):
         file = files[number]
-        offset = index.offset_before(file.path + index.SUFFIX, file.inode, at_ns, file.size)
-        if offset is None and file.changed_ns < at_ns:  # no index, and nothing in it is that new
-            offset = file.size
+        if file.changed_ns < at_ns:  # nothing in it is that new
+            offset: int | None = file.size
+        else:
+            offset = index.offset_before(file.path + index.SUFFIX, file.inode, at_ns, file.size)
         if offset is not None:
             if offset == file.size and number + 1 < len(files):
                 return number + 1, 0
