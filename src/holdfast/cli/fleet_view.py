@@ -98,7 +98,7 @@ def changes(before: Status | None, after: Status) -> list[str]:
     lines = []
     for row in after.get("agents", []):
         was = old.pop(row["name"], None)
-        if was is None or _gist(was) != _gist(row):
+        if was is None or gist(was) != gist(row):
             lines.append(_change_line(row))
     lines.extend(f"{name}: gone" for name in old)
     if before is not None:
@@ -106,8 +106,9 @@ def changes(before: Status | None, after: Status) -> list[str]:
     return lines
 
 
-def _gist(row: dict[str, Any]) -> tuple[object, ...]:
-    return row.get("phase"), row.get("pid"), row.get("instance"), row.get("tier"), row.get("why")
+def gist(row: dict[str, Any] | None) -> tuple[object, ...]:
+    """What counts as a change; the words do not, since they hold durations."""
+    return tuple((row or {}).get(key) for key in ("phase", "pid", "instance", "tier"))
 
 
 def _change_line(row: dict[str, Any]) -> str:

@@ -220,7 +220,7 @@ def _follow(session: Session, client: KeeperClient, output: _Output, before: int
             if instance > before:
                 _note(session, output.name, f"restarted as pid {row['pid']} (restart {row.get('restarts')})")
             instance = row["instance"]
-        now = (row.get("phase"), row.get("why"))
+        now = (row.get("phase"), row.get("tier"))
         if now != seen and row.get("phase") not in QUIET_PHASES:
             _note(session, output.name, f"{row.get('phase')}: {why_next(row)}")
         seen = now

@@ -11,13 +11,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import click
 
 from holdfast import errors
 from holdfast.cli.client import KeeperClient
-from holdfast.cli.fleet_view import Status, changes, status_lines, unsettled
+from holdfast.cli.fleet_view import Status, changes, gist, status_lines, unsettled
 from holdfast.cli.session import Session
 from holdfast.errors import HoldfastError
 
@@ -83,16 +82,11 @@ def tell_changes(session: Session, before: Status | None, status: Status) -> Non
     if session.as_json:
         was = {row["name"]: row for row in (before or {}).get("agents", [])}
         for row in status.get("agents", []):
-            if _moving(was.get(row["name"])) != _moving(row):
+            if gist(was.get(row["name"])) != gist(row):
                 session.answer({"agent": row})
         return
     for line in changes(before, status):
         click.echo(f"{time.strftime('%H:%M:%S')} {line}")
-
-
-def _moving(row: dict[str, Any] | None) -> tuple[object, ...]:
-    """What counts as a change; uptime and memory do not."""
-    return tuple((row or {}).get(key) for key in ("phase", "pid", "instance", "tier", "why", "next"))
 
 
 def _watch_lines(session: Session, client: KeeperClient) -> None:
