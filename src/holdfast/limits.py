@@ -95,6 +95,7 @@ QUEUE_ASK_S = 30.0  # a queued agent asks for its start slot again
 # --- the API -------------------------------------------------------------------------------------------------
 API_KEEP_ALIVE_S = 5
 API_CONNECTIONS_MAX = 256  # followers of events and logs included; one more is told to come back
+API_HELD_BACK_S = 1.0  # after a start, until the world was compared; longer only when init is away
 API_WAIT_MAX_S = 120.0  # longest {"wait": true}
 STREAM_SIGN_OF_LIFE_S = 15.0
 LOG_LINES_MAX = 1_000_000  # of one answer
@@ -112,6 +113,7 @@ OOM_ADJ_MOST = 900
 
 # --- users of agents ---------------------------------------------------------------------------------------------
 USER_NAME_MAX = 31  # of a Linux user
+SYSTEM_USERS_MAX = 64  # a system has some 900 numbers for all its services; further agents get a number of ours
 USERADD_TIMEOUT_S = 30.0  # it waits for the lock of the user database
 NUMERIC_UID_FIRST = 30_000  # used where no system user can be made: clear of people (1000 up), of systemd (60000 up)
 NUMERIC_UID_LAST = 39_999  # and below 65536, which is all that a container may have

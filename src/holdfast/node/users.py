@@ -1,8 +1,9 @@
 """As whom an agent runs, and whether that user can reach what it is to run.
 
 As root an agent never runs as root by accident: the user named in the spec, else the owner of the place it already
-lives in, else a system user of its own. As an ordinary user there is only that user. Called by pods when an agent is
-defined. Group and password files are only changed by the system's own `useradd`.
+lives in, else a system user of its own (beyond the first SYSTEM_USERS_MAX: a user number). As an ordinary user there is
+only that user. Called by pods when an agent is defined. Group and password files are only changed by the system's own
+`useradd`.
 """
 
 from __future__ import annotations
@@ -120,12 +121,18 @@ def _own(agent: str, home: Path) -> Identity:
     except KeyError:
         pass
     try:
-        if os.environ.get(CREATE_ENV) != "numeric" and not numeric_ids.known(home, agent) and _create(name):
+        by_name = os.environ.get(CREATE_ENV) != "numeric" and not numeric_ids.known(home, agent)
+        if by_name and _own_users() < limits.SYSTEM_USERS_MAX and _create(name):
             return _of_entry(pwd.getpwnam(name), "a system user of its own")._replace(home="")
         uid = numeric_ids.take(home, agent)
     except (OSError, ValueError) as error:
         raise _unavailable(agent, name, str(error)) from error
     return Identity(uid, uid, (uid,), name, "", "/bin/sh", "a user number of its own")
+
+
+def _own_users() -> int:
+    """How many system users agents have already, of any home: a system has less than a thousand numbers for all."""
+    return sum(entry.pw_name.startswith(_PREFIX) for entry in pwd.getpwall())
 
 
 def _create(name: str) -> bool:

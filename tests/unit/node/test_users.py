@@ -76,7 +76,7 @@ def test_a_damaged_table_of_user_numbers_is_told_and_not_guessed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(users.CREATE_ENV, "numeric")
-    (tmp_path / numeric_ids.FILE).write_text("{")
+    (tmp_path / numeric_ids.FILE).write_text("30000 a\nnonsense\n")
     with pytest.raises(errors.HoldfastError) as caught:
         users.resolve("a", None, [], tmp_path)
     assert caught.value.kind is errors.USER_UNAVAILABLE
@@ -152,3 +152,10 @@ def test_a_loop_of_links_and_a_missing_component_end(open_place: Path) -> None:
         reach.check(open_place / "absent" / "x", os.geteuid(), {os.getegid()}, reach.EXECUTE)
     assert caught.value.missing
     assert caught.value.path == open_place / "absent"
+
+
+def test_a_lost_record_of_a_user_number_is_found_again(tmp_path: Path) -> None:
+    before = [numeric_ids.take(tmp_path, f"agent-{number}") for number in range(20)]
+    (tmp_path / numeric_ids.FILE).unlink()
+    assert [numeric_ids.take(tmp_path, f"agent-{number}") for number in range(20)] == before
+    assert len(set(before)) == 20
