@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
 import select
 import socket
 import threading
@@ -329,20 +328,14 @@ def test_a_url_that_cannot_be_asked_fails_with_the_reason(bench: Bench) -> None:
     assert "https is not probed" in found.detail
 
 
-def test_running_out_of_descriptors_is_our_lack_and_not_the_agents(bench: Bench) -> None:
-    server = bench.serve(always(GOOD))
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = os.dup(0)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + 1, hard))
-    taken: list[int] = []
-    try:
-        with contextlib.suppress(OSError):
-            while True:
-                taken.append(os.dup(0))
-        found = bench.ask(f"http://127.0.0.1:{server.port}/")
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        for fd in [*taken, lowest]:
-            os.close(fd)
+def test_running_out_of_descriptors_is_our_lack_and_not_the_agents(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(*_: object) -> socket.socket:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as without:
+        without.setattr(socket, "socket", no_more)
+        found = bench.ask("http://localhost:9/")
     assert found.verdict == Verdict.STARVED
     assert os.strerror(errno.EMFILE) in found.detail
