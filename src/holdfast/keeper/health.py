@@ -76,6 +76,7 @@ class HealthLoop:
         running = ladder.running and agent.world.pid > 0
         if running and agent.usage_of != agent.world.epoch:
             self._usage.watch(name, agent.world.pid, self._cgroups_of(agent))
+            self._usage_mono = float("-inf")  # the next look reads
             agent.usage_of = agent.world.epoch
         elif not running and agent.usage_of:
             self._usage.drop(name)

@@ -60,6 +60,7 @@ class Intake:
         self.init_seq = 0  # of the last event taken in
         self.unacked = False
         self.is_adopted = False
+        self.first = asyncio.Event()  # the world was compared once
         self.mode = "run"
         self.journal_failed = ""
         self.processes = {name: ProcessRow(name=name, pid=None, restarts=0) for name in OWN}
@@ -110,6 +111,7 @@ class Intake:
             self._hands.stop_stranger(name, state)
         self._strangers = {}
         self.is_adopted = True
+        self.first.set()
         self._adopted()
 
     def could_not_start(self, agent: Agent, reason: str) -> None:

@@ -118,8 +118,11 @@ async def live(home: Home, clock: SystemClock, ledger: Ledger, recalled: Recalle
         loop.add_signal_handler(number, leave.set)
     gc.collect()
     gc.freeze()  # what was loaded stays; collections look only at what comes later
+    running = loop.create_task(keeper.run())
+    # Nobody is shown a fleet that was not yet compared with the world, unless init is away.
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(keeper.intake.first.wait(), limits.API_HELD_BACK_S)
     async with serving(serve, keeper):
-        running = loop.create_task(keeper.run())
         leaving = loop.create_task(leave.wait())
         await asyncio.wait((running, leaving), return_when=asyncio.FIRST_COMPLETED)
         crashed = running.done() and not running.cancelled() and running.exception()

@@ -35,7 +35,8 @@ def why(scene: Scene) -> str:
             return _starting(scene)
         case Phase.HEALTHY:
             word = "healthy" if scene.asked else "running"
-            return f"{word} for {span(scene.now - (_since(ladder) or scene.now))}"
+            since = ladder.good_since_mono if scene.asked else ladder.started_mono
+            return f"{word} for {span(scene.now - (since or scene.now))}"
         case Phase.DEGRADED:
             return f"says of itself: {ladder.degraded}"
         case Phase.STOPPING:
@@ -153,10 +154,6 @@ def _next_try(scene: Scene, wait: float | None) -> str:
 
 def _act_words(tier: Tier) -> str:
     return {Tier.RECREATE: "new place and restart", Tier.RESTORE: "restore and restart"}.get(tier, "restart")
-
-
-def _since(ladder: Ladder) -> float | None:
-    return ladder.good_since_mono if ladder.good_since_mono is not None else ladder.started_mono
 
 
 def span(seconds: float) -> str:

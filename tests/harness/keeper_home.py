@@ -1,0 +1,104 @@
+"""One home with all of Holdfast: guard, init, logger and keeper, asked through the API."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Any
+
+from holdfast.cli import starting
+from holdfast.cli.client import KeeperClient
+from holdfast.errors import HoldfastError
+from holdfast.node import cgroups
+from holdfast.pods import groups
+from tests.harness.init_home import PATIENCE_S, InitHome, wait_until
+
+SERVICES = {"keeper": "holdfast.keeper", "logger": "holdfast.logs"}
+Row = dict[str, Any]
+
+
+class KeeperHome(InitHome):
+    """Agents run as our own user; nothing is added to the machine's user database."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        os.environ["HOLDFAST_USERS"] = "numeric"
+        services = {
+            name: {"argv": [sys.executable, "-P", "-m", module, "--home", str(self.home.path)]}
+            for name, module in SERVICES.items()
+        }
+        self.home.services.write_text(json.dumps(services))
+        self.client = KeeperClient(self.home, timeout_s=PATIENCE_S)
+
+    def up(self, *agents: Row, **fleet: Any) -> Row:
+        """Start Holdfast unless it runs, and put this fleet."""
+        self.start_guard(str(self.home.path), str(self.home.run))
+        wait_until(self.client.is_up, "an API that answers")
+        return self.put(*agents, **fleet)
+
+    def put(self, *agents: Row, merge: int = 0, **fleet: Any) -> Row:
+        body = json.dumps({"agents": list(agents), **fleet}).encode()
+        changed: Row = self.client.put("/v1/fleet", body, merge=merge)
+        return changed
+
+    def spec(self, name: str, *command: str, **more: Any) -> Row:
+        """An agent of our own user, in the home's directory."""
+        import pwd
+
+        user = pwd.getpwuid(os.getuid()).pw_name
+        return {
+            "name": name,
+            "command": list(command),
+            "working_dir": str(self.directory),
+            "user": user,
+            "stop": {"grace_s": 5.0, "hung_grace_s": 1.0},
+            **more,
+        }
+
+    def status(self) -> Row:
+        found: Row = self.client.get("/v1/status")
+        return found
+
+    def row(self, name: str) -> Row:
+        return next((row for row in self.status()["agents"] if row["name"] == name), {})
+
+    def process(self, name: str) -> Row:
+        """One of Holdfast's own processes."""
+        found: Row = next(row for row in self.status()["holdfast"]["processes"] if row["name"] == name)
+        return found
+
+    def wait_row(self, name: str, timeout_s: float = PATIENCE_S, **match: Any) -> Row:
+        """The agent's row as soon as all of `match` hold (a callable is asked)."""
+
+        def fits() -> Row | None:
+            try:
+                row = self.row(name)
+            except HoldfastError:
+                return None
+            for key, wanted in match.items():
+                good = wanted(row.get(key)) if callable(wanted) else row.get(key) == wanted
+                if not good:
+                    return None
+            return row or None
+
+        found: Row = wait_until(fits, f"{name} with {match}", timeout_s)
+        return found
+
+    def events(self, **query: Any) -> list[Row]:
+        lines = self.client.stream("/v1/events", follow=False, **query)
+        return [json.loads(line) for line in lines if line.strip()]
+
+    def incidents(self) -> list[Row]:
+        found: list[Row] = self.client.get("/v1/incidents")["incidents"]
+        return found
+
+    def is_free(self) -> bool:
+        """Whether no guard and no init holds the home any more."""
+        return not starting.is_owned(self.home)
+
+    def close(self) -> None:
+        """End everything of this home and take its cgroups away."""
+        plan = cgroups.choose(self.home.home_id())
+        self.destroy()
+        groups.close(plan)
