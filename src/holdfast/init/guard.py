@@ -10,7 +10,6 @@ and starts a new init below.
 
 from __future__ import annotations
 
-import argparse
 import collections
 import fcntl
 import os
@@ -27,6 +26,7 @@ BEATS_MISSED = 5  # counted in our own wake-ups, so that a sleeping machine make
 BACKLOG_MAX = 10_000  # exits kept while there is no init
 QUICK_DEATH_S = 1.0  # an init that lives shorter waits a little before it comes back
 RESTART_DELAY_MAX_S = 1.0
+NICENESS = -10  # as root: under load the agent must still be back in milliseconds; newborns are set back to 0
 OWNED_ALREADY = 3  # exit code: somebody else holds the home
 
 
@@ -202,14 +202,7 @@ def open_notify_socket(path: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--home", required=True)
-    parser.add_argument("--run", required=True)
-    parser.add_argument("--lock-fd", type=int, default=-1)
-    parser.add_argument("--notify-fd", type=int, default=-1)
-    parser.add_argument("--restarts", type=int, default=0)
-    parser.add_argument("--init-restarts", type=int, default=0)
-    options = parser.parse_args()
+    options = launch.Options(sys.argv[1:])
     kernel.name_process("holdfast-guard")
     kernel.become_subreaper()
     lock_fd, notify_fd = options.lock_fd, options.notify_fd
@@ -225,6 +218,10 @@ def main() -> None:
         os.pwrite(lock_fd, b"%d\n" % os.getpid(), 0)
     if notify_fd < 0:
         notify_fd = open_notify_socket(f"{options.run}/notify.sock")
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    except PermissionError:
+        pass  # an ordinary user
     guard = Guard(options.home, options.run, lock_fd, notify_fd, options.restarts)
     guard.init_restarts = options.init_restarts
     signal.signal(signal.SIGCHLD, lambda *_: None)

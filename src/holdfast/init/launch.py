@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
-PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
+PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 PASSED_ENV = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "XDG_RUNTIME_DIR"),
     *("HOLDFAST_CGROUPS", "HOLDFAST_USERS"),  # choices made for this home at `up`
@@ -21,6 +20,26 @@ def interpreter_argv(module: str, *arguments: str) -> list[str]:
     """Command line that runs `holdfast.init.MODULE`.main with the standard library alone."""
     boot = f"import sys; sys.path.insert(0, {PACKAGE_PARENT!r}); from holdfast.init.{module} import main; main()"
     return [sys.executable, "-I", "-S", "-c", boot, *arguments]
+
+
+class Options:
+    """Command line of guard and init, `--name value` pairs written by this package itself.
+
+    Not argparse: it would cost each of these processes a megabyte for as long as they live.
+    """
+
+    def __init__(self, arguments: list[str]) -> None:
+        given = dict(zip(arguments[::2], arguments[1::2], strict=True))
+        self.home = given["--home"]
+        self.run = given["--run"]
+        self.lock_fd = int(given.get("--lock-fd", -1))  # -1: not inherited
+        self.notify_fd = int(given.get("--notify-fd", -1))
+        self.guard_fd = int(given.get("--guard-fd", -1))
+        self.restarts = int(given.get("--restarts", 0))
+        self.guard_restarts = int(given.get("--guard-restarts", 0))
+        self.init_restarts = int(given.get("--init-restarts", 0))
+        self.check = given.get("--check") == "yes"
+        self.nofile = -1  # our soft limit before we raised it; agents get it back
 
 
 def environment() -> dict[str, str]:

@@ -6,7 +6,6 @@ ask the spawner for births, tell the keeper. Killed at any point, the next init 
 
 from __future__ import annotations
 
-import argparse
 import fcntl
 import json
 import os
@@ -32,7 +31,7 @@ CHECK_TIMEOUT_S = 20.0
 class Init:
     """The loop and its descriptors; decisions on agents are in supervise.py, on requests in requests.py."""
 
-    def __init__(self, options: argparse.Namespace) -> None:
+    def __init__(self, options: launch.Options) -> None:
         self.options = options
         self.epoll = select.epoll()
         self.home_id = _read(f"{options.home}/home.id").strip()
@@ -314,7 +313,8 @@ class Init:
         import subprocess  # only an upgrade needs it
 
         self.supervisor.settle()
-        check = launch.interpreter_argv("main", "--home", self.options.home, "--run", self.options.run, "--check")
+        where = ("--home", self.options.home, "--run", self.options.run)
+        check = launch.interpreter_argv("main", *where, "--check", "yes")
         try:
             proof = subprocess.run(check, env=launch.environment(), capture_output=True, timeout=CHECK_TIMEOUT_S)
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -353,16 +353,7 @@ def check(home: str) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--home", required=True)
-    parser.add_argument("--run", required=True)
-    parser.add_argument("--lock-fd", type=int, default=-1)
-    parser.add_argument("--notify-fd", type=int, default=-1)
-    parser.add_argument("--guard-fd", type=int, default=-1)
-    parser.add_argument("--restarts", type=int, default=0)
-    parser.add_argument("--guard-restarts", type=int, default=0)
-    parser.add_argument("--check", action="store_true")
-    options = parser.parse_args()
+    options = launch.Options(sys.argv[1:])
     if options.check:
         sys.exit(check(options.home))
     kernel.name_process("holdfast-init")

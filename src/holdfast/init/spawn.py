@@ -130,6 +130,8 @@ def _become(link: socket.socket, request: dict[str, Any], lock: int, output: int
     definition = request["def"]
     try:
         os.setsid()
+        if os.getpriority(os.PRIO_PROCESS, 0) < 0:
+            os.setpriority(os.PRIO_PROCESS, 0, 0)
         stage = "cgroup"
         for directory in definition.get("cgroup_v1", ()):
             with open(f"{directory}/cgroup.procs", "w") as file:
