@@ -61,8 +61,8 @@ class Outcome:
         return self.lost == self.torn == self.disordered == 0 and self.lines > 0
 
 
-def campaign(place: Path, kills: int, seed: int) -> Outcome:
-    """Run one in the empty directory `place`."""
+def campaign(place: Path, kills: int, seed: int, planted: str = "") -> Outcome:
+    """Run one in the empty directory `place`; `planted` is the code of a bug that it must catch."""
     rng = random.Random(seed)
     home = make_home(place, AGENT)
     fifo = os.open(home.agent_fifo(AGENT), os.O_RDWR)
@@ -71,7 +71,7 @@ def campaign(place: Path, kills: int, seed: int) -> Outcome:
     options = ("--file-bytes", "200000", "--files", "100000")
     try:
         for _ in range(kills):
-            logger = start(home, *options)
+            logger = start(home, *options, planted=planted)
             assert logger.stderr is not None
             if rng.random() < 0.9:
                 logger.stderr.readline()  # it reads now
@@ -81,7 +81,7 @@ def campaign(place: Path, kills: int, seed: int) -> Outcome:
             logger.kill()
             logger.wait()
             logger.stderr.close()
-        logger = start(home, *options)
+        logger = start(home, *options, planted=planted)
         assert logger.stderr is not None
         logger.stderr.readline()
         talker.send_signal(signal.SIGTERM)

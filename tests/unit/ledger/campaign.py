@@ -1,7 +1,7 @@
 """What a ledger promises, each as one function that fails when the promise does not hold.
 
-The same functions judge the real ledger (test_chain.py, test_verify.py) and the ones with planted bugs
-(test_planted.py). They call the code through its modules, so that a planted change is seen.
+The same functions judge the real ledger (test_ledger_chain.py, test_ledger_verify.py) and the ones with planted bugs
+(test_ledger_planted.py). They call the code through its modules, so that a planted change is seen.
 """
 
 from __future__ import annotations

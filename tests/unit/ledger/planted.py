@@ -1,4 +1,4 @@
-"""Bugs planted on purpose. Each is a switch that changes the ledger's code; the campaign in test_planted.py must
+"""Bugs planted on purpose. Each is a switch that changes the ledger's code; the campaign in test_ledger_planted.py must
 catch every one of them, else the campaign is worth nothing."""
 
 from __future__ import annotations

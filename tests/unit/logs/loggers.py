@@ -16,9 +16,13 @@ from pathlib import Path
 import holdfast
 from holdfast.home import Home
 
-ISOLATED = (
-    "import sys; sys.path.insert(0, {parent!r}); from holdfast.logs.logger import main; sys.exit(main(sys.argv[1:]))"
-)
+ISOLATED = """
+import sys
+sys.path.insert(0, {parent!r})
+from holdfast.logs.logger import main
+{planted}
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 def make_home(path: Path, *agents: str) -> Home:
@@ -31,10 +35,11 @@ def make_home(path: Path, *agents: str) -> Home:
     return home
 
 
-def start(home: Home, *options: str) -> subprocess.Popen[str]:
-    """As init does on a broken installation: isolated, without site-packages."""
+def start(home: Home, *options: str, planted: str = "") -> subprocess.Popen[str]:
+    """As init does on a broken installation: isolated, without site-packages. `planted`: code of a bug on purpose."""
     parent = str(Path(holdfast.__file__).parent.parent)
-    command = [sys.executable, "-I", "-S", "-c", ISOLATED.format(parent=parent), "--home", str(home.path), *options]
+    code = ISOLATED.format(parent=parent, planted=planted)
+    command = [sys.executable, "-I", "-S", "-c", code, "--home", str(home.path), *options]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 

@@ -1,4 +1,4 @@
-"""Every planted bug is caught by the campaign; without one the campaign is silent (test_chain.py)."""
+"""Every planted bug is caught by the campaign; without one the campaign is silent (test_ledger_chain.py)."""
 
 from __future__ import annotations
 
