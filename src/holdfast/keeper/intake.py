@@ -8,6 +8,7 @@ missed meanwhile have been heard. Called by the link; calls the healer.
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -192,8 +193,9 @@ class Intake:
     def _death(self, agent: Agent, event: dict[str, Any], seen: Exited, now: float, body: dict[str, Any]) -> str:
         """Remember how it ended; a planned stop is no death."""
         kills = self._places.oom_kills(agent) if seen.signal == 9 and not seen.expected else None
-        agent.last_exit = (seen.code, seen.signal, kills is not None and kills > agent.oom_kills)
-        words = self._places.exit_words(agent)
+        oom = kills is not None and kills > agent.oom_kills
+        agent.last_exit = None if seen.expected else (seen.code, seen.signal, oom)
+        words = _ended_by_us(seen) if seen.expected else self._places.exit_words(agent)
         lived = span(seen.lived_s)
         body |= {key: value for key, value in (("code", seen.code), ("signal", seen.signal)) if value is not None}
         if agent.ladder.planned_stop:
@@ -229,6 +231,14 @@ class Intake:
         if agent is not None and text is not None and event.get("epoch") == agent.ladder.instance:
             now = asyncio.get_running_loop().time()
             self._healer.observe(agent, Degraded(text=str(text)[: limits.DEGRADED_TEXT_MAX_CHARS]), now)
+
+
+def _ended_by_us(seen: Exited) -> str:
+    """How it took the stop that healing asked for."""
+    if seen.signal == signal.SIGKILL:
+        return "killed by Holdfast after its grace"
+    how = f"exit {seen.code}" if seen.code is not None else fold.signal_words(seen.signal) if seen.signal else "unknown"
+    return f"stopped by Holdfast ({how})"
 
 
 def _held(agent: Agent, told: dict[str, Any]) -> Permit | None:

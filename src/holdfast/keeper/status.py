@@ -69,6 +69,7 @@ def scene(agent: Agent, now: float) -> words.Scene:
         exit=deaths[-1].exit if deaths else "",
         detail=agent.detail,
         asked=has_gate(agent.spec.health),
+        doubtful=agent.endpoint not in (HealthValue.OK, HealthValue.OFF),
         leaving=agent.leaving,
     )
 

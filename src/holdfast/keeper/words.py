@@ -22,6 +22,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     exit: str = ""
     detail: str = ""
     asked: bool = False  # whether its endpoint is asked
+    doubtful: bool = False  # the last check was not good
     leaving: bool = False
 
 
@@ -36,7 +37,8 @@ def why(scene: Scene) -> str:
         case Phase.HEALTHY:
             word = "healthy" if scene.asked else "running"
             since = ladder.good_since_mono if scene.asked else ladder.started_mono
-            return f"{word} for {span(scene.now - (since or scene.now))}"
+            doubt = f"; last check: {scene.detail}" if scene.doubtful and scene.detail else ""
+            return f"{word} for {span(scene.now - (since or scene.now))}{doubt}"
         case Phase.DEGRADED:
             return f"says of itself: {ladder.degraded}"
         case Phase.STOPPING:
