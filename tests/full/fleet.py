@@ -26,6 +26,12 @@ Row = dict[str, Any]
 Say = Callable[[str], None]
 
 
+def serving(row: Row) -> bool:
+    """Past its start gate and answering well; within the 60 s after a fault the phase is still `recovering`."""
+    levels = row["health"]
+    return row["phase"] in ("healthy", "recovering", "escalated") and levels["process"] == levels["endpoint"] == "ok"
+
+
 class Fleet:
     """One Holdfast home with one holdfast.yaml in `folder`."""
 
@@ -85,14 +91,12 @@ class Fleet:
                 self.say(f"{agent}: waiting for {what}, {now - began:.0f} s: {row.get('phase')}: {row.get('why')}")
             time.sleep(POLL_S)
 
-    def healthy_again(self, agent: str, before: Row, timeout_s: float) -> Row:
+    def serving_again(self, agent: str, before: Row, timeout_s: float) -> Row:
         """Until a later instance than the one in `before` has passed its gate."""
         return self.wait(
             agent,
-            "healthy with a new process",
-            lambda row: (
-                row["phase"] == "healthy" and row["instance"] > before["instance"] and row["pid"] != before["pid"]
-            ),
+            "serving with a new process",
+            lambda row: serving(row) and row["instance"] > before["instance"] and row["pid"] != before["pid"],
             timeout_s,
         )
 
