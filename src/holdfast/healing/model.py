@@ -104,13 +104,15 @@ class Ladder(Struct, frozen=True, kw_only=True):
 class PermitTerms(Struct, frozen=True, kw_only=True):
     """What init may restart without asking; the keeper adds ask codes and guarded files.
 
-    `delays_s[0]` is for the next restart and is consumed by it. Valid only while init's last instance is `instance`:
-    one computed before an unseen restart would give that restart back to the budget.
+    `delays_s[0]` is for the next restart and is consumed by it. Made for the world the keeper knows: init must ignore
+    it when it has a later instance, or when `while_running` and that instance has ended. Else a restart unseen by the
+    keeper would be given back to the budget. To be sent before the acts of the same decision.
     """
 
     delays_s: tuple[float, ...] = ()
     not_before_mono: float = 0.0
     instance: int = 0
+    while_running: bool = False
 
 
 # --- observations: one fact each; triage accepts any of them in any phase -------------------------------------
@@ -138,6 +140,7 @@ class SpawnFailed(Struct, frozen=True, tag=True):
 
     reason: str
     instance: int = 0
+    cause: Literal["start", "permit", "restart", "adopted"] = "start"
 
 
 class GatePassed(Struct, frozen=True, tag=True):
@@ -207,7 +210,8 @@ class Adopted(Struct, frozen=True, tag=True):
     """The keeper came back and found the world so (init's answer to hello).
 
     To be fed when the events up to that answer's `seq` were fed (they tell how an instance ended), before later ones
-    and before any Timer: what is overdue may only be because nobody watched.
+    and before any Timer: what is overdue may only be because nobody watched. Where init's state is `finished`, feed
+    Down(finished) instead.
     """
 
     instance: int

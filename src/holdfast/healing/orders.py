@@ -82,6 +82,8 @@ def stop(state: Ladder, policy: Policy, now: float) -> Outcome:
     """Down, and stay down. Told to init even when nothing seems to run: it may be about to restart by its permit."""
     if state.phase is Phase.STOPPED:
         return state, ()
+    if _restart_under_way(state) and state.pending is Tier.RESTART:
+        state = restart.count(state, policy, 1, now)  # it may come to pass before the stop does
     if state.phase in (Phase.QUEUED, Phase.FINISHED):
         return replace(state, wanted=False, phase=Phase.STOPPED, due_mono=None), ()
     state = replace(

@@ -190,7 +190,7 @@ def spawn_failed(state: Ladder, seen: SpawnFailed, policy: Policy, now: float, r
     if seen.instance:
         if seen.instance <= state.instance:
             return state, ()
-        charged = unplanned(state, seen.instance, by_init_alone(state))
+        charged = unplanned(state, seen.instance, seen.cause == "permit" or by_init_alone(state))
         state = replace(_gone(state), instance=seen.instance)
     elif state.running:
         return state, ()
@@ -216,13 +216,23 @@ def down(state: Ladder, seen: Down, policy: Policy, now: float, roll: float) -> 
     if seen.instance and seen.instance < state.instance:
         return state, ()
     if seen.reason == "finished":
-        return finished(state) if policy.once and state.wanted and state.phase is not Phase.STOPPING else (state, ())
+        return _told_finished(state, seen, policy)
     if state.phase is not Phase.STOPPING:
         return state, ()
     state = replace(_gone(state), planned_stop=False)
     if state.wanted:
         return start_now(state, now)
     return replace(state, phase=Phase.STOPPED, due_mono=None), ()
+
+
+def _told_finished(state: Ladder, seen: Down, policy: Policy) -> Outcome:
+    if not policy.once or not state.wanted or state.phase is Phase.STOPPING:
+        return state, ()
+    if seen.instance > state.instance:
+        return finished(replace(state, instance=seen.instance))
+    if not state.running and state.phase in (Phase.QUEUED, Phase.STARTING):
+        return state, ()  # old news: a person wants it to run again
+    return finished(state)
 
 
 def start_now(state: Ladder, now: float) -> Outcome:

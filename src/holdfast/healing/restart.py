@@ -87,19 +87,25 @@ def permit(state: Ladder, policy: Policy, now: float, roll: float) -> PermitTerm
     is already taken out. The spacing is in `not_before_mono` for the head and inside the delays of the rest, because
     the keeper may be dead when they are used.
     """
-    if not state.wanted or state.phase in _NEVER_BY_PERMIT or state.tier > Tier.RESTART or state.planned_stop:
-        return PermitTerms(instance=state.instance)
-    if state.pending > Tier.RESTART:
-        return PermitTerms(instance=state.instance)
+    none = PermitTerms(instance=state.instance)
+    if not state.wanted or state.phase in _NEVER_BY_PERMIT or state.planned_stop:
+        return none
+    if state.tier > Tier.RESTART or state.pending > Tier.RESTART:
+        return none
     taken = state.pending is Tier.RESTART
     spent = used(state, policy, now) + taken
     stretch = 1 + policy.jitter * roll
     left = [delay_s * stretch for delay_s in policy.backoff_s[spent:]]
     if not left:
-        return PermitTerms(instance=state.instance)
+        return none
     if policy.spacing_s:
         # The head counts from a start already made, unless one is yet to come: then it needs the spacing inside too.
         head = 0 if spent and (taken or not state.running) else 1
         left[head:] = [max(delay_s, policy.spacing_s) for delay_s in left[head:]]
     not_before = spaced(state, policy, now) if spent and policy.spacing_s else 0.0
-    return PermitTerms(delays_s=tuple(left), not_before_mono=not_before, instance=state.instance)
+    return PermitTerms(
+        delays_s=tuple(left),
+        not_before_mono=not_before,
+        instance=state.instance,
+        while_running=state.running and not taken,
+    )

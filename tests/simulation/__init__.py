@@ -1,0 +1,1 @@
+"""An event-skipping simulator of one agent under init, keeper and bad luck. `python -m tests.simulation --help`."""
