@@ -25,6 +25,10 @@ class Start(NamedTuple):
     mono: float
 
 
+class NotRunning(Exception):
+    """A service that should be up is down; the text names it."""
+
+
 class Fleet:
     """`with Fleet(peer, place, workload, 100) as fleet:` launches, waits for all, and leaves nothing behind."""
 
@@ -121,11 +125,18 @@ class Fleet:
         """The last start known of a service."""
         return self.starts[name][-1]
 
-    def kill(self, name: str) -> float:
-        """kill -9 of the service's present process; the time just before it."""
-        pid = self.latest(name).pid
+    def kill(self, *names: str) -> float:
+        """kill -9 of the present processes of these services; the time just before the first.
+
+        Raises NotRunning when one is down: its last pid may belong to somebody else by now.
+        """
+        pids = [self.latest(name).pid for name in names]
+        for name, pid in zip(names, pids, strict=True):
+            if not self._is_service(pid):
+                raise NotRunning(f"{self.peer.name}: {name} is down")
         now = time.monotonic()
-        processes.kill(pid)
+        for pid in pids:
+            processes.kill(pid)
         return now
 
     def back_after(self, name: str, killed_mono: float, timeout_s: float = 20.0) -> float:

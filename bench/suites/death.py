@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench import processes, samples
 from bench.context import Context, Goal, Result, Section
-from bench.fleet import Fleet
+from bench.fleet import Fleet, NotRunning
 from bench.peers.holdfast import ROLES, Holdfast
 
 NAME = "death"
@@ -35,7 +35,7 @@ def run(context: Context) -> Result:
     if "holdfast" in context.available:
         try:
             _holdfast(context, count, result["holdfast"])
-        except (processes.TooSlow, processes.CommandFailed) as error:
+        except (processes.TooSlow, processes.CommandFailed, NotRunning) as error:
             context.say(f"death: {error}")
             result["holdfast_error"] = str(error)[:300]
     for name in [] if context.quick else context.choose("runit", "s6", "supervisord", "pm2", "circus"):

@@ -9,7 +9,7 @@ import time
 
 from bench import processes, samples
 from bench.context import Context, Goal, Result, Section, best_peer
-from bench.fleet import Fleet
+from bench.fleet import Fleet, NotRunning
 
 NAME = "mass"
 TITLE = "Mass failure: all agents killed at once, until the last is back"
@@ -29,7 +29,7 @@ def run(context: Context) -> Result:
                 with Fleet(context.peer(name), context.place, context.workload, count, timeout_s=120) as fleet:
                     result["bring_up_s"].setdefault(name, []).append(round(fleet.bring_up_s, 3))
                     _kill_all_some_times(context, fleet, name, result)
-            except (processes.TooSlow, processes.CommandFailed) as error:
+            except (processes.TooSlow, processes.CommandFailed, NotRunning) as error:
                 context.say(f"mass: {error}")
     return result
 
@@ -50,10 +50,7 @@ def _kill_all(fleet: Fleet) -> float:
     """Seconds from the first kill to the first act of the last successor."""
     fleet.read_starts()
     names = [service.name for service in fleet.services]
-    pids = [fleet.latest(name).pid for name in names]
-    killed_mono = time.monotonic()
-    for pid in pids:
-        processes.kill(pid)
+    killed_mono = fleet.kill(*names)
 
     def all_back() -> bool:
         fleet.read_starts()

@@ -40,7 +40,7 @@ def test_no_samples_have_no_figures() -> None:
 
 
 def test_kept_results_are_read_back_unchanged_and_short() -> None:
-    result = {"figures": {"single": {"runit": [1.25, -3, 1e-05]}, "text": "[1, 2]", "empty": []}}
+    result = {"figures": {"few": {"runit": [1.25, -3, 1e-05]}, "text": "[1, 2]", "empty": []}}
     text = compact(result)
     assert json.loads(text) == result
     assert "[1.25, -3, 1e-05]" in text
@@ -48,7 +48,7 @@ def test_kept_results_are_read_back_unchanged_and_short() -> None:
 
 def restart_result(ours: list[float], runit: list[float]) -> dict[str, Any]:
     part = {"holdfast": ours, "runit": runit}
-    figures = {"single": part, "many": part, "count": 1000, "settings": {"holdfast": "default", "runit": "default"}}
+    figures = {"few": part, "many": part, "count": 1000, "settings": {"holdfast": "default", "runit": "default"}}
     return {
         "at": "2026-01-01 00:00 UTC",
         "took_s": 1.0,
