@@ -52,7 +52,8 @@ class Campaign:
             started = time.monotonic()
             before = self._settled(before, killed, f"round {number} ({', '.join(victims)})")
             self.report.slowest_s = max(self.report.slowest_s, time.monotonic() - started)
-            self.level.renew()
+            if self.level.renew(number):
+                before = self._settled({}, set(), f"restart after round {number}")
             self.report.rounds = number
             if progress and number % 50 == 0:
                 print(f"{number}/{rounds} rounds, slowest {self.report.slowest_s:.2f} s", flush=True)
@@ -67,7 +68,7 @@ class Campaign:
         if kind < 0.75:
             return self.random.sample(everybody, 2)
         if kind < 0.9:
-            return self.random.sample(self.names, max(2, len(self.names) // 2)) + [self.random.choice(OWN)]
+            return [*self.random.sample(self.names, max(2, len(self.names) // 2)), self.random.choice(OWN)]
         return [*OWN, *self.random.sample(self.names, self.random.randint(0, 2))]
 
     def _kill(self, victims: list[str], before: dict[str, tuple[int, int]]) -> set[str]:
@@ -131,7 +132,7 @@ class Campaign:
                 return agents
             why = why or f"not restarted: {sorted(changed)}"
             time.sleep(0.01)
-        raise Broken(f"stuck after {when}: {why} (seed {self.seed})")
+        raise Broken(f"stuck after {when}: {why} (seed {self.seed}) {self.level.explain()}")
 
     def _look(self) -> tuple[str, dict[str, tuple[int, int]]]:
         """("", agents) when everything that should run runs."""

@@ -19,6 +19,7 @@ from tests.harness.init_home import InitHome, can_make_v2_groups, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 AGENT = Path(__file__).with_name("agent.py")
+RESTART_EVERY_ROUNDS = 8
 ENDLESS_PERMIT = {"delays_s": [0.0] * 8}
 
 
@@ -38,7 +39,11 @@ class Level(Protocol):
     def agents(self) -> dict[str, tuple[int, int]]:
         """{name: (pid, epoch)}; pid 0 while it is down."""
 
-    def renew(self) -> None: ...
+    def renew(self, round_number: int) -> bool:
+        """Keep budgets from running out. True when that restarted the agents."""
+
+    def explain(self) -> str:
+        """What is known of an agent that is stuck."""
 
     def destroy(self) -> None: ...
 
@@ -79,7 +84,7 @@ class InitLevel:
                 self.inner.ask(op="start", agent=name)  # what a keeper would do
         return {name: (agent["pid"], agent["epoch"]) for name, agent in state["agents"].items()}
 
-    def renew(self) -> None:
+    def renew(self, round_number: int) -> bool:
         def attempt() -> bool:
             try:
                 for name in self.names:
@@ -91,6 +96,10 @@ class InitLevel:
             return True
 
         wait_until(attempt, "permits are renewed")
+        return False
+
+    def explain(self) -> str:
+        return json.dumps(self.inner.state)[:4000]
 
     def _state(self) -> dict[str, Any]:
         return self.inner.hello(timeout_s=10.0)
@@ -119,7 +128,7 @@ class ProductLevel:
         agents = {
             name: {
                 "command": [sys.executable, "-I", "-S", str(AGENT), str(self.work), name],
-                "restart": {"backoff": ["0s"] * 8, "window": "1s"},
+                "restart": {"backoff": ["0s"] * 10, "window": "1s"},
                 "stop": {"grace": "1s"},
                 **user,
             }
@@ -143,8 +152,27 @@ class ProductLevel:
             found[entry["name"]] = (entry["pid"] or 0, entry["instance"] or 0)
         return found
 
-    def renew(self) -> None:
-        """The keeper renews permits by itself."""
+    def renew(self, round_number: int) -> bool:
+        """The keeper renews permits by itself; a restart by a person now and then takes back the tiers."""
+        if round_number % RESTART_EVERY_ROUNDS:
+            return False
+        before = self.agents()
+        command = [sys.executable, "-m", "holdfast.cli", "restart", *before]
+        subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, timeout=120, check=True)
+
+        def changed() -> bool:
+            try:
+                return all(pid and pid != before[name][0] for name, (pid, _) in self.agents().items())
+            except (OSError, ValueError):
+                return False
+
+        wait_until(changed, "every agent was restarted")
+        return True
+
+    def explain(self) -> str:
+        command = [sys.executable, "-m", "holdfast.cli", "events"]
+        done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        return json.dumps(self._status()["agents"], indent=1) + "\n" + done.stdout[-12000:]
 
     def _status(self) -> dict[str, Any]:
         connection = http.client.HTTPConnection("localhost", timeout=5)

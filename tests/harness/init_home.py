@@ -191,6 +191,9 @@ class InitHome:
         """End everything of this home, by pid, guards first so that nothing comes back."""
         if self.peer is not None:
             self.peer.close()
+        if not (self.home.path / "home.id").exists():
+            shutil.rmtree(self.directory, ignore_errors=True)
+            return
         for _ in range(200):
             mine = self.own_processes() + [pid for pids in self.instances().values() for pid in pids]
             if not mine:

@@ -68,6 +68,7 @@ def take_over(supervisor: Supervisor) -> None:
     """Bring every remembered agent's state in line with the world. Births in flight wait for `resolve_births`."""
     me = os.getpid()
     for agent in list(supervisor.agents.values()):
+        supervisor.hold_output(agent)
         if agent.state in ("up", "stopping"):
             process = procfs.read(agent.pid)
             same = process is not None and process.starttime == agent.starttime

@@ -40,6 +40,7 @@ class Agent:
     code: int | None = None  # of the last exit, when it was one
     next: AgentDef | None = None  # a definition that waits for the next spawn
     pidfd: int = -1  # only for adopted processes, which are not our children
+    fifo_fd: int = -1  # keeps what was printed last while neither the agent nor a logger lives
     strays: int = 0  # leftovers seen in the present sweep
     failure: str = ""  # why the last birth failed: stage and reason
     rounds: int = 0  # looks taken in the present sweep

@@ -94,8 +94,7 @@ class Init:
             fcntl.flock(self.spawner_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return
-        mine = [self.options.lock_fd, self.guard.fileno(), self.notify.fileno(), self.listener.fileno()]
-        pid, self.spawner = spawn.start(self.spawner_lock, [*mine, self.epoll.fileno(), self.wake_read])
+        pid, self.spawner = spawn.start(self.spawner_lock)
         os.close(self.spawner_lock)
         self.spawner_lock = -1
         self.supervisor.spawner_pid = pid

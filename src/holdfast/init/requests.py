@@ -6,7 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-from holdfast.init import procfs
+from holdfast.init import procfs, tree
 from holdfast.init.agent import LIVING, Agent
 from holdfast.init.link import Connection
 from holdfast.init.protocol import PROTOCOL, AgentDef, Permit
@@ -181,4 +181,7 @@ class Requests:
             if living:
                 return
         if self.init.services.stop():
+            if self.mode == "shutdown":
+                for agent in agents.values():
+                    tree.remove_groups(agent.definition)
             self.init.say_goodbye()

@@ -25,6 +25,7 @@ from typing import Any
 
 from holdfast.init import kernel
 
+FDS_MAX = 1 << 20
 MESSAGE_MAX_BYTES = 400_000  # environment and arguments of one agent; the kernel allows 2 MiB to exec
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RESET_SIGNALS = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP)
@@ -38,7 +39,7 @@ class Stage(Exception):
         self.name, self.error = name, error
 
 
-def start(lock_fd: int, close_fds: list[int]) -> tuple[int, socket.socket]:
+def start(lock_fd: int) -> tuple[int, socket.socket]:
     """Fork the spawner. `lock_fd` holds spawner.lock and is handed over: the caller closes its copy."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     for side in (ours, theirs):
@@ -52,8 +53,9 @@ def start(lock_fd: int, close_fds: list[int]) -> tuple[int, socket.socket]:
             for number in RESET_SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             ours.close()
-            for fd in close_fds:
-                os.close(fd)
+            keep = sorted((lock_fd, theirs.fileno()))
+            for low, high in ((3, keep[0]), (keep[0] + 1, keep[1]), (keep[1] + 1, FDS_MAX)):
+                os.closerange(low, high)
             kernel.name_process("holdfast-spawn")
             serve(theirs)
         finally:

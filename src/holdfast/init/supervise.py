@@ -100,8 +100,19 @@ class Supervisor:
         else:
             agent.definition, agent.permit, agent.next = definition, permit, None
         agent.epoch = max(agent.epoch, epoch_floor)
+        self.hold_output(agent)
         self.records.append(agent.definition_record())
         self._note(agent)
+
+    def hold_output(self, agent: Agent) -> None:
+        """Keep the agent's FIFO open: the kernel forgets what is in one that nobody has open."""
+        try:
+            fd = os.open(agent.definition.fifo, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return  # not there yet, or descriptors are short: then the agent and the logger hold it
+        if agent.fifo_fd >= 0:
+            os.close(agent.fifo_fd)
+        agent.fifo_fd = fd
 
     def set_permit(self, agent: Agent, permit: Permit) -> None:
         agent.permit = permit
@@ -140,6 +151,8 @@ class Supervisor:
         if agent.state in LIVING:
             return False
         self.agents.pop(agent.name, None)
+        if agent.fifo_fd >= 0:
+            os.close(agent.fifo_fd)
         self.records.append({"t": "forget", "n": agent.name})
         return True
 
@@ -346,7 +359,7 @@ class Supervisor:
 
     def _service_delay(self, agent: Agent, now: float) -> float:
         """Our own processes come back at once, more slowly when they die young; never given up."""
-        if agent.code == 0 or now - agent.spawned_mono > SERVICE_QUICK_S:
+        if now - agent.spawned_mono > SERVICE_QUICK_S:
             agent.permit.not_before_mono = 0.0
             return 0.0
         agent.permit.not_before_mono = min(SERVICE_DELAY_MAX_S, max(0.1, agent.permit.not_before_mono * 2))

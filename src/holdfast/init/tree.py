@@ -125,6 +125,17 @@ def _with_descendants(roots: list[int]) -> list[int]:
     return found
 
 
+def remove_groups(definition: AgentDef) -> None:
+    """At the end of Holdfast: the agent's empty cgroups, and the home's own above them once they are empty."""
+    for directory in filter(None, (definition.cgroup_v2, *definition.cgroup_v1)):
+        parent = os.path.dirname(directory)
+        for path in (directory, parent) if os.path.basename(parent).startswith("holdfast-") else (directory,):
+            try:
+                os.rmdir(path)
+            except OSError:
+                break
+
+
 def thaw(definition: AgentDef) -> None:
     """After a kill: what is born next must not be frozen."""
     if definition.cgroup_v2:
