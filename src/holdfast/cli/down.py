@@ -18,6 +18,7 @@ from holdfast.errors import HoldfastError
 
 DOWN_MAX_S = 120.0  # above the default grace of 30 s, several times
 INIT_ANSWER_MAX_S = 5.0
+OWN_MARK = "@"  # begins the instance names of Holdfast's own processes
 AFTERMATH_S = 1.0  # processes killed last may still be on their way out when the lock is free
 
 
@@ -57,18 +58,23 @@ def bring_down(session: Session, timeout_s: float) -> Outcome:
             return Outcome(was_running=False)
         # Holdfast was killed as a whole and its agents live on: only a Holdfast that adopted them can stop them
         # with their own signal and grace.
-        session.hint(f"{len(set(left.values()))} agent(s) run without Holdfast: adopting them to stop them")
+        agents = {name for name in left.values() if not name.startswith(OWN_MARK)}
+        session.hint(f"{len(agents)} agent(s) run without Holdfast: adopting them to stop them")
         starting.start_holdfast(session, session.client(), None, timeout_s)
     _ask(session, timeout_s)
     free = starting.wait_for(lambda: not starting.is_owned(home), timeout_s)
     starting.wait_for(lambda: not starting.agents_left(home), AFTERMATH_S if free else 0.0)
     left = starting.agents_left(home)
     if left or not free:
-        words = [f"{agent} (pid {pid})" for pid, agent in sorted(left.items())]
+        words = [f"{_words(name)} (pid {pid})" for pid, name in sorted(left.items())]
         if not free:
             words.append("Holdfast itself")
         raise HoldfastError(errors.NOT_ALL_STOPPED, timeout_s=f"{timeout_s:g}", left=", ".join(words))
     return Outcome(was_running=True)
+
+
+def _words(name: str) -> str:
+    return f"Holdfast's {name[1:]}" if name.startswith(OWN_MARK) else name
 
 
 def _ask(session: Session, timeout_s: float) -> None:
