@@ -152,8 +152,10 @@ class Casebook:
                 if incident is not None:
                     if agent is not None:
                         await self._take_evidence(incident, agent)
-                    incident.postmortem = str(files.path_of(self._home.incidents, incident.id))
-                    await asyncio.to_thread(files.write, self._home.incidents, msgspec.structs.replace(incident))
+                    path = str(files.path_of(self._home.incidents, incident.id))
+                    copied = msgspec.structs.replace(incident, postmortem=path)
+                    await asyncio.to_thread(files.write, self._home.incidents, copied)
+                    incident.postmortem = path  # told only when it is there
                     self._changed(incident)
                 if self._unwritten.get(incident_id) is agent:
                     del self._unwritten[incident_id]

@@ -77,6 +77,7 @@ class InitLink:
         self._greeted = False
         self._answers: dict[int, asyncio.Future[Message]] = {}
         self._next_id = 1
+        self._outgoing: list[bytes] = []
         self._broken = asyncio.Event()
         self._heard_mono = 0.0
         self.last_error = ""
@@ -161,6 +162,7 @@ class InitLink:
         if lines is not self._lines:
             return
         self._lines = None
+        self._outgoing = []
         self._broken.set()
         for waiting in self._answers.values():
             if not waiting.done():
@@ -186,8 +188,17 @@ class InitLink:
         """Say it without waiting for the answer; False when no line stands (hello will bring it up again)."""
         if self._lines is None or self._lines.transport is None or self._lines.transport.is_closing():
             return False
-        self._lines.transport.write(_encode({"op": op, **fields}) + b"\n")
+        if not self._outgoing:
+            # One write for all that one turn of the loop says: a thousand permits are not a thousand system calls.
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._outgoing.append(_encode({"op": op, **fields}))
         return True
+
+    def _flush(self) -> None:
+        said, self._outgoing = self._outgoing, []
+        if said and self._lines is not None and self._lines.transport is not None:
+            said.append(b"")
+            self._lines.transport.write(b"\n".join(said))
 
     def request(self, op: str, **fields: Any) -> asyncio.Future[Message]:
         """Say it now; the future brings init's answer, or ConnectionResetError."""

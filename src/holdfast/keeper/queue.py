@@ -1,22 +1,25 @@
 """Who may start now: the keeper's side of the start slots.
 
-Invariant: every agent in QUEUED is waiting here because its ladder says so, not because a list remembers it.
-Called by the healer (an agent asks for a slot), and whenever an agent changed.
+Invariant: an agent in QUEUED is waiting here because its ladder says so; the lines kept below are only the order in
+which ladders are looked at. Called by the healer (an agent asks for a slot), and whenever an agent changed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Callable
 
 from holdfast.healing import slots
 from holdfast.healing.model import Phase, SlotGranted
 from holdfast.keeper.agent import Agent
 
+LOOKED_AT = 64  # heavy starts looked at in one turn: more never fit into the cores at once
+
 
 class StartQueue:
-    """`grant(agent)` feeds triage; `ready()` says whether starts can be carried out at present."""
+    """`grant(agent, SlotGranted)` feeds triage; `ready()` says whether starts can be carried out at present."""
 
     def __init__(
         self, agents: dict[str, Agent], grant: Callable[[Agent, SlotGranted], None], ready: Callable[[], bool]
@@ -25,37 +28,43 @@ class StartQueue:
         self._grant = grant
         self._ready = ready
         self._granted: dict[str, float] = {}  # name -> when
+        self._in_line: set[str] = set()
+        self._light: list[str] = []
+        self._heavy: deque[str] = deque()
+        self._stale = True
         self._scheduled = False
         self._cores = len(os.sched_getaffinity(0))
 
     def look(self) -> None:
         """Look soon; many calls in one turn of the loop are one look."""
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._evaluate)
+        self._stale = True
+        self._schedule()
 
     def changed(self, agent: Agent) -> None:
         """An agent's ladder changed: it may have given its slot back, or wait for one."""
-        if agent.name in self._granted or agent.ladder.phase is Phase.QUEUED:
-            self.look()
+        queued = agent.ladder.phase is Phase.QUEUED
+        if queued and agent.name not in self._in_line:
+            self._stale = True
+        if queued or agent.name in self._granted:
+            self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._evaluate)
 
     def _evaluate(self) -> None:
         self._scheduled = False
         if not self._ready():
             return
-        now = asyncio.get_running_loop().time()
-        waiting: list[slots.Waiting] = []
-        for name, agent in self._agents.items():
-            phase = agent.ladder.phase
-            if phase is Phase.QUEUED and agent.ladder.wanted:
-                cost = _start_cpu_s(agent)
-                waiting.append(slots.Waiting(name=name, priority=agent.spec.priority, start_cpu_s=cost))
-        for name in list(self._granted):
-            holder = self._agents.get(name)
-            if holder is None or holder.ladder.phase is not Phase.STARTING:
-                del self._granted[name]
+        for name in [name for name in self._granted if not self._is(name, Phase.STARTING)]:
+            del self._granted[name]
+        if self._stale:
+            self._line_up()
+        waiting = [self._waiting(name) for name in self._front()]
         if not waiting:
             return
+        now = asyncio.get_running_loop().time()
         starting = [
             slots.Starting(name=name, start_cpu_s=_start_cpu_s(self._agents[name]), since_mono=since)
             for name, since in self._granted.items()
@@ -63,14 +72,32 @@ class StartQueue:
         for name in slots.grant(waiting, starting, self._cores, now):
             self._granted[name] = now
             self._grant(self._agents[name], SlotGranted())
-        self._scheduled_again(waiting)
+            self._in_line.discard(name)
 
-    def _scheduled_again(self, waiting: list[slots.Waiting]) -> None:
-        """Grants may already have failed or passed in the same turn."""
-        if any(self._agents[one.name].ladder.phase is Phase.QUEUED for one in waiting if one.name in self._agents):
-            done = [name for name in self._granted if self._agents[name].ladder.phase is not Phase.STARTING]
-            if done:
-                self.look()
+    def _line_up(self) -> None:
+        """Order everybody who waits: the light, who pass at once, and the heavy."""
+        queued = [agent for agent in self._agents.values() if self._is(agent.name, Phase.QUEUED)]
+        queued.sort(key=lambda agent: (-agent.spec.priority, agent.name))
+        self._light = [agent.name for agent in queued if slots.light(_start_cpu_s(agent))]
+        self._heavy = deque(agent.name for agent in queued if not slots.light(_start_cpu_s(agent)))
+        self._in_line = {agent.name for agent in queued}
+        self._stale = False
+
+    def _front(self) -> list[str]:
+        """Those who can be granted a slot in this turn, at most."""
+        light, self._light = self._light, []
+        while self._heavy and not self._is(self._heavy[0], Phase.QUEUED):
+            self._heavy.popleft()
+        front = [self._heavy[place] for place in range(min(LOOKED_AT, len(self._heavy)))]
+        return [name for name in (*light, *front) if self._is(name, Phase.QUEUED)]
+
+    def _is(self, name: str, phase: Phase) -> bool:
+        agent = self._agents.get(name)
+        return agent is not None and agent.ladder.phase is phase and agent.ladder.wanted
+
+    def _waiting(self, name: str) -> slots.Waiting:
+        agent = self._agents[name]
+        return slots.Waiting(name=name, priority=agent.spec.priority, start_cpu_s=_start_cpu_s(agent))
 
 
 def _start_cpu_s(agent: Agent) -> float | None:
