@@ -50,6 +50,7 @@ def test_commands_named_in_documents_exist() -> None:
     named = {
         match[1]
         for document in DOCUMENTS
+        if document.parent.name != "formats"  # domain strings of hashes, no commands
         for match in re.finditer(r"`(?:\.venv/bin/)?holdfast (?:--home \S+ )?([a-z]+)", document.read_text())
     }
     assert named <= set(COMMANDS)
