@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -220,7 +219,7 @@ def main() -> int:
     # Whoever started us may end us with TERM: everything must still be stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     stage = Stage()
-    say(f"Holdfast demo, as {pwd.getpwuid(os.getuid()).pw_name}")
+    say(f"Holdfast demo, as {'root' if os.getuid() == 0 else 'an ordinary user'}")
     try:
         return show(stage) if plain else live(stage)
     except KeyboardInterrupt:
