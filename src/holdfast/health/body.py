@@ -7,6 +7,7 @@ another process answers in the agent's place. Called by the probe engine for eve
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -22,11 +23,12 @@ _decode = msgspec.json.decode
 def judge(probe: HttpProbe, answer: Answer, age_s: float) -> tuple[Verdict, str]:
     """Verdict and one clause in words. `age_s`: seconds since the instance was spawned, when the answer came."""
     status = answer.status
-    if status != 200 and not (status == 204 and not probe.expect and probe.age_field is None):
+    asks_nothing = not probe.expect and probe.age_field is None
+    if status != 200 and not (asks_nothing and 200 < status < 300):
         return Verdict.FAILING, f"HTTP {status}" + (", and redirects are not followed" if 300 <= status < 400 else "")
-    if answer.content_type in (b"text/html", b"application/xhtml+xml"):
+    if answer.content_type in (b"text/html", b"application/xhtml+xml") and not (asks_nothing and _is_page(probe.url)):
         return Verdict.FAILING, "HTTP 200 with an HTML page, which is no health answer"
-    if not probe.expect and probe.age_field is None:
+    if asks_nothing:
         return Verdict.OK, ""
     try:
         body = _decode(answer.body)
@@ -39,6 +41,12 @@ def judge(probe: HttpProbe, answer: Answer, age_s: float) -> tuple[Verdict, str]
     if probe.age_field is not None:
         return _judge_age(pick(body, probe.age_field), probe, age_s)
     return Verdict.OK, ""
+
+
+def _is_page(url: str) -> bool:
+    """Whether HTML is what one gets there rightly: a site's front page or a page by name."""
+    path = urlsplit(url).path
+    return path in ("", "/") or path.endswith((".html", ".htm"))
 
 
 def _judge_age(found: Any, probe: HttpProbe, age_s: float) -> tuple[Verdict, str]:
