@@ -7,7 +7,7 @@ from holdfast.health.body import judge
 from holdfast.health.model import Verdict
 from holdfast.spec.model import HttpProbe
 
-PLAIN = HttpProbe(url="http://127.0.0.1:1/")
+PLAIN = HttpProbe(url="http://127.0.0.1:1/health")
 STATUS = HttpProbe(url="http://127.0.0.1:1/", expect={"status": "live", "ok": True})
 DEEP = HttpProbe(url="http://127.0.0.1:1/", expect={"checks.0.state": "up", "n": 1})
 AGED = HttpProbe(url="http://127.0.0.1:1/", age_field="uptimeMs", age_unit_s=0.001)
