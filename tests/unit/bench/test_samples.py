@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-
 from bench import results, samples, suites
 from bench.__main__ import compact
 from bench.context import Goal
