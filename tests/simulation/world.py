@@ -27,7 +27,7 @@ EVENTS_MAX = 20_000
 BAD = {"hang": Verdict.SLOW, "refuse": Verdict.REFUSED, "failing": Verdict.FAILING, "foreign": Verdict.FOREIGN}
 
 Decide = Callable[[Ladder, Any, m.Policy, float, float], tuple[Ladder, tuple[Any, ...]]]
-PermitRule = Callable[[Ladder, m.Policy, float, float], m.PermitTerms]
+PermitRule = Callable[[Ladder, m.Policy, float, float], m.PermitTerms | None]
 
 
 class World:
@@ -43,6 +43,7 @@ class World:
         self.events = 0
         self.check = Checker(plan.policy, self)
         self.lossy = 0  # events still to be lost
+        self.lose: type | None = None  # the next event of this kind is lost
         # the process
         self.alive = False
         self.bad = ""  # why it answers badly, "" when it does not
@@ -116,6 +117,7 @@ class World:
         self.spawn_fails = self.loop_left = self.slow_left = 0
         self.guard_changed = False
         self.lossy = 0
+        self.lose = None
         self.lag_s = 0.0
         self.die_at = ""
         if not self.init_up:
@@ -183,6 +185,8 @@ class World:
 
     def send_permit(self) -> None:
         terms = self.permit(self.ladder, self.policy, self.now, self.rand())
+        if terms is None:
+            return
         self.check.permitted(self.ladder, terms)
         last = self.sent
         if (
@@ -215,6 +219,8 @@ class World:
         if self.booted:
             self.booted = False
             self.unacked.clear()
+            if self.state == "finished":
+                self.feed(m.Down(reason="finished", instance=self.epoch))
             self.feed(m.NodeBooted())
         due = self.ladder.due_mono
         if due is not None:
@@ -249,8 +255,11 @@ class World:
     # --- channel ------------------------------------------------------------------------------------------
     def emit(self, event: Any) -> None:
         """init tells the keeper, in order; kept until acknowledged."""
-        if self.lossy and self.rand() < 0.5:
-            self.lossy -= 1
+        if (self.lossy and self.rand() < 0.5) or type(event) is self.lose:
+            self.lossy -= self.lossy > 0
+            if type(event) is self.lose is m.Spawned:
+                self.at(0.02 + self.rand(), self.crash, self.life, 0 if self.rand() < 0.5 else 5, None)
+            self.lose = None
             self.check.lost = True
             if self.trace is not None:
                 self.trace.append(f"{self.now:12.3f} (lost: {event!r})")
@@ -289,7 +298,7 @@ class World:
         if kind is m.StopTree:
             self.check.commanded_stop()
             self.stop("down", act.grace_s, Tier.NONE)
-        elif act.instance < self.epoch:
+        elif act.instance < self.epoch or (self.state == "finished" and kind is not m.Start):
             return
         elif kind is m.Start:
             self.check.start_arrives(self.alive and self.state == "up")
@@ -312,7 +321,9 @@ class World:
                 self.state = "down"
                 self.emit(m.Down(reason="stopped", instance=self.epoch))
             return
-        self.after, self.cause, self.tier = after, "restart", tier
+        self.after = after
+        if self.state != "spawning":
+            self.cause, self.tier = "restart", tier
         if self.state == "up":
             self.state, self.expected = "stopping", True
             takes = grace_s if self.bad == "hang" else min(grace_s, 0.05 + 3 * self.rand())
@@ -651,6 +662,12 @@ class World:
 
     def do_lost_event(self, x: float, y: float, z: float) -> None:
         self.lossy = 1 + int(x * 4)
+
+    def do_gap(self, x: float, y: float, z: float) -> None:
+        """The keeper hears of an instance only by its exit, or of an exit only by the next instance."""
+        self.lose = m.Spawned if x < 0.6 else m.Exited
+        if y < 0.6:
+            self.crash(self.life, 0 if z < 0.2 else 6, None)
 
     def do_quiet(self, x: float, y: float, z: float) -> None:
         """Nothing happens: room for counts to decay."""

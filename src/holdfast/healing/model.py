@@ -221,7 +221,8 @@ class Adopted(Struct, frozen=True, tag=True):
 class NodeBooted(Struct, frozen=True, tag=True):
     """The machine was rebooted: nothing runs, all monotonic times are void, nobody is to blame.
 
-    To be fed before anything else of this boot. init's events from before it must not be fed any more.
+    To be fed before anything else of this boot, except Down(finished) where init's state says so. init's events from
+    before the boot must not be fed any more.
     """
 
 
@@ -250,8 +251,9 @@ Observation = (
 
 
 # --- actions: the shell stores the new state (and these) first, then acts -------------------------------------
-# Every act names the instance it was decided about. init must ignore Start, RestartTree and Recreate when it knows a
-# later one: the world has moved on. So all acts may be sent twice.
+# Every act names the instance it was decided about. init must ignore Start, RestartTree, Recreate and Restore when it
+# knows a later one (the world has moved on), and all but Start when that instance has finished its job. So all acts
+# may be sent twice.
 
 
 class Remember(Struct, frozen=True, tag=True):
@@ -301,7 +303,7 @@ class Restore(Struct, frozen=True, tag=True):
 
 
 class StopTree(Struct, frozen=True, tag=True):
-    """Stop whatever instance there is and stay down."""
+    """Stop whatever instance there is and stay down. Repeated until Down: feed that too where init knows no agent."""
 
     instance: int
     grace_s: float

@@ -103,8 +103,8 @@ def _runs(state: Ladder, policy: Policy, now: float) -> Ladder:
 
 
 def _unwanted(state: Ladder, policy: Policy, now: float) -> Outcome:
-    """It runs though a person stopped it: stop it again."""
-    due = now + policy.stop_grace_s + ACT_PATIENCE_S
+    """Stop it (again), until init says that it is down."""
+    due = now + ACT_PATIENCE_S + (policy.stop_grace_s if state.running else 0.0)
     state = replace(state, phase=Phase.STOPPING, planned_stop=True, pending=Tier.NONE, due_mono=due)
     return state, (StopTree(instance=state.instance, grace_s=policy.stop_grace_s),)
 
@@ -216,7 +216,7 @@ def down(state: Ladder, seen: Down, policy: Policy, now: float, roll: float) -> 
     if seen.instance and seen.instance < state.instance:
         return state, ()
     if seen.reason == "finished":
-        return _told_finished(state, seen, policy)
+        return _told_finished(state, seen, policy, now)
     if state.phase is not Phase.STOPPING:
         return state, ()
     state = replace(_gone(state), planned_stop=False)
@@ -225,9 +225,12 @@ def down(state: Ladder, seen: Down, policy: Policy, now: float, roll: float) -> 
     return replace(state, phase=Phase.STOPPED, due_mono=None), ()
 
 
-def _told_finished(state: Ladder, seen: Down, policy: Policy) -> Outcome:
-    if not policy.once or not state.wanted or state.phase is Phase.STOPPING:
+def _told_finished(state: Ladder, seen: Down, policy: Policy, now: float) -> Outcome:
+    if not policy.once or not state.wanted:
         return state, ()
+    if state.phase is Phase.STOPPING:
+        state = replace(_gone(state), instance=max(state.instance, seen.instance))
+        return start_now(state, now)  # it ended before a person's restart reached it
     if seen.instance > state.instance:
         return finished(replace(state, instance=seen.instance))
     if not state.running and state.phase in (Phase.QUEUED, Phase.STARTING):
@@ -249,6 +252,8 @@ def asked(state: Ladder, seen: Asked, policy: Policy, now: float, roll: float) -
         return state, ()
     if seen.instance and (seen.instance > state.instance or state.running):
         return exited(state, Exited(instance=seen.instance), policy, now, roll)
+    if state.phase is Phase.RECOVERING and state.pending is Tier.RESTART and not state.running:
+        return climb.repeat(state, policy, now)  # it died before the restart of its tree could reach it
     if state.phase is not Phase.BACKOFF or not state.by_init:
         return state, ()
     at = now if state.due_mono is None else max(now, state.due_mono - PERMIT_SLACK_S)
@@ -278,6 +283,8 @@ def adopted(state: Ladder, seen: Adopted, policy: Policy, now: float, roll: floa
         state = validate.rearm(replace(state, good_since_mono=now), policy, now)
     elif state.deadline_mono is not None and state.deadline_mono < now + policy.start_deadline_s:
         state = validate.rearm(replace(state, deadline_mono=now + policy.start_deadline_s), policy, now)
+    elif state.deadline_left_s is not None:
+        state = replace(state, deadline_left_s=max(state.deadline_left_s, policy.start_deadline_s))
     return under_way(state, policy, now)
 
 

@@ -80,19 +80,22 @@ def act(state: Ladder, policy: Policy, tier: Tier, hung: bool) -> Action:
     return Start(instance=state.instance, tier=tier)
 
 
-def permit(state: Ladder, policy: Policy, now: float, roll: float) -> PermitTerms:
-    """What init may restart without asking at `now`: the tier-1 delays left, jittered.
+def permit(state: Ladder, policy: Policy, now: float, roll: float) -> PermitTerms | None:
+    """What init may restart without asking at `now`: the tier-1 delays left, jittered. None: leave what init has.
 
-    Empty when stopping, finished, escalated, beyond tier 1, or the budget is used. A restart that is under way or due
-    is already taken out. The spacing is in `not_before_mono` for the head and inside the delays of the rest, because
-    the keeper may be dead when they are used.
+    Empty when stopping, finished, escalated, beyond tier 1, or the budget is used. A restart the keeper has sent is
+    taken out. While init itself is to restart (BACKOFF) its list is left alone: it may or may not have taken the head
+    already. The spacing is in `not_before_mono` for the head and inside the delays of the rest, because the keeper may
+    be dead when they are used.
     """
     none = PermitTerms(instance=state.instance)
     if not state.wanted or state.phase in _NEVER_BY_PERMIT or state.planned_stop:
         return none
     if state.tier > Tier.RESTART or state.pending > Tier.RESTART:
         return none
-    taken = state.pending is Tier.RESTART
+    if state.phase is Phase.BACKOFF:
+        return None
+    taken = state.phase is Phase.RECOVERING and state.pending is Tier.RESTART
     spent = used(state, policy, now) + taken
     stretch = 1 + policy.jitter * roll
     left = [delay_s * stretch for delay_s in policy.backoff_s[spent:]]

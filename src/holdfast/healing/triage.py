@@ -65,10 +65,6 @@ def timer(state: Ladder, seen: Timer, policy: Policy, now: float, roll: float) -
             return climb.perform(state, policy, now)
         case Phase.RECOVERING if state.pending is Tier.NONE:
             return validate.confirm(state, policy, now)
-        case Phase.STOPPING if not state.wanted and not state.running:
-            # init was told to stop and never said so: its silence is taken for done, and it is told once more.
-            _, acts = presence.under_way(state, policy, now)
-            return replace(state, phase=Phase.STOPPED, planned_stop=False, due_mono=None), acts
         case Phase.ESCALATED:
             if state.running and state.gate_passed and state.good_since_mono is not None:
                 return validate.confirm(state, policy, now)

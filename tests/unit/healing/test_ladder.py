@@ -57,6 +57,16 @@ class Run:
         return [type(a).__name__ for a in self.acts]
 
 
+def terms(run: Run) -> m.PermitTerms:
+    permitted = permit(run.state, run.policy, run.now, 0.0)
+    assert permitted is not None
+    return permitted
+
+
+def delays(run: Run) -> tuple[float, ...]:
+    return terms(run).delays_s
+
+
 def escalated(policy: Policy = PLAIN) -> Run:
     run = Run(policy).up()
     for _ in range(3):
@@ -79,13 +89,13 @@ def test_a_slot_starts_a_queued_agent_and_without_a_gate_it_is_healthy_at_once()
 
 def test_a_crash_is_left_to_init_and_is_an_incident_that_closes_after_the_confirmation() -> None:
     run = Run(GATED).up()
-    assert permit(run.state, GATED, run.now, 0.0).delays_s == (0.0, 10.0, 60.0)
+    assert delays(run) == (0.0, 10.0, 60.0)
     assert run.die() == [m.OpenIncident(incident=1, cause="exited with 1")]
     assert run.state.phase is Phase.BACKOFF
     assert run.state.due_mono == run.now + PERMIT_SLACK_S
     run.respawn()
     assert (run.state.phase, run.state.restarts_total, run.state.tier) == (Phase.STARTING, 1, Tier.RESTART)
-    assert permit(run.state, GATED, run.now, 0.0).delays_s == (10.0, 60.0)
+    assert delays(run) == (10.0, 60.0)
     run.see(m.GatePassed(instance=2), 1.0)
     assert run.state.phase is Phase.RECOVERING
     assert run.due() == [m.CloseIncident(incident=1, outcome="recovered")]
@@ -114,11 +124,11 @@ def test_the_first_failure_of_a_recreated_agent_escalates() -> None:
     for _ in range(3):
         run.die()
         run.respawn()
-    assert permit(run.state, PLAIN, run.now, 0.0).delays_s == ()
+    assert delays(run) == ()
     assert run.die() == [m.Recreate(instance=4, grace_s=5.0)]
     assert run.see(m.Asked(instance=4)) == []
     run.see(m.Spawned(instance=5, cause="start"))
-    assert permit(run.state, PLAIN, run.now, 0.0).delays_s == ()
+    assert delays(run) == ()
     assert [type(a) for a in run.die()] == [m.Alert]
 
 
@@ -168,10 +178,10 @@ def test_counts_decay_after_a_healthy_window_and_the_permit_is_whole_again() -> 
     run.respawn()
     run.due()
     assert run.state.phase is Phase.HEALTHY
-    assert permit(run.state, PLAIN, run.now, 0.0).delays_s == (10.0, 60.0)
+    assert delays(run) == (10.0, 60.0)
     run.due()
     assert run.state.restarts_mono == ()
-    assert permit(run.state, PLAIN, run.now, 0.0).delays_s == (0.0, 10.0, 60.0)
+    assert delays(run) == (0.0, 10.0, 60.0)
     assert run.state.due_mono is None
 
 
@@ -188,15 +198,28 @@ def test_counts_do_not_decay_inside_an_incident_so_that_slow_failures_climb_too(
     assert run.state.phase is Phase.ESCALATED
 
 
+def test_while_init_restarts_its_permit_is_left_alone() -> None:
+    run = Run().up()
+    assert terms(run).while_running
+    run.die()
+    assert permit(run.state, PLAIN, run.now, 0.0) is None
+
+
+def test_a_restart_sent_by_the_keeper_is_taken_out_of_the_permit() -> None:
+    run = Run(GATED).up()
+    run.check(Verdict.REFUSED)
+    assert (delays(run), terms(run).while_running) == ((10.0, 60.0), False)
+
+
 def test_spacing_holds_between_restarts_but_not_for_the_first() -> None:
     policy = Policy(jitter=0.0, spacing_s=100.0)
     run = Run(policy).up()
-    assert permit(run.state, policy, run.now, 0.0).not_before_mono == 0.0
-    assert permit(run.state, policy, run.now, 0.0).delays_s == (0.0, 100.0, 100.0)
+    assert terms(run).not_before_mono == 0.0
+    assert delays(run) == (0.0, 100.0, 100.0)
     run.die()
     run.respawn()
     start = run.now
-    assert permit(run.state, policy, run.now, 0.0).not_before_mono == start + 100.0
+    assert terms(run).not_before_mono == start + 100.0
     run.die()
     assert run.state.due_mono == start + 100.0 + PERMIT_SLACK_S
 
@@ -311,7 +334,8 @@ def test_a_job_that_runs_once_finishes_with_0_and_climbs_otherwise(code: int) ->
     run = Run(Policy(once=True, jitter=0.0)).up()
     run.die(code)
     assert run.state.phase is (Phase.FINISHED if code == 0 else Phase.BACKOFF)
-    assert bool(permit(run.state, run.policy, run.now, 0.0).delays_s) is (code != 0)
+    left = permit(run.state, run.policy, run.now, 0.0)
+    assert left == m.PermitTerms(instance=1) if code == 0 else left is None
 
 
 def test_exit_0_of_an_agent_that_should_run_is_a_death() -> None:
@@ -337,7 +361,7 @@ def test_a_planned_stop_is_no_incident_and_wins_in_any_phase() -> None:
         incidents = run.state.incidents_seen
         run.see(m.Commanded(what="stop"))
         assert run.state.phase in (Phase.STOPPING, Phase.STOPPED)
-        assert permit(run.state, run.policy, run.now, 0.0).delays_s == ()
+        assert delays(run) == ()
         run.see(m.Exited(instance=run.state.instance, code=0, expected=True))
         run.see(m.Down(reason="stopped", instance=run.state.instance))
         assert (run.state.phase, run.state.incidents_seen) == (Phase.STOPPED, incidents)
