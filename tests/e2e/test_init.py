@@ -369,3 +369,12 @@ def read_some(fd: int) -> bytes:
         return os.read(fd, 100)
     except BlockingIOError:
         return b""
+
+
+def test_a_cgroup_left_frozen_by_a_killed_init_is_thawed_before_the_next_birth(home: InitHome) -> None:
+    if not can_make_v2_groups():
+        pytest.skip("no v2 cgroup may be made here by this user")
+    group = Path(home.group("a"))
+    (group / "cgroup.freeze").write_text("1")
+    born = home.launch("a", "sleep", "1000", cgroup_v2=str(group))
+    assert procfs.instance_of(born["pid"])

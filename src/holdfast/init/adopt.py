@@ -84,7 +84,6 @@ def take_over(supervisor: Supervisor) -> None:
         if agent.state in ("stopping", "waiting"):
             heapq.heappush(supervisor.timers, (agent.due_mono, agent.name))
         elif agent.state == "sweeping":
-            agent.strays = 1  # the former init may have frozen the cgroup: `_swept` thaws it
             heapq.heappush(supervisor.timers, (0.0, agent.name))
 
 

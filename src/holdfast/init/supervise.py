@@ -327,7 +327,6 @@ class Supervisor:
 
     def _swept(self, agent: Agent, now: float) -> None:
         if agent.strays:
-            tree.thaw(agent.definition)
             self._emit("swept", agent, left=agent.strays)
         after, agent.after, agent.strays, agent.due_mono = agent.after, "", 0, 0.0
         agent.pid = agent.starttime = 0

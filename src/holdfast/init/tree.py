@@ -18,12 +18,18 @@ KILL_ROUNDS = 3  # stop, then kill, then look again: a tree that forks faster th
 
 
 def is_empty_v2(directory: str) -> bool:
-    """A cgroup that is gone is empty."""
+    """Whether nothing lives in it. A cgroup that is gone is empty; an empty one that was left frozen is thawed, since
+    an init that was killed between freezing and thawing remembers neither.
+    """
     try:
         with open(f"{directory}/cgroup.events", "rb", buffering=0) as file:
-            return b"populated 0" in file.read(256)
+            told = file.read(256)
     except OSError:
         return True
+    empty = b"populated 0" in told
+    if empty and b"frozen 1" in told:
+        _write(f"{directory}/cgroup.freeze", "0")
+    return empty
 
 
 def members(definition: AgentDef, instance: str, main: tuple[int, int], orphans: Callable[[], list[int]]) -> list[int]:
@@ -134,12 +140,6 @@ def remove_groups(definition: AgentDef) -> None:
                 os.rmdir(path)
             except OSError:
                 break
-
-
-def thaw(definition: AgentDef) -> None:
-    """After a kill: what is born next must not be frozen."""
-    if definition.cgroup_v2:
-        _write(f"{definition.cgroup_v2}/cgroup.freeze", "0")
 
 
 def _thaw(directory: str) -> None:
