@@ -15,6 +15,7 @@ from holdfast.api.stream import StreamedResponse
 from holdfast.keeper import views
 from holdfast.keeper.keeper import Keeper
 
+_UNREADABLE_PAUSE_S = 0.5
 _BATCH = 256  # records between two turns of the loop: reading a long ledger must not hold up healing
 
 
@@ -26,9 +27,10 @@ async def get(keeper: Keeper, request: Request) -> Response:
 
 
 async def _lines(keeper: Keeper, after: int, follow: bool, agent: str | None) -> AsyncIterator[bytes]:
-    seen = after
+    seen, expected = after, False
     while True:
         batch: list[bytes] = []
+        before = seen
         for event in keeper.events(seen):
             seen = event.seq
             if agent is None or event.agent == agent:
@@ -41,7 +43,10 @@ async def _lines(keeper: Keeper, after: int, follow: bool, agent: str | None) ->
             yield b"\n".join(batch) + b"\n"
         if not follow:
             return
-        if not await keeper.wait_for_event(seen, limits.STREAM_SIGN_OF_LIFE_S):
+        if expected and seen == before:
+            await asyncio.sleep(_UNREADABLE_PAUSE_S)  # it is said to be there and cannot be read: a failing disk
+        expected = await keeper.wait_for_event(seen, limits.STREAM_SIGN_OF_LIFE_S)
+        if not expected:
             yield b"\n"  # a sign of life; a client that is gone is found out
 
 
