@@ -13,6 +13,7 @@ PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpat
 PASSED_ENV = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "XDG_RUNTIME_DIR"),
     *("HOLDFAST_CGROUPS", "HOLDFAST_USERS"),  # choices made for this home at `up`
+    *("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"),  # where keeper and logger find what `up` found
 )
 
 
