@@ -78,15 +78,16 @@ def _words(name: str) -> str:
 
 
 def _ask(session: Session, timeout_s: float) -> None:
-    """Ask the keeper; when it does not answer, ask init."""
+    """Ask the keeper; when it is away, or leaves in the middle of its answer, ask init. Asking twice does no harm."""
     try:
         answer = session.client(timeout_s=10.0).post("/v1/down", {"timeout_s": timeout_s})
         session.hint(f"stopping {(answer or {}).get('stopping', 0)} agent(s) …")
         return
     except HoldfastError as error:
-        if error.kind.code != errors.KEEPER_UNREACHABLE.code:
+        if error.kind.code not in (errors.KEEPER_UNREACHABLE.code, errors.KEEPER_FAILED.code):
             raise
-    session.hint("the keeper does not answer: asking init")
+        if error.kind.code == errors.KEEPER_UNREACHABLE.code:
+            session.hint("the keeper does not answer: asking init")
     ask_init(str(session.home.init_socket), {"op": "shutdown", "keep_agents": False})
 
 

@@ -1,0 +1,255 @@
+"""`python -m tests.accept` (`./dev accept`): the promises, each with the command that shows it and today's figure.
+
+Short forms only, within ten minutes; the long campaigns are `./dev test-full`, the peers `./dev bench`. Ends by looking
+for processes that were left behind: everything started here is a descendant of this process, orphans included. Exit
+code 0 when every line that could be judged here is reached and nothing is left.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+LOGS = ROOT / ".dev" / "accept"
+BUDGET_S = 570.0
+STEP_LEAST_S = 10.0  # with less time left a step is left out
+PR_SET_CHILD_SUBREAPER = 36
+REACHED, MISSED, OPEN = "yes", "NO", "not judged"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    figure: str
+    reached: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the table. `judge` gets exit code and output."""
+
+    line: str
+    command: list[str]
+    judge: Callable[[int, str], Judgement]
+    shown: str = ""  # the command as a person would type it
+    max_s: float = 120.0
+
+
+def by_pytest(code: int, output: str) -> Judgement:
+    closing = [line for line in output.splitlines() if re.search(r"\d+ (passed|failed|skipped|error)", line)]
+    figure = closing[-1].strip("= ") if closing else f"exit {code}"
+    ran = "passed" in figure
+    return Judgement(figure, REACHED if code == 0 and ran else (OPEN if code == 0 else MISSED))
+
+
+def by_demo(code: int, output: str) -> Judgement:
+    try:
+        result = json.loads(output.splitlines()[-1])
+    except (IndexError, ValueError):
+        return Judgement(f"exit {code}", MISSED)
+    back = ", ".join(f"{entry['name']} back in {entry['restored_s']} s" for entry in result["recovered"])
+    good = code == 0 and result["left_running"] == 0
+    return Judgement(f"{result['agents']} agents; {back}; left {result['left_running']}", REACHED if good else MISSED)
+
+
+def by_campaign(code: int, output: str) -> Judgement:
+    """Crash campaign: one line of JSON, then PASSED."""
+    found = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    if code != 0 or not found:
+        said = [line for line in output.splitlines() if line.startswith("FAILED")]
+        return Judgement(said[0][:150] if said else _last(output, code), MISSED)
+    one = found[-1]
+    wanted = ("seed", "rounds", "doubled", "lost", "stuck", "lines_lost")
+    figure = ", ".join(f"{name} {one[name]}" for name in wanted if name in one)
+    clean = all(one.get(name, 0) == 0 for name in ("doubled", "lost", "stuck", "lines_lost"))
+    return Judgement(f"{figure}, slowest repair {one.get('slowest_s')} s", REACHED if clean else MISSED)
+
+
+def by_last_line(code: int, output: str) -> Judgement:
+    return Judgement(_last(output, code), REACHED if code == 0 else MISSED)
+
+
+def by_start_time(code: int, output: str) -> Judgement:
+    median_ms = float(output.split()[-1]) if code == 0 else 0.0
+    return Judgement(f"median {median_ms:.0f} ms of 9", REACHED if 0 < median_ms < 150 else MISSED)
+
+
+def _last(output: str, code: int) -> str:
+    lines = [line for line in output.splitlines() if line.strip()]
+    return lines[-1][:150] if lines else f"exit {code}"
+
+
+def python(*arguments: str) -> list[str]:
+    return [sys.executable, *arguments]
+
+
+def pytest_step(line: str, *places: str, max_s: float = 120.0) -> Step:
+    """`places`: folders or patterns below tests/."""
+    found = [one for place in places for one in sorted((ROOT / "tests").glob(place))]
+    files = [one for one in found if one.is_file() or list(one.glob("test_*.py"))]
+    paths = [str(one.relative_to(ROOT)) for one in files] or ["no-such-test"]
+    shown = " ".join(f"tests/{place}" for place in places)
+    return Step(line, python("-m", "pytest", "-rs", "-m", "not full", *paths), by_pytest, f"pytest {shown}", max_s)
+
+
+def steps() -> list[Step]:
+    """In the order of what carries most."""
+    start = (
+        "import statistics, subprocess, sys, time\n"
+        "def once():\n"
+        "    began = time.perf_counter()\n"
+        "    subprocess.run([sys.executable, '-m', 'holdfast.cli', '--version'], capture_output=True, check=True)\n"
+        "    return (time.perf_counter() - began) * 1000\n"
+        "print(statistics.median(once() for _ in range(9)))"
+    )
+    return [
+        Step(
+            "the demo heals an agent and the keeper, and leaves nothing",
+            python("examples/demo.py", "--plain"),
+            by_demo,
+            "./dev demo",
+        ),
+        Step(
+            "kill -9 of guard, init, keeper, logger, agents, alone and together: nothing doubled, lost or stuck",
+            python("-m", "tests.crash", "--rounds", "40"),
+            by_campaign,
+            "./dev crash --rounds 40",
+            150.0,
+        ),
+        Step(
+            "the crash campaign catches planted bugs",
+            python("-m", "tests.crash", "--bug", "all", "--rounds", "80"),
+            by_last_line,
+            "./dev crash --bug all --rounds 80",
+        ),
+        Step(
+            "the ladder holds its invariants under a simulated clock",
+            python("-m", "tests.simulation", "--short"),
+            by_last_line,
+            "./dev simulate --short",
+        ),
+        pytest_step("guard, init, spawner, adoption, tree kill", "e2e/test_init.py", "unit/init"),
+        pytest_step("pods: cgroups v2, v1, none; users; clean places", "e2e/test_pods_*.py", "unit/pods"),
+        pytest_step("the keeper dies, is rebuilt, is refused a second time", "e2e/test_keeper_*.py"),
+        pytest_step("no line lost when the logger is killed, disk full", "e2e/test_logger_*.py", "unit/logs"),
+        pytest_step("the ledger's chain reveals edits and outlives kills", "e2e/test_ledger_*.py", "unit/ledger"),
+        pytest_step("endpoint probes tell slow, dead, foreign, starved", "e2e/test_probe_*.py", "unit/health"),
+        pytest_step("the ladder's rules, start slots", "unit/healing", "unit/keeper"),
+        pytest_step("incidents and alerts", "unit/incidents", "unit/alerts"),
+        pytest_step("holdfast.yaml: every mistake at once, never a traceback", "unit/spec"),
+        pytest_step("recipes of OpenClaw and Hermes (rules; the real ones: ./dev test-full)", "unit/recipes"),
+        pytest_step("HTTP API, described by OpenAPI", "unit/api", "e2e/test_api*.py"),
+        pytest_step("command line: verbs, exit codes, JSON", "unit/cli", "e2e/test_cli_*.py", max_s=180.0),
+        Step("a command starts in under 150 ms", python("-c", start), by_start_time, "holdfast --version"),
+    ]
+
+
+def run_step(step: Step, number: int, left_s: float) -> tuple[Judgement, float]:
+    """Run one line; its whole output goes to .dev/accept/NN.log."""
+    began = time.monotonic()
+    path = LOGS / f"{number:02d}.log"
+    with path.open("w+") as log:
+        log.write(f"$ {' '.join(step.command)}\n")
+        log.flush()
+        process = subprocess.Popen(step.command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        try:
+            code = process.wait(timeout=min(step.max_s, left_s))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            took_s = time.monotonic() - began
+            return Judgement(f"interrupted after {took_s:.0f} s", OPEN), took_s
+        log.seek(0)
+        output = log.read().split("\n", 1)[1]
+    try:
+        return step.judge(code, output), time.monotonic() - began
+    except (ValueError, KeyError, IndexError) as error:
+        return Judgement(f"cannot be read: {error!r}", MISSED), time.monotonic() - began
+
+
+def measured_before() -> Iterable[tuple[str, str, Judgement]]:
+    """Goals of the last full `./dev bench`, from its raw samples."""
+    from bench import results, suites
+
+    for name, result in results.load(ROOT / "bench" / "results").items():
+        for goal in suites.ALL[name].report(result["figures"]).goals:
+            reached = {True: REACHED, False: MISSED, None: OPEN}[goal.reached]
+            yield goal.text, f"./dev bench {name}, {result['at']}", Judgement(goal.figure, reached)
+
+
+def descendants() -> list[int]:
+    """Living processes below this one; orphans of ours are adopted by us."""
+    parents: dict[int, int] = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            fields = Path(f"/proc/{entry}/stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if fields[0] not in "ZX":
+            parents[int(entry)] = int(fields[1])
+    found = {os.getpid()}
+    while True:
+        more = {pid for pid, parent in parents.items() if parent in found and pid not in found}
+        if not more:
+            return sorted(found - {os.getpid()})
+        found |= more
+
+
+def reap() -> None:
+    """Bury orphans that died; called while no step runs, so that no step's own exit code is taken away."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return
+
+
+def main() -> int:
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    LOGS.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    load = os.getloadavg()[0]
+    table: list[tuple[str, str, Judgement]] = []
+    for number, step in enumerate(steps(), start=1):
+        left_s = BUDGET_S - (time.monotonic() - began)
+        if left_s < STEP_LEAST_S:
+            judgement, took_s = Judgement("left out for lack of time", OPEN), 0.0
+        else:
+            judgement, took_s = run_step(step, number, left_s)
+            reap()
+        print(f"{judgement.reached:10} {took_s:5.1f} s  {step.line}: {judgement.figure}", file=sys.stderr, flush=True)
+        table.append((step.line, step.shown or " ".join(step.command), judgement))
+    earlier = list(measured_before())
+    left = descendants()
+    print("\n| line | test or command | figure | reached? |\n|---|---|---|---|")
+    for line, command, judgement in [*table, *earlier]:
+        cells = (line, f"`{command}`", judgement.figure, judgement.reached)
+        print("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
+    print(
+        f"| nothing is left running | all of the above | {len(left)} processes left | {MISSED if left else REACHED} |"
+    )
+    took_s = time.monotonic() - began
+    user = "root" if os.getuid() == 0 else "ordinary user"
+    print(f"\n{took_s:.0f} s as {user}, load {load:.1f} before, {os.getloadavg()[0]:.1f} after; logs in {LOGS}")
+    for pid in left:
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        print(f"left: {pid} {command}")
+    missed = [line for line, _command, judgement in table if judgement.reached == MISSED]
+    return 1 if missed or left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
