@@ -121,6 +121,9 @@ class HermesRecipe(ProcessRecipe):
             if not exits.said(last_log_lines):
                 return "exit 1: ended by a signal nobody announced to it, or a general error"
         if code == EXIT_FATAL_CONFIG:
+            taken = exits.last_with(last_log_lines, "already in use")
+            if taken:
+                return exits.clause("exit 78: its port is held by another process", taken)
             reason = exits.last_with(last_log_lines, "config error", "non-retryable startup conflict")
             if reason:
                 return exits.clause("exit 78: fatal configuration", reason)
