@@ -38,7 +38,8 @@ def observation(event: Event) -> Observation | None:
                 return Asked(instance=epoch, why=str(event.get("why", "")))
             return Down(instance=epoch, reason="finished" if reason == "finished" else "stopped")
         case "spawn_failed":
-            return SpawnFailed(reason=str(event.get("reason", "unknown")), instance=epoch)
+            reason, cause = str(event.get("reason", "unknown")), _cause(str(event.get("cause", "start")))
+            return SpawnFailed(reason=reason, instance=epoch, cause=cause)
     return None
 
 

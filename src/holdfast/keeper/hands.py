@@ -57,6 +57,7 @@ class InitHands:
         tasks: Tasks,
         now_mono: Callable[[], float],
         failed: Callable[[Agent, str], None],
+        not_there: Callable[[Agent], None],
         changed: Callable[[Agent], None],
     ) -> None:
         self._link = link
@@ -64,6 +65,7 @@ class InitHands:
         self._tasks = tasks
         self._now_mono = now_mono
         self._failed = failed
+        self._not_there = not_there
         self._changed = changed
 
     # --- acts ----------------------------------------------------------------------------------------------------
@@ -98,6 +100,9 @@ class InitHands:
         self._link.send("restart", agent=agent.name, instance=act.instance, **fields)
 
     def stop(self, agent: Agent, act: StopTree) -> None:
+        if self._link.connected and agent.world.state == "unknown":
+            self._not_there(agent)
+            return
         fields = {"signal": agent.spec.stop.signal, "grace_s": act.grace_s, "cause": "stop"}
         self._planned("stop", agent, fields)
 
@@ -143,6 +148,8 @@ class InitHands:
             self.renew_permit(agent)
             return True
         permit = permits.compute(agent.spec, agent.policy, agent.ladder, self._now_mono())
+        if permit is None:
+            permit = agent.permit_held or permits.Permit(ask_codes=agent.spec.ask_codes)
         sent = self._send_definition(agent, body, permit, digest)
         agent.permit_held = permit if sent else None
         return sent
@@ -180,9 +187,10 @@ class InitHands:
         if not self._link.connected or agent.world.state == "unknown":
             return
         wanted = permits.compute(agent.spec, agent.policy, agent.ladder, self._now_mono())
-        if permits.same(agent.permit_held, wanted):
+        if wanted is None or permits.same(agent.permit_held, wanted):
             return
-        if self._link.send("permit", agent=agent.name, permit=permits.message(wanted), instance=wanted.instance):
+        fence = {"instance": wanted.instance, "while_running": wanted.while_running}
+        if self._link.send("permit", agent=agent.name, permit=permits.message(wanted), **fence):
             agent.permit_held = wanted
 
     def stop_stranger(self, name: str, state: str) -> None:

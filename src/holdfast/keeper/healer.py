@@ -117,12 +117,12 @@ class Healer:
                 elif isinstance(action, CloseIncident):
                     full |= self._cases.closed(agent, action, now_mono)
             self._recorder.record(kind, agent.name, said, full, durable=level == "durable")
+        if level:
+            self._hands.renew_permit(agent)  # before the acts: what they start must find the budget already charged
         for action in actions:
             self._act(agent, action)
         if agent.incident is not None:
             self._cases.watched(agent, now_mono)
-        if level:
-            self._hands.renew_permit(agent)
 
     def _act(self, agent: Agent, action: Action) -> None:
         match action:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from holdfast import limits
-from holdfast.healing.model import Adopted, Degraded, Exited, Phase, Spawned, SpawnFailed, Swept
+from holdfast.healing.model import Adopted, Degraded, Down, Exited, Phase, Spawned, SpawnFailed, Swept
 from holdfast.health.model import HealthValue
 from holdfast.keeper import fold
 from holdfast.keeper.agent import Agent, World
@@ -60,6 +60,7 @@ class Intake:
         self.link: InitLink | None = None
         self.init_seq = 0  # of the last event taken in
         self.unacked = False
+        self.forget_past = False  # set when this boot is not the one that was remembered
         self.is_adopted = False
         self.first = asyncio.Event()  # the world was compared once
         self.mode = "run"
@@ -82,6 +83,10 @@ class Intake:
                 self.processes[name] = ProcessRow(name=name, pid=pid, restarts=restarts)
         if int(state.get("seq", 0)) < self.init_seq:
             self.init_seq = int(state.get("acked", 0))  # init lost its memory and counts anew
+        if self.forget_past:
+            # After a reboot all is begun anew; what was told of the former boot is history and no news.
+            self.init_seq = max(self.init_seq, int(state.get("seq", 0)))
+            self.forget_past = False
         known: dict[str, Any] = state.get("agents", {})
         self._strangers = {name: str(told.get("state")) for name, told in known.items() if name not in self._agents}
         for name, agent in self._agents.items():
@@ -100,9 +105,7 @@ class Intake:
             return
         now = asyncio.get_running_loop().time()
         for agent in list(self._agents.values()):
-            if agent.world.state != "spawning":
-                running = agent.world.state in ("up", "stopping")
-                self._healer.observe(agent, Adopted(instance=agent.world.epoch, running=running), now)
+            self._compare(agent, now)
             self._healer.arm(agent)
             self._health.follow(agent, now)
             if agent.world.state != "unknown" and not agent.memory.defined and agent.world.state != "finished":
@@ -114,6 +117,22 @@ class Intake:
         self.is_adopted = True
         self.first.set()
         self._adopted()
+
+    def _compare(self, agent: Agent, now: float) -> None:
+        """One agent's ladder with the world."""
+        state, epoch = agent.world.state, agent.world.epoch
+        if state == "finished":
+            self._healer.observe(agent, Down(reason="finished", instance=epoch), now)
+        elif state == "unknown" and agent.ladder.phase is Phase.STOPPING:
+            self._healer.observe(agent, Down(reason="stopped"), now)
+        elif state != "spawning":
+            self._healer.observe(agent, Adopted(instance=epoch, running=state in ("up", "stopping")), now)
+
+    def not_there(self, agent: Agent) -> None:
+        """There is nothing to stop: init does not know the agent."""
+        self._healer.observe(agent, Down(reason="stopped"), asyncio.get_running_loop().time())
+        if agent.leaving:
+            self._gone(agent)
 
     def could_not_start(self, agent: Agent, reason: str) -> None:
         """What a start needs could not be prepared: for the ladder, a spawn that failed."""

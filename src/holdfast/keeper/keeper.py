@@ -67,7 +67,15 @@ class Keeper:
             on_lost=lambda: self.intake.lost(),
             on_absent=lambda gone_s: self.on_absent(gone_s),
         )
-        self.hands = InitHands(self.link, places, self.tasks, clock.now_mono, self._start_failed, self._agent_changed)
+        self.hands = InitHands(
+            self.link,
+            places,
+            self.tasks,
+            clock.now_mono,
+            failed=self._start_failed,
+            not_there=self._not_there,
+            changed=self._agent_changed,
+        )
         self.healer = Healer(
             self.agents,
             self.recorder,
@@ -115,6 +123,7 @@ class Keeper:
             durable=True,
         )
         if recalled.down or (recalled.boot_id and recalled.boot_id != self.boot_id):
+            self.intake.forget_past = not recalled.down
             why = "Holdfast was taken down" if recalled.down else "the machine was started anew"
             for agent in self.agents.values():
                 self.healer.observe(agent, NodeBooted(), self.clock.now_mono(), text=f"{why}: back to what is wanted")
@@ -122,8 +131,6 @@ class Keeper:
     async def run(self) -> None:
         """For ever: hold the line to init; everything else is driven by events and timers."""
         self.health.begin()
-        for agent in self.agents.values():
-            self.healer.arm(agent)
         self.outgoing.look()
         try:
             await self.link.run()
@@ -156,6 +163,9 @@ class Keeper:
     def _start_failed(self, agent: Agent, reason: str) -> None:
         """Called in the middle of an act: the ladder hears of it in the next turn."""
         asyncio.get_running_loop().call_soon(self.intake.could_not_start, agent, reason)
+
+    def _not_there(self, agent: Agent) -> None:
+        asyncio.get_running_loop().call_soon(self.intake.not_there, agent)
 
     def _gone(self, agent: Agent) -> None:
         """An agent taken out of the fleet is down: nothing of it is kept but its logs and the ledger."""
@@ -328,11 +338,11 @@ class Keeper:
         try:
             await asyncio.gather(*(self.hands.announce_stop(agent) for agent in self.agents.values()))
             answer = await self.link.call("shutdown", timeout_s=limits.INIT_ANSWER_TIMEOUT_S, keep_agents=False)
+            refusal = "" if answer.get("ok") else str(answer.get("error"))
         except (OSError, TimeoutError) as error:
+            refusal = f"init does not answer: {error}"
+        if refusal:
             self.stopping = False
-            reason = f"init does not answer: {error}"
-            raise HoldfastError(errors.KEEPER_FAILED, reason=reason, home=self.home.path) from error
-        if not answer.get("ok"):
-            self.stopping = False
-            raise HoldfastError(errors.KEEPER_FAILED, reason=str(answer.get("error")), home=self.home.path)
+            self.recorder.record("holdfast.down", "", f"not carried out: {refusal}", {"down": False}, durable=True)
+            raise HoldfastError(errors.KEEPER_FAILED, reason=refusal, home=self.home.path)
         return stopping

@@ -99,7 +99,8 @@ def remember(home: Home, ledger: Ledger) -> Recalled:
             recalled = Recalled()
     recalled.store = store
     with contextlib.suppress(OSError):
-        recall.replay(recalled, ledger.records(recalled.seq))
+        # What was replayed is in memory and not in the checkpoint, whose head will soon be written as if it were.
+        store.outdated = recall.replay(recalled, ledger.records(recalled.seq)) > 0
     kept = fleet.load(home.path / fleet.FILE)
     if kept is not None and (recalled.fleet is None or fleet.digest(kept) == recalled.fleet_digest):
         recalled.fleet = kept

@@ -18,24 +18,28 @@ from holdfast.spec.model import AgentSpec
 
 
 class Permit(Struct, frozen=True, kw_only=True):
-    """As init takes it; `instance` fences it: void once init knows a later one."""
+    """As init takes it. `instance` and `while_running` fence it, see healing.model.PermitTerms."""
 
     delays_s: tuple[float, ...] = ()
     not_before_mono: float = 0.0
     ask_codes: tuple[int, ...] = ()
     guarded: dict[str, list[int] | None] = {}
     instance: int = 0
+    while_running: bool = False
 
 
-def compute(spec: AgentSpec, policy: Policy, ladder: Ladder, now_mono: float) -> Permit:
-    """The permit of an agent now; looks at its guarded files."""
+def compute(spec: AgentSpec, policy: Policy, ladder: Ladder, now_mono: float) -> Permit | None:
+    """The permit of an agent now, None: leave init the one it has. Looks at its guarded files."""
     terms = triage.permit(ladder, policy, now_mono, jitter_of(spec.name))
+    if terms is None:
+        return None
     return Permit(
         delays_s=tuple(round(delay_s, 3) for delay_s in terms.delays_s),
         not_before_mono=terms.not_before_mono if terms.not_before_mono > now_mono else 0.0,
         ask_codes=spec.ask_codes,
         guarded=stat_files(spec.guarded_files),
         instance=terms.instance,
+        while_running=terms.while_running,
     )
 
 
@@ -47,6 +51,7 @@ def consumed(permit: Permit, instance: int) -> Permit:
         ask_codes=permit.ask_codes,
         guarded=permit.guarded,
         instance=instance,
+        while_running=True,
     )
 
 

@@ -45,6 +45,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.everything: Callable[[], Items] = dict  # gives the whole memory, for when the file is written anew
+        self.outdated = False  # memory holds more than the file and its marks: the next flush writes all of it
         self._pending: dict[tuple[str, str], bytes | None] = {}
         self._db: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
@@ -76,7 +77,7 @@ class Store:
 
     def flush(self) -> bool:
         """Write what changed. False when it has to wait; the changes are kept then."""
-        if not self._pending:
+        if not self._pending and not self.outdated:
             return True
         try:
             if self._gone():
@@ -84,7 +85,11 @@ class Store:
             if self._db is None:
                 self._connect()
                 self._pending = {**self.everything(), **self._pending}
+            if self.outdated:
+                stale: dict[tuple[str, str], bytes | None] = dict.fromkeys(_read(self._db))
+                self._pending = {**stale, **self.everything(), **self._pending}
             self._write()
+            self.outdated = False
         except (sqlite3.Error, OSError, ValueError) as error:
             if _damaged(error):
                 self.put_aside(str(error))
