@@ -11,10 +11,12 @@ from holdfast.alerts.hook import Alert
 from holdfast.alerts.outbox import Waiting
 from holdfast.clock import ManualClock
 from holdfast.healing.model import Ladder, Phase, Tier
+from holdfast.home import Home
 from holdfast.incidents.model import Incident, Outcome
 from holdfast.keeper import recall
 from holdfast.keeper.agent import Memory, pack_ladder, unpack_ladder
 from holdfast.keeper.cases import case_body
+from holdfast.keeper.main import remember
 from holdfast.keeper.recall import Recalled
 from holdfast.keeper.views import Death
 from holdfast.ledger.chain import Ledger
@@ -113,3 +115,15 @@ def test_a_ladder_survives_the_ledger_unchanged() -> None:
 def test_a_memory_survives_the_store_unchanged() -> None:
     memory = Memory(ladder=LADDER, deaths=(DEATH,), pod=3, start_cpu_s=1.5, defined="d")
     assert msgspec.json.decode(msgspec.json.encode(memory), type=Memory) == memory
+
+
+def test_a_checkpoint_that_lags_behind_the_ledger_is_written_whole(tmp_path: Path) -> None:
+    ledger = told(tmp_path)
+    recalled = remember(Home(tmp_path), ledger)
+    assert recalled.store is not None
+    assert recalled.store.outdated
+    recalled.store.put("meta", "ledger_head", ledger.head.text.encode())
+    assert recalled.store.flush()
+    again = remember(Home(tmp_path), ledger)
+    assert again.store is not None
+    assert not again.store.outdated

@@ -112,3 +112,21 @@ def test_asides_are_bounded(tmp_path: Path) -> None:
     path.write_bytes(b"x" * 4096)
     Store(path).load()
     assert len(list(tmp_path.glob("keeper.db.corrupt-*"))) <= 10
+
+
+def test_an_outdated_file_is_written_whole_and_forgets_what_is_gone(tmp_path: Path) -> None:
+    """After a replay the file knows less than memory, though nothing in memory is marked as changed."""
+    stored(tmp_path / "keeper.db").close()
+    store = Store(tmp_path / "keeper.db")
+    store.load()
+    store.everything = lambda: {("agent", "two"): b"2", ("meta", "fleet"): b"new"}
+    store.outdated = True
+    store.put("meta", "ledger_head", b"9")
+    assert store.flush()
+    assert not store.outdated
+    store.close()
+    assert Store(tmp_path / "keeper.db").load() == {
+        ("agent", "two"): b"2",
+        ("meta", "fleet"): b"new",
+        ("meta", "ledger_head"): b"9",
+    }
