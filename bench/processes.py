@@ -20,7 +20,7 @@ from pathlib import Path
 PR_SET_CHILD_SUBREAPER = 36
 POLL_S = 0.005
 _ended = threading.Condition()
-_exit_codes: dict[int, int] = {}
+_exit_codes: dict[int, int | None] = {}  # of commands that are waited for; others would meet a later user of their pid
 
 
 class TooSlow(Exception):
@@ -46,8 +46,9 @@ def _reap_for_ever() -> None:
             time.sleep(0.02)
             continue
         with _ended:
-            _exit_codes[pid] = os.waitstatus_to_exitcode(status)
-            _ended.notify_all()
+            if pid in _exit_codes:
+                _exit_codes[pid] = os.waitstatus_to_exitcode(status)
+                _ended.notify_all()
 
 
 def spawn(
@@ -73,12 +74,14 @@ def command(
 ) -> str:
     """Run a command to its end and return what it printed. Raises CommandFailed or TooSlow (then it was killed)."""
     log.unlink(missing_ok=True)
-    pid = spawn(argv, log, env=env, cwd=cwd)
-    with _ended:
-        if not _ended.wait_for(lambda: pid in _exit_codes, timeout_s):
-            os.kill(pid, signal.SIGKILL)
-            raise TooSlow(f"{argv[0]} did not end within {timeout_s:.0f} s")
+    with _ended:  # held while it starts: the reaper cannot overlook its end
+        pid = spawn(argv, log, env=env, cwd=cwd)
+        _exit_codes[pid] = None
+        in_time = _ended.wait_for(lambda: _exit_codes[pid] is not None, timeout_s)
         code = _exit_codes.pop(pid)
+        if not in_time:
+            kill(pid)
+            raise TooSlow(f"{argv[0]} did not end within {timeout_s:.0f} s")
     text = log.read_text(errors="replace")
     if code not in good:
         raise CommandFailed(f"{' '.join(map(str, argv[:4]))}: exit {code}: {text[-600:].strip()}")
