@@ -4,6 +4,7 @@ one_instance            a start never reaches an agent that lives
 budget                  tier-1 restarts that happened in any window never exceed the budget
 backoff                 the k-th restart in a row waits its delay; init and keeper together never hasten it
 spacing                 unplanned starts keep the recipe's spacing, the first restart excepted
+prompt                  a healthy agent that dies is restarted by the permit init held, at once and without asking
 counted                 every unplanned start is counted exactly once
 recreate_once           tier 2 (and 3) at most once per incident and window
 one_alert               one alert per incident, for an incident that is open
@@ -47,6 +48,7 @@ DECODE = msgspec.json.Decoder(Ladder).decode
 STARTS = (m.Start, m.RestartTree, m.Recreate, m.Restore)
 INIT_ACTS = (*STARTS, m.StopTree)
 UP = (Phase.HEALTHY, Phase.DEGRADED)
+BAD = (Verdict.SLOW, Verdict.FAILING, Verdict.REFUSED, Verdict.FOREIGN)
 STALE = (m.Exited, m.Spawned, m.GatePassed, m.Checked, m.StartProgressed, m.SpawnFailed, m.Asked, m.Down, m.Adopted)
 
 
@@ -104,6 +106,8 @@ class Checker:
             self.fail("stale", f"{seen!r} changed {old.phase} of instance {old.instance}")
         if new is not old:
             self._state(old, seen, new, now)
+        if kind is m.Checked and seen.verdict in BAD and seen.instance == old.instance and old.running:
+            self.bad_seen = now
         if acts:
             self._acts(old, seen, new, acts, now)
 
@@ -163,9 +167,10 @@ class Checker:
             verdict = seen.verdict
             if verdict is Verdict.STARVED or (old.starved and verdict in (Verdict.SLOW, Verdict.FAILING)):
                 self.fail("starved", f"{act!r} on {seen!r}")
-        if kind is m.Timer and old.starved and old.running and not old.gate_passed and self.policy.has_gate:
-            if old.phase is Phase.STARTING or (old.phase is Phase.ESCALATED and old.deadline_left_s is not None):
-                self.fail("starved", f"{act!r} of a start that is starved")
+        unproven = old.running and not old.gate_passed and self.policy.has_gate
+        awaited = old.phase is Phase.STARTING or (old.phase is Phase.ESCALATED and old.deadline_left_s is not None)
+        if kind is m.Timer and old.starved and unproven and awaited:
+            self.fail("starved", f"{act!r} of a start that is starved")
 
     def _recreate(self, name: str, old: Ladder, new: Ladder, now: float) -> None:
         spent = new.recreated_mono if name == "Recreate" else new.restored_mono
@@ -232,10 +237,10 @@ class Checker:
             if not (self.policy.once and (type(seen) is m.Down or seen.code == 0)):
                 self.fail("recovered", f"closed on {seen!r}")
             return
-        if self.policy.has_gate and world.ladder.running and world.alive and not world.gated:
-            if world.epoch == world.ladder.instance:
-                self.fail("recovered", "before the gate passed")
-        if now < self.born + self.policy.confirm_s - EPS and world.epoch == world.ladder.instance:
+        current = world.alive and world.ladder.running and world.epoch == world.ladder.instance
+        if current and self.policy.has_gate and not world.gated:
+            self.fail("recovered", "before the gate passed")
+        if current and now < self.born + self.policy.confirm_s - EPS:
             self.fail("recovered", f"{now - self.born:.1f} s after the start")
         if self.bad_seen is not None and now < self.bad_seen + self.policy.confirm_s - EPS:
             self.fail("recovered", f"{now - self.bad_seen:.1f} s after a bad check")
@@ -260,9 +265,9 @@ class Checker:
             floor = base if index == 0 else max(base, policy.spacing_s)
             if terms.delays_s[index] < floor - EPS:
                 self.fail("permit", f"delay {index} is {terms.delays_s[index]}, less than {floor}")
-            if index == 0 and not first and policy.spacing_s and state.last_start_mono is not None:
-                if terms.not_before_mono < state.last_start_mono + policy.spacing_s - EPS:
-                    self.fail("permit", "the spacing is missing")
+            spaced = index == 0 and not first and policy.spacing_s and state.last_start_mono is not None
+            if spaced and terms.not_before_mono < (state.last_start_mono or 0.0) + policy.spacing_s - EPS:
+                self.fail("permit", "the spacing is missing")
 
     # --- what really happened -----------------------------------------------------------------------------
     def ordered(self, what: str) -> None:
@@ -281,8 +286,10 @@ class Checker:
         self.recreated = {"Recreate": set(), "Restore": set()}
         self.last_spawn = None
 
-    def commanded_stop(self) -> None:
-        """A stop reached init."""
+    def judged(self, promised: float | None, delay_s: float | None) -> None:
+        """init decided on a death: it had been promised a restart after `promised`; asks when `delay_s` is None."""
+        if promised is not None and (delay_s is None or delay_s > promised + EPS):
+            self.fail("prompt", f"promised {promised:.3f} s, got {delay_s}")
 
     def start_arrives(self, living: bool) -> None:
         if living:
@@ -320,9 +327,8 @@ class Checker:
             if len(self.restarts) >= len(policy.backoff_s):
                 self.fail("budget", f"restart {len(self.restarts) + 1} in a window of {policy.window_s:.0f} s")
             base = policy.backoff_s[len(self.restarts)]
-            if self.last_end is not None and self.world.bad == "" and now < self.last_end + base - EPS:
-                if cause == "permit":
-                    self.fail("backoff", f"{now - self.last_end:.3f} s after the death, not {base:.3f}")
+            if self.last_end is not None and cause == "permit" and now < self.last_end + base - EPS:
+                self.fail("backoff", f"{now - self.last_end:.3f} s after the death, not {base:.3f}")
             first = not self.restarts
             self.restarts.append(now)
         else:

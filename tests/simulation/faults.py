@@ -100,7 +100,14 @@ def gap(random: Random) -> float:
 Beat = tuple[float, float, str, float | None, float | None, float | None]
 SCENES: tuple[tuple[dict[str, Any], tuple[Beat, ...]], ...] = (
     (  # dies unheard while its delayed restart is due, and is back before
-        {"backoff_s": (0.0, 1.0, 1.0), "window_s": 200.0, "confirm_s": 9.0, "spacing_s": 0.0, "has_gate": True, "jitter": 1.0},
+        {
+            "backoff_s": (0.0, 1.0, 1.0),
+            "window_s": 200.0,
+            "confirm_s": 9.0,
+            "spacing_s": 0.0,
+            "has_gate": True,
+            "jitter": 1.0,
+        },
         ((310, 390, "crash", 0.9, 0.0, 0.5), (4, 5, "refuse", 0.9, None, None), (1.9, 2.0, "gap", 0.9, 0.0, 0.5)),
     ),
     (  # ends well by itself while its delayed restart is due, or the machine does
@@ -151,6 +158,10 @@ SCENES: tuple[tuple[dict[str, Any], tuple[Beat, ...]], ...] = (
         {"backoff_s": (), "window_s": 60.0, "confirm_s": 5.0, "spacing_s": 0.0},
         ((70, 99, "crash", 0.9, 0.0, 0.5), (0.01, 1.2, "stop", None, 0.3, 0.1)),
     ),
+    (  # the same, and wanted again before that is over
+        {"backoff_s": (), "window_s": 60.0, "confirm_s": 5.0, "spacing_s": 0.0, "has_gate": False},
+        ((70, 99, "crash", 0.9, 0.0, 0.5), (0.01, 0.3, "stop", None, 0.02, 0.1)),
+    ),
     (  # a person's restart finds the command gone, and no budget left
         {"backoff_s": (), "window_s": 300.0, "confirm_s": 3.0, "spacing_s": 0.0},
         (
@@ -187,8 +198,9 @@ def scenes(policy: Policy, random: Random) -> tuple[Policy, tuple[Fault, ...]]:
 
 def draw_policy(random: Random) -> Policy:
     pick = random.random
+    delays = tuple(sorted(pick() * 20 for _ in range(random.randint(0, 5))))
     return Policy(
-        backoff_s=(0.0, 10.0, 60.0) if pick() < 0.8 else tuple(sorted(pick() * 20 for _ in range(random.randint(0, 5)))),
+        backoff_s=delays if pick() < 0.2 else (0.0, 10.0, 60.0),
         window_s=900.0 if pick() < 0.8 else 60.0 + pick() * 2000,
         spacing_s=0.0 if pick() < 0.6 else pick() * 150,
         retry_s=300.0 if pick() < 0.8 else 20.0 + pick() * 600,

@@ -17,7 +17,7 @@ import msgspec
 from holdfast.healing import model as m
 from holdfast.healing.model import Ladder, Phase, Tier
 from holdfast.health.model import Verdict
-from tests.simulation.checker import Checker
+from tests.simulation.checker import UP, Checker
 from tests.simulation.faults import Fault, Plan, parameter
 
 ENCODE = msgspec.json.Encoder().encode
@@ -71,6 +71,7 @@ class World:
         self.code: int | None = None
         self.guard_changed = False
         self.due_run = 0
+        self.promised: float | None = None
         self.seq = 0
         self.unacked: list[tuple[int, Any]] = []
         # the keeper
@@ -219,9 +220,7 @@ class World:
         if self.booted:
             self.booted = False
             self.unacked.clear()
-            if self.state == "finished":
-                self.feed(m.Down(reason="finished", instance=self.epoch))
-            self.feed(m.NodeBooted())
+            self.feed(m.NodeBooted(instance=self.epoch, finished=self.state == "finished"))
         due = self.ladder.due_mono
         if due is not None:
             self.at(max(0.0, due - self.now), self.timer, self.keeper_run, due)
@@ -281,7 +280,12 @@ class World:
                 self.unacked = [entry for entry in self.unacked if entry[0] > seq]
             if type(event) is m.Down and event.reason == "stopped" and self.recreating == event.instance:
                 self.recreating = -1
-                self.at(0.05 + self.rand(), self.command, m.Start(instance=event.instance, tier=Tier.RECREATE), self.init_run)
+                self.at(
+                    0.05 + self.rand(),
+                    self.command,
+                    m.Start(instance=event.instance, tier=Tier.RECREATE),
+                    self.init_run,
+                )
 
     # --- init ---------------------------------------------------------------------------------------------
     def take_permit(self, terms: m.PermitTerms, init_run: int) -> None:
@@ -296,7 +300,6 @@ class World:
             return
         kind = type(act)
         if kind is m.StopTree:
-            self.check.commanded_stop()
             self.stop("down", act.grace_s, Tier.NONE)
         elif act.instance < self.epoch or (self.state == "finished" and kind is not m.Start):
             return
@@ -392,6 +395,8 @@ class World:
 
     def reap(self, code: int | None, number: int | None) -> None:
         self.code = code
+        calm = self.keeper_up and self.ladder.phase in UP and not self.lag_s and self.ladder.instance == self.epoch
+        self.promised = self.delays[0] if calm and self.delays and not self.expected else None
         self.emit(m.Exited(instance=self.epoch, code=code, signal=number, expected=self.expected))
         self.state = "sweeping"
         self.at(0.001 + (0.5 * self.rand() if self.rand() < 0.1 else 0.0), self.swept, self.life)
@@ -412,10 +417,13 @@ class World:
             self.state = "finished"
             self.emit(m.Down(reason="finished", instance=self.epoch))
         elif not self.delays or self.guard_changed:
+            if not self.guard_changed:
+                self.check.judged(self.promised, None)
             self.guard_changed = False
             self.state = "asking"
             self.emit(m.Asked(instance=self.epoch))
         else:
+            self.check.judged(self.promised, self.delays[0])
             due = max(self.now + self.delays.pop(0), self.not_before)
             self.state = "waiting"
             self.due_run += 1
@@ -453,7 +461,14 @@ class World:
         self.observe_gate()
 
     def observe_gate(self) -> None:
-        if self.policy.has_gate and self.alive and self.gated and self.keeper_up and self.bad == "" and self.state == "up":
+        if (
+            self.policy.has_gate
+            and self.alive
+            and self.gated
+            and self.keeper_up
+            and self.bad == ""
+            and self.state == "up"
+        ):
             self.at(0.01, self.probe_gate, self.epoch)
 
     def probe_gate(self, epoch: int) -> None:

@@ -221,9 +221,12 @@ class Adopted(Struct, frozen=True, tag=True):
 class NodeBooted(Struct, frozen=True, tag=True):
     """The machine was rebooted: nothing runs, all monotonic times are void, nobody is to blame.
 
-    To be fed before anything else of this boot, except Down(finished) where init's state says so. init's events from
-    before the boot must not be fed any more.
+    To be fed before anything else of this boot; init's events from before the boot must not be fed any more.
+    `instance` and `finished`: what init knows of the agent (its job was done, which may not have been heard here).
     """
+
+    instance: int = 0
+    finished: bool = False
 
 
 class SlotGranted(Struct, frozen=True, tag=True):

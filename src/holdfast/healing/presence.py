@@ -36,6 +36,8 @@ from holdfast.healing.model import (
 from holdfast.limits import ACT_PATIENCE_S, PERMIT_SLACK_S, QUEUE_ASK_S
 
 UNSEEN = "ended unseen"
+# Here nothing runs and nothing was promised to: of a newer instance that ended only the number is news.
+_UNPROMISED = frozenset({Phase.QUEUED, Phase.STOPPED, Phase.FINISHED})
 
 
 def spawned(state: Ladder, seen: Spawned, policy: Policy, now: float, roll: float) -> Outcome:
@@ -128,6 +130,8 @@ def exited(state: Ladder, seen: Exited, policy: Policy, now: float, roll: float)
         return state, ()
     before: tuple[Action, ...] = ()
     if seen.instance > state.instance:
+        if state.phase in _UNPROMISED:
+            return replace(state, instance=seen.instance), ()
         state, before = arrive(state, policy, now, seen.instance, by_init_alone(state))
     stranger = state.strikes > 0 and not state.gate_passed
     state = _gone(state)
@@ -267,8 +271,7 @@ def adopted(state: Ladder, seen: Adopted, policy: Policy, now: float, roll: floa
         return state, ()
     if seen.instance > state.instance:
         if not seen.running:
-            if state.instance == 0 or state.phase in (Phase.QUEUED, Phase.STOPPED, Phase.FINISHED):
-                # Nobody was promised that it runs; only the number is news (a store older than the world).
+            if state.instance == 0 or state.phase in _UNPROMISED:
                 return replace(state, instance=seen.instance), ()
             return exited(state, Exited(instance=seen.instance), policy, now, roll)
         return arrive(state, policy, now, seen.instance, by_init_alone(state))
@@ -309,8 +312,13 @@ def under_way(state: Ladder, policy: Policy, now: float) -> Outcome:
 
 def node_booted(state: Ladder, seen: NodeBooted, policy: Policy, now: float, roll: float) -> Outcome:
     """Back to the desired state. Times are void; an open incident stays open until the agent is validated."""
+    if seen.finished and policy.once and state.wanted:
+        to_run_again = not state.running and state.phase in (Phase.QUEUED, Phase.STARTING, Phase.STOPPING)
+        if seen.instance > state.instance or not to_run_again:
+            return finished(replace(state, instance=max(state.instance, seen.instance)))
     state = replace(
         _gone(state),
+        instance=max(state.instance, seen.instance),
         phase=Phase.QUEUED if state.wanted else (Phase.FINISHED if state.phase is Phase.FINISHED else Phase.STOPPED),
         tier=Tier.NONE,
         pending=Tier.NONE,

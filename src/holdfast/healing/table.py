@@ -1,12 +1,213 @@
 """The ladder's phases as a table: which may follow which, why, and whether a person is needed.
 
-Not consulted by the rules: the simulator checks every step against it and that every step here really happens; the
-picture and tables of docs/concepts/ladder.md are generated from it (`python -m holdfast.healing.table`).
+Not consulted by the rules: the simulator checks every step against it, and that every step here really happens. The
+picture and the tables of docs/concepts/ladder.md are generated from it: `python -m holdfast.healing.table FILE`.
+Called by: the simulator, the drift test, whoever edits the docs.
 """
 
 from __future__ import annotations
 
-from holdfast.healing.model import Phase
+import sys
+from collections.abc import Iterator
+from pathlib import Path
 
-_ALL = {phase: "x" for phase in Phase}
-TRANSITIONS: dict[Phase, dict[Phase, str]] = {phase: _ALL for phase in Phase}
+from holdfast.healing.model import Phase, Policy, Tier
+from holdfast.limits import ACT_PATIENCE_S, PERMIT_SLACK_S, QUEUE_ASK_S
+
+_P = Phase
+BEGIN, END = "<!-- generated: do not edit below -->", "<!-- end of generated part -->"
+
+MEANING: dict[Phase, tuple[str, bool]] = {
+    _P.QUEUED: ("waits for a start slot", False),
+    _P.STARTING: ("a planned start is on its way, or the start gate has not passed yet", False),
+    _P.HEALTHY: ("runs well; no incident", False),
+    _P.DEGRADED: ("runs, and says itself that it works less well; never acted upon", False),
+    _P.UNHEALTHY: ("runs badly; its restart is due, after the delay or the spacing", False),
+    _P.RECOVERING: ("a restart or recreation is under way, or the good checks that end the incident", False),
+    _P.BACKOFF: ("down; the restart is due, by init's permit or by the keeper", False),
+    _P.STOPPING: ("a person's stop or restart is under way", False),
+    _P.STOPPED: ("down because a person said so", False),
+    _P.FINISHED: ("a job with `once: true` ended with 0", False),
+    _P.ESCALATED: ("a person was told; quiet tries go on, from 5 to 60 minutes apart, for ever", True),
+}
+
+_BOOT = "the machine was rebooted"
+_STOP = "a person stops or restarts it"
+_END_WELL = "a job with `once: true` ends with 0"
+_LATE = "news of the end was lost; the next instance runs"
+_FAILS = "fails again, or its start does"
+TRANSITIONS: dict[Phase, dict[Phase, str]] = {
+    _P.QUEUED: {
+        _P.STARTING: "a start slot is granted",
+        _P.RECOVERING: "a recreation cut short by a person's stop comes late; there is no gate",
+        _P.FINISHED: "it ended with 0 before the reboot, which only init knew",
+        _P.STOPPED: "a person stops it",
+    },
+    _P.STARTING: {
+        _P.HEALTHY: "the gate passes, or there is none",
+        _P.DEGRADED: "the gate passes; it said that it works less well",
+        _P.RECOVERING: "the gate passes in an open incident, or the start failed and is tried again at once",
+        _P.UNHEALTHY: "the start deadline passes; the restart is due later",
+        _P.BACKOFF: "it dies, or cannot be spawned",
+        _P.ESCALATED: "it fails and no tier is left",
+        _P.STOPPING: _STOP,
+        _P.FINISHED: _END_WELL,
+        _P.QUEUED: _BOOT,
+    },
+    _P.HEALTHY: {
+        _P.DEGRADED: "it says that it works less well",
+        _P.UNHEALTHY: "struck out; the restart is due later",
+        _P.RECOVERING: "struck out or dead; acted upon at once",
+        _P.BACKOFF: "it dies",
+        _P.ESCALATED: "it fails and no tier is left in this window",
+        _P.STARTING: _LATE,
+        _P.STOPPING: _STOP,
+        _P.FINISHED: _END_WELL,
+        _P.QUEUED: _BOOT,
+    },
+    _P.DEGRADED: {
+        _P.HEALTHY: "it says that it works well again",
+        _P.UNHEALTHY: "struck out; the restart is due later",
+        _P.RECOVERING: "struck out or dead; acted upon at once",
+        _P.BACKOFF: "it dies",
+        _P.ESCALATED: "it fails and no tier is left in this window",
+        _P.STARTING: _LATE,
+        _P.STOPPING: _STOP,
+        _P.FINISHED: _END_WELL,
+        _P.QUEUED: _BOOT,
+    },
+    _P.UNHEALTHY: {
+        _P.RECOVERING: "the restart is due; or it answers well again before",
+        _P.BACKOFF: "it dies before",
+        _P.STARTING: _LATE,
+        _P.STOPPING: _STOP,
+        _P.FINISHED: _END_WELL,
+        _P.QUEUED: _BOOT,
+    },
+    _P.RECOVERING: {
+        _P.HEALTHY: "good for 60 s: the incident is closed",
+        _P.DEGRADED: "good for 60 s; it says that it works less well",
+        _P.STARTING: "the new instance runs and awaits its gate",
+        _P.UNHEALTHY: "struck out again; the next act is due later",
+        _P.BACKOFF: _FAILS,
+        _P.ESCALATED: "it fails and no tier is left",
+        _P.STOPPING: _STOP,
+        _P.FINISHED: _END_WELL,
+        _P.QUEUED: _BOOT,
+    },
+    _P.BACKOFF: {
+        _P.STARTING: "init restarted it by its permit; or a person starts it",
+        _P.RECOVERING: "the restart is due; or it was restarted and has no gate",
+        _P.ESCALATED: "only the end of the next instance is heard of, and no tier is left",
+        _P.STOPPING: _STOP,
+        _P.FINISHED: "only the good end of the next instance is heard of",
+        _P.QUEUED: _BOOT,
+    },
+    _P.STOPPING: {
+        _P.STOPPED: "init says that it is down",
+        _P.STARTING: "restarted; or it is down and a person wants it up again",
+        _P.HEALTHY: "restarted; there is no gate",
+        _P.RECOVERING: "restarted in an open incident, without a gate; or its spawn failed",
+        _P.BACKOFF: "its spawn failed; the next is due later",
+        _P.ESCALATED: "its spawn failed and no tier is left",
+        _P.FINISHED: "restarted, and only its good end is heard of",
+        _P.QUEUED: _BOOT,
+    },
+    _P.STOPPED: {
+        _P.QUEUED: "a person starts it",
+        _P.STOPPING: "a start already on its way comes late: it is stopped again",
+    },
+    _P.FINISHED: {
+        _P.QUEUED: "a person starts it once more",
+        _P.STOPPED: "a person stops it",
+    },
+    _P.ESCALATED: {
+        _P.HEALTHY: "good for 60 s: the incident is closed",
+        _P.DEGRADED: "good for 60 s; it says that it works less well",
+        _P.STARTING: "a person starts it",
+        _P.RECOVERING: "a person starts it while it runs and passed its gate",
+        _P.STOPPING: _STOP,
+        _P.FINISHED: _END_WELL,
+        _P.QUEUED: _BOOT,
+    },
+}
+
+
+def picture() -> Iterator[str]:
+    """The main ways as a diagram; stops, ends and reboots are in the table only."""
+    yield "```mermaid"
+    yield "stateDiagram-v2"
+    yield "    [*] --> queued"
+    for old, following in TRANSITIONS.items():
+        for new, why in following.items():
+            if why in (_STOP, _END_WELL, _BOOT, _LATE) or "heard of" in why or "only init" in why:
+                continue
+            yield f"    {old} --> {new}: {why.split(';')[0].split(':')[0]}"
+    yield "```"
+
+
+def tables() -> Iterator[str]:
+    yield "| phase | meaning | a person needed |"
+    yield "|---|---|---|"
+    for phase, (meaning, human) in MEANING.items():
+        yield f"| `{phase}` | {meaning} | {'yes' if human else 'no'} |"
+    yield ""
+    yield "| from | to | when |"
+    yield "|---|---|---|"
+    for old, following in TRANSITIONS.items():
+        for new, why in following.items():
+            yield f"| `{old}` | `{new}` | {why} |"
+
+
+def numbers() -> Iterator[str]:
+    """The defaults, as the rules use them."""
+    policy = Policy()
+    delays = ", ".join(f"{delay:g} s" for delay in policy.backoff_s)
+    yield "| number | default |"
+    yield "|---|---|"
+    yield f"| window in which failures count | {policy.window_s:g} s |"
+    yield f"| tier {int(Tier.RESTART)} delays (jitter up to {policy.jitter:.0%} longer) | {delays} |"
+    yield f"| tier {int(Tier.RECREATE)} | once per window and incident |"
+    yield f"| tier {int(Tier.RESTORE)} | skipped while no version can be restored |"
+    yield f"| tier {int(Tier.ALERT)}: first quiet try, longest pause | {policy.retry_s:g} s, {policy.retry_max_s:g} s |"
+    yield f"| good checks that end an incident | {policy.confirm_s:g} s |"
+    yield f"| strikes | {policy.strikes} |"
+    yield f"| start deadline | {policy.start_deadline_s:g} s |"
+    yield f"| grace of a planned stop, of a hung agent | {policy.stop_grace_s:g} s, {policy.hung_grace_s:g} s |"
+    yield f"| the keeper steps in when init did not restart by its permit | {PERMIT_SLACK_S:g} s later |"
+    yield f"| an act without an echo is sent again | after {ACT_PATIENCE_S:g} s and the grace |"
+    yield f"| a queued agent asks again for its slot | every {QUEUE_ASK_S:g} s |"
+
+
+def generated() -> str:
+    """The generated part of docs/concepts/ladder.md, markers included."""
+    parts = [
+        BEGIN,
+        "",
+        "### Numbers",
+        "",
+        *numbers(),
+        "",
+        "### Picture",
+        "",
+        *picture(),
+        "",
+        "### Table",
+        "",
+        *tables(),
+    ]
+    return "\n".join([*parts, "", END])
+
+
+def renewed(text: str) -> str:
+    """The document with its generated part replaced. ValueError when it has no markers."""
+    head, _, rest = text.partition(BEGIN)
+    _, found, tail = rest.partition(END)
+    if not found:
+        raise ValueError("no generated part")
+    return head + generated() + tail
+
+
+if __name__ == "__main__":
+    document = Path(sys.argv[1])
+    document.write_text(renewed(document.read_text()))

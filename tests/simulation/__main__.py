@@ -1,0 +1,90 @@
+"""`python -m tests.simulation`: campaigns that end in PASSED, or in the seed that failed with its shortest trace."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+
+from holdfast.healing.table import TRANSITIONS
+from tests.simulation.bugs import BUGS, Doors, plant
+from tests.simulation.campaign import Failure, Tally, campaign, episode, shrink
+from tests.simulation.checker import Violation
+from tests.simulation.faults import draw
+
+BUG_EVENTS = 400_000  # a bug that survives so many faults is not caught
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--events", type=int, default=100_000, help="faults to inject (default 100000)")
+    parser.add_argument("--seed", default="", help="any text; the same seed is the same campaign")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--bug", choices=sorted(BUGS), default="", help="plant this bug; the campaign must fail")
+    parser.add_argument("--all-bugs", action="store_true", help="prove that each planted bug is caught")
+    parser.add_argument("--replay", default="", metavar="SEED:N", help="run one episode again and print its trace")
+    options = parser.parse_args()
+    seed = options.seed or secrets.token_hex(4)
+    if options.replay:
+        return replay(options.replay, options.bug)
+    if options.all_bugs:
+        return all_bugs(seed, options.workers)
+    tally, seconds = campaign(seed, options.events, options.workers, options.bug)
+    report(tally, seconds)
+    if tally.failure:
+        explain(tally.failure, plant(options.bug) if options.bug else Doors())
+        print(f"FAILED seed={seed}")
+        return 1
+    print(f"PASSED seed={seed}")
+    return 0
+
+
+def report(tally: Tally, seconds: float) -> None:
+    print(
+        f"{tally.faults} faults injected, {tally.observations} observations decided, {tally.episodes} episodes, "
+        f"{tally.boots} boots of a fleet, {seconds:.1f} s"
+    )
+    for old, following in TRANSITIONS.items():
+        for new in following:
+            print(f"  {old:>11} -> {new:<11} {tally.transitions[old.value, new.value]:>9}")
+    times = [tally.transitions[old.value, new.value] for old, following in TRANSITIONS.items() for new in following]
+    print(f"{len(times)} transitions, the rarest {min(times)} times")
+
+
+def explain(failure: Failure, doors: Doors) -> None:
+    least, trace = shrink(failure, doors)
+    print(f"episode {failure.seed} broke {failure.text}")
+    print(f"shortest: {len(least.faults)} fault(s), {least.policy}")
+    for line in trace[-60:]:
+        print(f"  {line}")
+    print(f"replay: python -m tests.simulation --replay {failure.seed}")
+
+
+def all_bugs(seed: str, workers: int) -> int:
+    missed = []
+    for name, (breaks, _) in BUGS.items():
+        tally, _ = campaign(seed, BUG_EVENTS, workers, name)
+        caught = tally.failure
+        if caught is None:
+            missed.append(name)
+        says = f"caught by {caught.invariant} (meant: {breaks}) in {caught.seed}" if caught else "NOT CAUGHT"
+        print(f"{name:50} {says}", flush=True)
+    print(f"{'FAILED' if missed else 'PASSED'} seed={seed}: {len(BUGS) - len(missed)} of {len(BUGS)} bugs caught")
+    return 1 if missed else 0
+
+
+def replay(name: str, bug: str) -> int:
+    """One whole episode with its trace."""
+    plan = draw(name)
+    trace: list[str] = []
+    try:
+        episode(plan, plant(bug) if bug else Doors(), trace)
+    except Violation as error:
+        trace.append(f"VIOLATED {error}")
+    print(plan.policy)
+    print("\n".join(trace))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
