@@ -12,8 +12,6 @@ import pytest
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
 
-from holdfast.errors import HoldfastError
-
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -24,20 +22,6 @@ def home() -> Iterator[KeeperHome]:
         yield made
     finally:
         made.close()
-
-
-def wait_back(home: KeeperHome, name: str, former: int) -> int:
-    """The pid of a process of ours that took the place of `former`, seen by a keeper in touch with init."""
-
-    def back() -> int | None:
-        try:
-            pid = home.process(name)["pid"]
-        except HoldfastError:
-            return None
-        return pid if pid and pid != former else None
-
-    found: int = wait_until(back, f"{name} is back")
-    return found
 
 
 def test_a_fleet_is_started_and_shown(home: KeeperHome) -> None:
@@ -73,7 +57,7 @@ def test_a_killed_keeper_comes_back_without_touching_agents(home: KeeperHome) ->
     row = home.wait_row("one", phase="healthy")
     former = home.process("keeper")["pid"]
     os.kill(former, signal.SIGKILL)
-    wait_back(home, "keeper", former)
+    home.wait_back("keeper", former)
     after = home.wait_row("one", phase="healthy")
     assert (after["pid"], after["instance"], after["restarts"]) == (row["pid"], 1, 0)
 
@@ -84,7 +68,7 @@ def test_guard_and_init_killed_together_are_brought_back_by_the_keeper(home: Kee
     guard, init = home.process("guard")["pid"], home.process("init")["pid"]
     os.kill(guard, signal.SIGKILL)
     os.kill(init, signal.SIGKILL)
-    wait_back(home, "init", init)
+    home.wait_back("init", init)
     after = home.wait_row("one", phase="healthy")
     assert (after["pid"], after["instance"]) == (row["pid"], 1)
     os.kill(after["pid"], signal.SIGKILL)
@@ -98,7 +82,7 @@ def test_an_agent_that_dies_while_the_keeper_is_dead_is_told_afterwards(home: Ke
     os.kill(keeper, signal.SIGSTOP)
     os.kill(row["pid"], signal.SIGKILL)
     os.kill(keeper, signal.SIGKILL)
-    wait_back(home, "keeper", keeper)
+    home.wait_back("keeper", keeper)
     home.wait_row("one", instance=2, restarts=1)
     assert len(home.incidents()) == 1
 
@@ -115,7 +99,7 @@ def test_a_damaged_database_is_set_aside_and_rebuilt(home: KeeperHome) -> None:
     for path in home.home.path.glob("keeper.db*"):
         path.write_bytes(b"this is no database" * 1000)
     os.kill(keeper, signal.SIGKILL)
-    wait_back(home, "keeper", keeper)
+    home.wait_back("keeper", keeper)
     after = home.wait_row("one", phase="recovering")
     assert (after["pid"], after["instance"], after["restarts"]) == (row["pid"], 2, 1)
     assert home.row("two")["phase"] == "stopped"

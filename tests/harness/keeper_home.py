@@ -21,8 +21,8 @@ Row = dict[str, Any]
 class KeeperHome(InitHome):
     """Agents run as our own user; nothing is added to the machine's user database."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, below: str | None = None) -> None:
+        super().__init__(below=below)
         os.environ["HOLDFAST_USERS"] = "numeric"
         services = {
             name: {"argv": [sys.executable, "-P", "-m", module, "--home", str(self.home.path)]}
@@ -83,6 +83,19 @@ class KeeperHome(InitHome):
             return row or None
 
         found: Row = wait_until(fits, f"{name} with {match}", timeout_s)
+        return found
+
+    def wait_back(self, name: str, former: int) -> int:
+        """The pid of a process of ours that took the place of `former`, told by a keeper that answers."""
+
+        def back() -> int | None:
+            try:
+                pid = self.process(name)["pid"]
+            except HoldfastError:
+                return None
+            return pid if pid and pid != former else None
+
+        found: int = wait_until(back, f"{name} is back")
         return found
 
     def events(self, **query: Any) -> list[Row]:

@@ -242,7 +242,10 @@ class Intake:
             row.pid = pid if what == "spawned" else None
             row.restarts = int(event.get("restarts", row.restarts))
         body = {"init_seq": seq, "name": name, "pid": pid}
-        self._recorder.record(f"service.{what}", "", f"{name} (process {pid}) {what}", body)
+        words = f"{name} started as process {pid}"
+        if what != "spawned":
+            words = f"{name} (process {pid}) ended: {_status_words(event.get('status') or {})}"
+        self._recorder.record(f"service.{what}", "", words, body)
 
     def _beat(self, event: dict[str, Any]) -> None:
         agent = self._agents.get(str(event.get("agent", "")))
@@ -250,6 +253,12 @@ class Intake:
         if agent is not None and text is not None and event.get("epoch") == agent.ladder.instance:
             now = asyncio.get_running_loop().time()
             self._healer.observe(agent, Degraded(text=str(text)[: limits.DEGRADED_TEXT_MAX_CHARS]), now)
+
+
+def _status_words(status: dict[str, Any]) -> str:
+    if "signal" in status:
+        return fold.signal_words(int(status["signal"]))
+    return f"exit {status['code']}" if "code" in status else "how is unknown"
 
 
 def _ended_by_us(seen: Exited) -> str:
