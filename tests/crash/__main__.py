@@ -57,7 +57,7 @@ def check_product(campaign: Campaign, level: Level) -> dict[str, object]:
     command = [sys.executable, "-m", "holdfast.cli", "down", "--timeout", "60"]
     subprocess.run(command, env=level.environment, capture_output=True, timeout=120, check=False)
     logs: dict[str, bytes] = {}
-    for name in campaign.names:
+    for name in [*campaign.former, *campaign.names]:
         directory: Path = level.home.agent_logs(name)
         parts = sorted(directory.glob("log.[0-9]*"), key=lambda path: -int(path.suffix[1:]))
         parts = [part for part in parts if part.suffix[1:].isdigit()]

@@ -37,6 +37,7 @@ class Campaign:
     def __init__(self, level: Level, agents: int, seed: int) -> None:
         self.level = level
         self.names = [f"agent{number}" for number in range(agents)]
+        self.former: list[str] = []  # names of agents that were exchanged
         self.random = random.Random(seed)
         self.seed = seed
         self.report = Report()
@@ -52,8 +53,10 @@ class Campaign:
             started = time.monotonic()
             before = self._settled(before, killed, f"round {number} ({', '.join(victims)})")
             self.report.slowest_s = max(self.report.slowest_s, time.monotonic() - started)
-            if self.level.renew(number):
-                before = self._settled({}, set(), f"restart after round {number}")
+            names = self.level.renew(number)
+            if names:
+                self.names, self.former = names, [*self.former, *self.names]
+                before = self._settled({}, set(), f"exchange after round {number}")
             self.report.rounds = number
             if progress and number % 50 == 0:
                 print(f"{number}/{rounds} rounds, slowest {self.report.slowest_s:.2f} s", flush=True)
@@ -141,6 +144,8 @@ class Campaign:
             process = procfs.read(processes.get(name, 0))
             if process is None or process.state in "ZX":
                 return f"{name} does not run", agents
+        if set(agents) != set(self.names):
+            return f"other agents than declared: {sorted(agents)}", agents
         for name in self.names:
             process = procfs.read(agents.get(name, (0, 0))[0])
             if process is None or process.state in "ZX":
@@ -157,7 +162,10 @@ class Campaign:
             raise Broken(f"doubled after {when}: {doubled.read_text()} (seed {self.seed})")
         for name, (pid, epoch) in agents.items():
             if name in before and name not in killed and before[name] != (pid, epoch):
-                raise Broken(f"restarted though not killed after {when}: {name} {before[name]} -> {(pid, epoch)}")
+                raise Broken(
+                    f"restarted though not killed after {when}: {name} {before[name]} -> {(pid, epoch)} "
+                    f"(seed {self.seed}) {self.level.explain()}"
+                )
         allowed = {(name, epoch): 2 for name, (_, epoch) in agents.items()}  # main and its helper
         home_id = self.level.home.home_id()
         seen: collections.Counter[tuple[str, int]] = collections.Counter()

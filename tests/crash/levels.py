@@ -19,7 +19,7 @@ from tests.harness.init_home import InitHome, can_make_v2_groups, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 AGENT = Path(__file__).with_name("agent.py")
-RESTART_EVERY_ROUNDS = 8
+EXCHANGE_EVERY_ROUNDS = 8
 ENDLESS_PERMIT = {"delays_s": [0.0] * 8}
 
 
@@ -39,8 +39,8 @@ class Level(Protocol):
     def agents(self) -> dict[str, tuple[int, int]]:
         """{name: (pid, epoch)}; pid 0 while it is down."""
 
-    def renew(self, round_number: int) -> bool:
-        """Keep budgets from running out. True when that restarted the agents."""
+    def renew(self, round_number: int) -> list[str]:
+        """Keep budgets from running out; the agents' names from now on, empty when they stay."""
 
     def explain(self) -> str:
         """What is known of an agent that is stuck."""
@@ -84,7 +84,7 @@ class InitLevel:
                 self.inner.ask(op="start", agent=name)  # what a keeper would do
         return {name: (agent["pid"], agent["epoch"]) for name, agent in state["agents"].items()}
 
-    def renew(self, round_number: int) -> bool:
+    def renew(self, round_number: int) -> list[str]:
         def attempt() -> bool:
             try:
                 for name in self.names:
@@ -96,7 +96,7 @@ class InitLevel:
             return True
 
         wait_until(attempt, "permits are renewed")
-        return False
+        return []
 
     def explain(self) -> str:
         return json.dumps(self.inner.state)[:4000]
@@ -152,22 +152,15 @@ class ProductLevel:
             found[entry["name"]] = (entry["pid"] or 0, entry["instance"] or 0)
         return found
 
-    def renew(self, round_number: int) -> bool:
-        """The keeper renews permits by itself; a restart by a person now and then takes back the tiers."""
-        if round_number % RESTART_EVERY_ROUNDS:
-            return False
-        before = self.agents()
-        command = [sys.executable, "-m", "holdfast.cli", "restart", *before]
-        subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, timeout=120, check=True)
-
-        def changed() -> bool:
-            try:
-                return all(pid and pid != before[name][0] for name, (pid, _) in self.agents().items())
-            except (OSError, ValueError):
-                return False
-
-        wait_until(changed, "every agent was restarted")
-        return True
+    def renew(self, round_number: int) -> list[str]:
+        """The keeper renews permits, but an agent killed this often rightly climbs the ladder: now and then the
+        fleet is exchanged for one with other names, whose ladders are new.
+        """
+        if round_number % EXCHANGE_EVERY_ROUNDS:
+            return []
+        names = [f"{name.partition('-')[0]}-{round_number}" for name in self.agents()]
+        self.start(names)
+        return names
 
     def explain(self) -> str:
         command = [sys.executable, "-m", "holdfast.cli", "events"]
