@@ -57,7 +57,16 @@ class KeeperHome(InitHome):
         }
 
     def status(self) -> Row:
-        found: Row = self.client.get("/v1/status")
+        """As soon as a keeper answers."""
+
+        def look() -> Row | None:
+            try:
+                shown: Row = self.client.get("/v1/status")
+            except HoldfastError:
+                return None
+            return shown
+
+        found: Row = wait_until(look, "a keeper that answers")
         return found
 
     def row(self, name: str) -> Row:
@@ -72,10 +81,7 @@ class KeeperHome(InitHome):
         """The agent's row as soon as all of `match` hold (a callable is asked)."""
 
         def fits() -> Row | None:
-            try:
-                row = self.row(name)
-            except HoldfastError:
-                return None
+            row = self.row(name)
             for key, wanted in match.items():
                 good = wanted(row.get(key)) if callable(wanted) else row.get(key) == wanted
                 if not good:
@@ -89,10 +95,7 @@ class KeeperHome(InitHome):
         """The pid of a process of ours that took the place of `former`, told by a keeper that answers."""
 
         def back() -> int | None:
-            try:
-                pid = self.process(name)["pid"]
-            except HoldfastError:
-                return None
+            pid = self.process(name)["pid"]
             return pid if pid and pid != former else None
 
         found: int = wait_until(back, f"{name} is back")

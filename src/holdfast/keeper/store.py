@@ -86,6 +86,7 @@ class Store:
                 self._connect()
                 self._pending = {**self.everything(), **self._pending}
             if self.outdated:
+                assert self._db is not None
                 stale: dict[tuple[str, str], bytes | None] = dict.fromkeys(dict(_read(self._db)))
                 self._pending = {**stale, **self.everything(), **self._pending}
             self._write()
