@@ -57,6 +57,15 @@ class Stage:
         except HoldfastError:
             return None
 
+    def wait_for_status(self) -> Any:
+        """The same; waits for a keeper that is being replaced this moment. Its absence is an answer in the end."""
+        deadline = time.monotonic() + RECOVERY_MAX_S
+        status = self.status()
+        while status is None and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+            status = self.status()
+        return status or {"agents": [], "holdfast": {"processes": []}}
+
     def remove(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
 
@@ -113,7 +122,7 @@ def show(stage: Stage) -> int:
         return up.returncode
     say(f"\nall agents were healthy {time.monotonic() - began:.1f} s after the start:")
     subprocess.run(stage.cli("ps"))
-    status = stage.status()
+    status = stage.wait_for_status()
     recovered = [kill_agent(stage, status), kill_keeper(stage)]
     say("\nwhat Holdfast wrote down about it:")
     subprocess.run(stage.cli("incidents"))
@@ -148,7 +157,7 @@ def kill_agent(stage: Stage, status: dict[str, Any]) -> dict[str, Any]:
 
 def kill_keeper(stage: Stage) -> dict[str, Any]:
     """kill -9 of the keeper; restored when a new one answers. No agent may notice."""
-    status = stage.status()
+    status = stage.wait_for_status()
     before = {name: row["pid"] for name, row in rows(status).items()}
     pid = own_pid(status, "keeper")
     say(f"\nkill -9 {pid}, Holdfast's own keeper")
@@ -158,7 +167,7 @@ def kill_keeper(stage: Stage) -> dict[str, Any]:
         return now if now not in (None, pid) else None
 
     entry = recover("keeper", pid or 0, look, "answers again")
-    after = {name: row["pid"] for name, row in rows(stage.status()).items()}
+    after = {name: row["pid"] for name, row in rows(stage.wait_for_status()).items()}
     same = sum(after.get(name) == agent_pid for name, agent_pid in before.items())
     say(f"  {same} of {len(before)} agents kept their process meanwhile")
     return entry

@@ -127,9 +127,9 @@ def steps() -> list[Step]:
         ),
         Step(
             "the crash campaign catches planted bugs",
-            python("-m", "tests.crash", "--bug", "all", "--rounds", "80"),
+            python("-m", "tests.crash", "--bug", "all", "--rounds", "80", "--agents", "3", "--seed", "5"),
             by_last_line,
-            "./dev crash --bug all --rounds 80",
+            "./dev crash --bug all --rounds 80 --agents 3 --seed 5",
         ),
         Step(
             "the ladder holds its invariants through 500,000 injected faults",
