@@ -70,7 +70,7 @@ def command(
     timeout_s: float,
     env: dict[str, str] | None = None,
     cwd: Path | None = None,
-    good: Iterable[int] = (0,),
+    good: Sequence[int] = (0,),
 ) -> str:
     """Run a command to its end and return what it printed. Raises CommandFailed or TooSlow (then it was killed)."""
     log.unlink(missing_ok=True)
