@@ -125,3 +125,22 @@ def test_the_keeper_leaves_at_term_and_comes_back() -> None:
         home.wait_back("keeper", keeper)
         assert home.wait_row("one", phase="healthy")["pid"] == row["pid"]
         assert any(event["kind"] == "keeper.stopped" for event in home.events())
+
+
+def test_an_alert_that_did_not_get_through_is_sent_again_by_the_next_keeper() -> None:
+    with running() as home:
+        told, open_now = home.directory / "told", home.directory / "open"
+        alert = {"command": ["sh", "-c", f"test -e {open_now} || exit 1; cat >> {told}; echo >> {told}"]}
+        restart = {"backoff_s": [0.0], "retry_s": 600.0}
+        home.up(home.spec("bad", "false", restart=restart), alerts=[alert])
+        home.wait_row("bad", phase="escalated")
+        wait_until(lambda: any(event["kind"] == "alert.failed" for event in home.events()), "the failed alert")
+        assert "HF5002" in codes(home)
+        keeper = home.process("keeper")["pid"]
+        os.kill(keeper, signal.SIGKILL)
+        open_now.touch()
+        home.wait_back("keeper", keeper)
+        wait_until(lambda: told.exists() and told.read_text().count("\n"), "the alert", timeout_s=60.0)
+        wait_until(lambda: any(event["kind"] == "alert.done" for event in home.events()), "the alert is done")
+        assert told.read_text().count('"kind":"alert"') == 1
+        assert home.row("bad")["phase"] == "escalated"

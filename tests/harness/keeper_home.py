@@ -44,14 +44,11 @@ class KeeperHome(InitHome):
 
     def spec(self, name: str, *command: str, **more: Any) -> Row:
         """An agent of our own user, in the home's directory."""
-        import pwd
-
-        user = pwd.getpwuid(os.getuid()).pw_name
         return {
             "name": name,
             "command": list(command),
             "working_dir": str(self.directory),
-            "user": user,
+            "user": "root" if os.getuid() == 0 else None,
             "stop": {"grace_s": 5.0, "hung_grace_s": 1.0},
             **more,
         }
