@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import time
 from collections import Counter
@@ -61,6 +62,11 @@ def chunk(seed: str, first: int, doors: Doors, count: int = CHUNK) -> Tally:
     return Tally(faults, observations, count, boots, transitions, None)
 
 
+def _prepare() -> None:
+    """Worlds are cyclic and short-lived: collect them seldom."""
+    gc.set_threshold(200_000, 20, 20)
+
+
 def _work(job: tuple[str, int, str]) -> Tally:
     seed, first, bug = job
     return chunk(seed, first, plant(bug) if bug else Doors())
@@ -77,7 +83,7 @@ def campaign(seed: str, events: int, workers: int, bug: str = "") -> tuple[Tally
             if total.failure or total.faults >= events:
                 break
         return total, time.monotonic() - began
-    with multiprocessing.get_context("fork").Pool(workers) as pool:
+    with multiprocessing.get_context("fork").Pool(workers, _prepare) as pool:
         # Handed out in rounds, so that the same seed and number of events is the same campaign.
         while total.failure is None and total.faults < events:
             for tally in pool.imap(_work, [next(jobs) for _ in range(workers * 8)]):

@@ -233,8 +233,8 @@ class Checker:
 
     def _recovered(self, seen: Any) -> None:
         world, now = self.world, self.world.now
-        if type(seen) in (m.Exited, m.Down):
-            if not (self.policy.once and (type(seen) is m.Down or seen.code == 0)):
+        if type(seen) in (m.Exited, m.Down, m.NodeBooted):
+            if not self.policy.once or (type(seen) is m.Exited and seen.code != 0):
                 self.fail("recovered", f"closed on {seen!r}")
             return
         current = world.alive and world.ladder.running and world.epoch == world.ladder.instance
