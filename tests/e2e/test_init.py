@@ -378,3 +378,18 @@ def test_a_cgroup_left_frozen_by_a_killed_init_is_thawed_before_the_next_birth(h
     (group / "cgroup.freeze").write_text("1")
     born = home.launch("a", "sleep", "1000", cgroup_v2=str(group))
     assert procfs.instance_of(born["pid"])
+
+
+def test_what_was_decided_about_an_earlier_instance_is_left_undone(home: InitHome) -> None:
+    first = home.launch("a", "sleep", "1000", permit={"delays_s": [0.0]})
+    kill(first["pid"])
+    second = home.wait(ev="spawned", agent="a", epoch=2)
+    home.ask(op="permit", agent="a", instance=1, permit=ALWAYS)
+    assert home.ask(op="restart", agent="a", instance=1, cause="late")["pid"] == second["pid"]
+    assert home.hello()["agents"]["a"]["permit_left"] == []
+    home.ask(op="permit", agent="a", instance=2, while_running=True, permit={"delays_s": [5.0]})
+    assert home.hello()["agents"]["a"]["permit_left"] == [5.0]
+    kill(second["pid"])
+    home.wait(ev="waiting", agent="a")
+    home.ask(op="permit", agent="a", instance=2, while_running=True, permit=ALWAYS)
+    assert home.hello()["agents"]["a"]["permit_left"] == []

@@ -10,6 +10,8 @@ keeper -> init; each may carry "id": answered {"re": id, "ok": true, ...} or {"r
   start      {"op":"start","agent":NAME}                         spawn now unless it runs; no-op when it runs
   stop       {"op":"stop","agent":NAME,"signal":"TERM","grace_s":30.0,"cause":TEXT}   stop the tree and stay down
   restart    {"op":"restart","agent":NAME,"signal":..,"grace_s":..,"cause":TEXT}      stop the tree, sweep, spawn
+             start, restart and permit may carry "instance": N, the epoch they were decided about, and permit
+             "while_running": true; init leaves undone what is stale (see requests.py) and answers ok
   forget     {"op":"forget","agent":NAME}                        stop tracking an agent that is down
   ack        {"op":"ack","seq":N}                                events up to N are safe with the keeper
   beat       {"op":"beat"}                                       answered; a silent keeper is replaced
@@ -88,6 +90,6 @@ State = dict[str, Any]
 {"boot_id","home_id","init":{"pid","restarts"},"guard":{"pid","restarts"},
  "services":{"keeper":{"pid","restarts"},"logger":{...}},
  "agents":{NAME:{"state":"down|spawning|up|stopping|sweeping|waiting|asking|finished","epoch","pid","starttime",
-                  "spawned_mono","spawned_at","due_mono","def_digest","permit_left"}},
+                  "spawned_mono","spawned_at","due_mono","cause","permit_left"}},
  "seq": last event number, "acked": N}
 """

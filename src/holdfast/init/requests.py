@@ -73,6 +73,8 @@ class Requests:
 
     def _to_agent(self, operation: str, agent: Agent, message: dict[str, Any]) -> dict[str, Any] | None:
         supervisor = self.init.supervisor
+        if _is_stale(operation, agent, message):
+            return agent.status()
         if operation == "permit":
             supervisor.set_permit(agent, Permit(**message["permit"]))
         elif operation == "start":
@@ -185,3 +187,20 @@ class Requests:
                 for agent in agents.values():
                     tree.remove_groups(agent.definition)
             self.init.say_goodbye()
+
+
+def _is_stale(operation: str, agent: Agent, message: dict[str, Any]) -> bool:
+    """Whether the keeper decided about an instance that is no longer the last one.
+
+    `instance` names it; an act for an earlier one is left undone, since the events under way to the keeper will let
+    it decide anew. `while_running`: a permit that was computed before the death of that instance, which has used a
+    restart since.
+    """
+    instance = message.get("instance")
+    if instance is None:
+        return False
+    if operation in ("start", "restart", "permit") and agent.epoch > int(instance):
+        return True
+    if operation == "restart" and agent.state == "finished":
+        return True
+    return operation == "permit" and bool(message.get("while_running")) and agent.state not in ("up", "stopping")
