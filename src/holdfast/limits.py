@@ -62,6 +62,7 @@ LEDGER_RECORD_MAX_BYTES = 1024 * 1024
 SOCKET_PATH_MAX_BYTES = 107  # sun_path less its NUL
 API_BODY_MAX_BYTES = 8 * 1024 * 1024
 KEEPER_DEAD_LAST_RESORT_S = 60.0
+KEEPER_YOUNG_S = 60.0  # an unexpected error makes an older keeper start over, and not more often than this
 START_LIGHT_CPU_S = 1.0  # an agent whose start was seen to cost less skips the queue of start slots
 ALERT_TIMEOUT_S = 10.0
 

@@ -35,6 +35,8 @@ from holdfast.keeper.recall import Recalled
 from holdfast.keeper.store import Store
 from holdfast.ledger.chain import Ledger
 
+START_OVER = 70  # exit code: an error nobody expected
+
 Serve = Callable[[Keeper], contextlib.AbstractAsyncContextManager[Any]]
 """Serves the API around a keeper for as long as the context is open."""
 
@@ -114,6 +116,7 @@ async def live(home: Home, clock: SystemClock, ledger: Ledger, recalled: Recalle
     keeper = Keeper(home, clock, ledger, NodePlaces(home, clock.now_at), recalled, recall.boot_id())
     keeper.on_absent = GuardWaker(keeper)
     keeper.checkpoint.tell_corruptions()
+    loop.set_exception_handler(StartOver(clock.now_mono()))
     leave = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, leave.set)
@@ -150,6 +153,26 @@ async def serving(serve: Serve, keeper: Keeper) -> AsyncIterator[None]:
         yield
     finally:
         await context.__aexit__(None, None, None)
+
+
+class StartOver:
+    """An error nobody expected, in a callback: memory may be half changed, and what was to follow may never come.
+
+    Everything durable is in the ledger, so leaving at once and starting over (init sees to that) is the safe way.
+    Only a keeper that is young stays, so that an error at every start does not take the API away too.
+    """
+
+    def __init__(self, started_mono: float) -> None:
+        self._started_mono = started_mono
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        print(f"holdfast keeper: {context.get('message')}", file=sys.stderr, flush=True)
+        if isinstance(error, Exception):
+            traceback.print_exception(error, file=sys.stderr)
+            sys.stderr.flush()
+            if SystemClock().now_mono() - self._started_mono > limits.KEEPER_YOUNG_S:
+                os._exit(START_OVER)
 
 
 class GuardWaker:
