@@ -168,7 +168,8 @@ def test_a_broken_config_is_explained_in_words_and_does_not_spin(fleet: Fleet, c
         fleet.say("watching for half a minute that it does not spin")
         time.sleep(30)
         # It exits within a second or two: a spinning supervisor would be past twenty.
-        assert fleet.row(NAME)["instance"] - before["instance"] <= 6
+        now = fleet.wait(NAME, "watched", lambda row: True, 30)
+        assert now["instance"] - before["instance"] <= 6
     finally:
         claw.config.write_bytes(good)
     up_and_serving(fleet)
