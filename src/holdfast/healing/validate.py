@@ -164,8 +164,8 @@ def confirm(state: Ladder, policy: Policy, now: float) -> Outcome:
     since = state.good_since_mono
     if since is None or not state.gate_passed:
         return replace(state, due_mono=None), ()
-    if state.starved:
-        return replace(state, due_mono=now + policy.confirm_s), ()
+    if state.starved:  # the end of it begins the run anew
+        return replace(state, due_mono=now + policy.retry_s if state.tier is Tier.ALERT else None), ()
     if now < since + policy.confirm_s:
         return replace(state, due_mono=since + policy.confirm_s), ()
     return recovered(state, policy, now)
