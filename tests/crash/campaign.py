@@ -48,7 +48,7 @@ class Campaign:
         for number in range(1, rounds + 1):
             victims = self._draw()
             killed = self._kill(victims, before)
-            if {"guard", "init", "keeper", "logger"} <= set(victims):
+            if {"guard", "init", *self.level.waker} <= set(victims):
                 self.level.revive()
             started = time.monotonic()
             before = self._settled(before, killed, f"round {number} ({', '.join(victims)})")

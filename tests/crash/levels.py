@@ -28,6 +28,7 @@ class Level(Protocol):
 
     work: Path
     home: Home
+    waker: tuple[str, ...]  # who must be dead too before nobody is left to start a guard
 
     def start(self, names: list[str]) -> None: ...
 
@@ -50,6 +51,8 @@ class Level(Protocol):
 
 class InitLevel:
     """guard, init, spawner and agents; the campaign plays the keeper. Services are two sleeping processes."""
+
+    waker = ()
 
     def __init__(self, place: str, start_guard: Any = launch.start_guard) -> None:
         services = {"keeper": {"argv": ["sleep", "100000"]}, "logger": {"argv": ["sleep", "100000"]}}
@@ -110,6 +113,8 @@ class InitLevel:
 
 class ProductLevel:
     """Everything, started by `holdfast up -d` and asked through the API."""
+
+    waker = ("keeper",)
 
     def __init__(self, place: str) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="hf-"))

@@ -33,6 +33,7 @@ class Init:
 
     def __init__(self, options: launch.Options) -> None:
         self.options = options
+        self.agents_nofile = options.nofile
         self.epoll = select.epoll()
         self.home_id = _read(f"{options.home}/home.id").strip()
         self.journal = Journal(find_directory(options.home, self.home_id))

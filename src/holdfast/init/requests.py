@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from holdfast.init import procfs, tree
 from holdfast.init.agent import LIVING, Agent
 from holdfast.init.link import Connection
 from holdfast.init.protocol import PROTOCOL, AgentDef, Permit
-
-if TYPE_CHECKING:
-    from holdfast.init.main import Init
+from holdfast.init.services import Services
+from holdfast.init.supervise import Supervisor
 
 MODES = ("run", "shutdown", "leave")  # shutdown: end agents and Holdfast; leave: end Holdfast only
 
@@ -21,10 +20,23 @@ class Refused(Exception):
     """The answer's error text."""
 
 
+class Host(Protocol):
+    """The process that requests are carried out in."""
+
+    supervisor: Supervisor
+    services: Services
+    home_id: str
+    agents_nofile: int
+
+    def say_goodbye(self) -> None: ...
+
+    def reexec(self) -> str | None: ...
+
+
 class Requests:
     """Turns messages into calls of the supervisor; knows which connection is the keeper."""
 
-    def __init__(self, init: Init) -> None:
+    def __init__(self, init: Host) -> None:
         self.init = init
         self.keeper: Connection | None = None
         self.mode = "run"
@@ -64,7 +76,7 @@ class Requests:
                 raise Refused("names beginning with @ are Holdfast's own")
             definition, permit = AgentDef(**message["def"]), Permit(**message["permit"])
             if definition.nofile is None:
-                definition.nofile = self.init.options.nofile
+                definition.nofile = self.init.agents_nofile
             supervisor.define(name, definition, permit, int(message.get("epoch", 0)))
             return supervisor.agents[name].status()
         else:
@@ -120,7 +132,7 @@ class Requests:
             "agents": {n: a.status() for n, a in supervisor.agents.items() if not n.startswith("@")},
             "seq": supervisor.seq,
             "acked": supervisor.acked,
-            "journal_failed": self.init.journal.failed,
+            "journal_failed": supervisor.journal.failed,
             "mode": self.mode,
         }
 

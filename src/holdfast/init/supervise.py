@@ -18,7 +18,8 @@ from typing import Any
 
 from holdfast.init import kernel, procfs, tree
 from holdfast.init.agent import LIVING, Agent, judge_restart
-from holdfast.init.journal import Journal, Record
+from holdfast.init.journal import Journal
+from holdfast.init.memory import Memory
 from holdfast.init.protocol import INSTANCE_ENV, AgentDef, Permit
 
 SWEEP_FIRST_S = 0.001
@@ -26,7 +27,6 @@ SWEEP_MAX_S = 0.1
 SWEEP_GRACE_S = 0.02
 STATUS_PATIENCE_S = 0.25  # an orphan's exit code arrives this soon from guard, or stays unknown
 SPAWN_RETRY_S = 0.2  # the spawner could not fork: memory or pids are short
-EVENTS_MAX = 20_000  # unacked events kept while there is no keeper
 SERVICE_QUICK_S = 5.0
 SERVICE_DELAY_MAX_S = 5.0
 GUARDED_GONE = None
@@ -54,7 +54,7 @@ def stat_guarded(paths: list[str]) -> dict[str, list[int] | None]:
     return found
 
 
-class Supervisor:
+class Supervisor(Memory):
     """All agents of this init, Holdfast's own services (`@keeper`, `@logger`) included."""
 
     def __init__(
@@ -65,25 +65,17 @@ class Supervisor:
         watch_pidfd: Callable[[int, str], None],
         forget_pidfd: Callable[[int], None],
     ) -> None:
-        self.journal, self.home_id, self.notify_path = journal, home_id, notify_path
+        super().__init__(journal)
+        self.home_id, self.notify_path = home_id, notify_path
         self.watch_pidfd, self.forget_pidfd = watch_pidfd, forget_pidfd
         self.strangers: Callable[[Agent], None] | None = None  # set when the journal was lost
         self.spawner_pid = 0
-        self.mode = "run"  # written down for the next init; see requests.py
-        self.agents: dict[str, Agent] = {}
         self.by_pid: dict[int, str] = {}
         self.early_exits: dict[int, int] = {}  # pid -> wait status of children the spawner has not named yet
         self.guard_exits: dict[tuple[int, int], int] = {}  # (pid, starttime) -> wait status, told by guard
         self.awaiting: dict[str, float] = {}  # adopted agents that died, until their code must be known
         self.timers: list[tuple[float, str]] = []
         self.births: deque[str] = deque()
-        self.events: deque[dict[str, Any]] = deque()
-        self.unsent: list[dict[str, Any]] = []
-        self.records: list[Record] = []
-        self.changed: dict[str, None] = {}
-        self.seq = 0
-        self.acked = 0
-        self.service_restarts: dict[str, int] = {}
         self.in_flight: set[str] = set()  # births asked for and not answered
         self._orphans: list[int] | None = None  # looked up once a turn
 
@@ -317,6 +309,11 @@ class Supervisor:
         heapq.heappush(self.timers, (now + pause, agent.name))
         self._note(agent)
 
+    def settle(self) -> None:
+        """The end of a turn: what was looked up in it is no longer true."""
+        self._orphans = None
+        super().settle()
+
     def orphans(self) -> list[int]:
         """Children of init and guard which are no agent's main process and none of our own."""
         if self._orphans is None:
@@ -420,63 +417,6 @@ class Supervisor:
     def _arm(self, agent: Agent, due: float) -> None:
         agent.due_mono = due
         heapq.heappush(self.timers, (due, agent.name))
-
-    # --- memory --------------------------------------------------------------------------------------------
-    def _note(self, agent: Agent) -> None:
-        self.changed[agent.name] = None
-
-    def _emit(self, kind: str, agent: Agent, **fields: Any) -> None:
-        if agent.name.startswith("@"):
-            if kind not in ("spawned", "exited"):
-                return
-            service = agent.name[1:]
-            if kind == "spawned":
-                self.service_restarts[service] = self.service_restarts.get(service, -1) + 1
-            fields = {"name": service, "what": kind, "restarts": self.service_restarts.get(service, 0), **fields}
-            kind = "service"
-        self.seq += 1
-        event = {
-            "seq": self.seq,
-            "ev": kind,
-            "agent": agent.name,
-            "epoch": agent.epoch,
-            "at": time.time(),
-            "mono": time.monotonic(),
-            **fields,
-        }
-        self.events.append(event)
-        while len(self.events) > EVENTS_MAX:
-            self.events.popleft()
-        self.unsent.append(event)
-        self.records.append({"t": "event", "event": event})
-
-    def ack(self, seq: int) -> None:
-        while self.events and self.events[0]["seq"] <= seq:
-            self.events.popleft()
-        self.acked = max(self.acked, seq)
-        self.records.append({"t": "ack", "seq": seq})
-
-    def settle(self) -> None:
-        """Write down this turn's changes. Afterwards births may be asked for and the keeper be told."""
-        self._orphans = None
-        if not self.records and not self.changed:
-            return
-        records = self.records + [self.agents[name].record() for name in self.changed if name in self.agents]
-        self.records, self.changed = [], {}
-        if self.journal.full:
-            self.journal.begin(self.snapshot())
-        else:
-            self.journal.append(*records)
-
-    def snapshot(self) -> list[Record]:
-        records: list[Record] = [{"t": "ack", "seq": self.acked}, {"t": "seq", "seq": self.seq}]
-        records.append({"t": "services", "restarts": self.service_restarts})
-        records.append({"t": "boot", "id": procfs.boot_id()})
-        records.append({"t": "mode", "mode": self.mode})
-        for agent in self.agents.values():
-            records += [agent.definition_record(), agent.record()]
-        records += [{"t": "event", "event": event} for event in self.events]
-        return records
 
 
 def _number(name: str) -> int:
