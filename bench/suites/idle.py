@@ -20,6 +20,7 @@ NAME = "idle"
 TITLE = "Idle cost with 1,000 agents"
 COUNT, COUNT_QUICK = 1000, 100
 SETTLE_S = 20.0
+START_TIMEOUT_S = 300.0
 WINDOW_S, WINDOWS = 20.0, 3
 GOAL_PERCENT = 5.0
 FIRST_PORT = 21_000
@@ -41,7 +42,7 @@ def _measure(
 ) -> None:
     try:
         peer = context.peer(name)
-        with Fleet(peer, context.place, context.workload, count, first_port=port, timeout_s=120) as fleet:
+        with Fleet(peer, context.place, context.workload, count, first_port=port, timeout_s=START_TIMEOUT_S) as fleet:
             time.sleep(SETTLE_S)
             pids = fleet.supervisor_pids()
             labels = _labels(peer, pids)
