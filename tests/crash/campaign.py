@@ -37,6 +37,8 @@ class Campaign:
     def __init__(self, level: Level, agents: int, seed: int) -> None:
         self.level = level
         self.names = [f"agent{number}" for number in range(agents)]
+        # Instances killed in the same instant as init and logger: nobody was left who had their FIFO open.
+        self.unread: set[tuple[str, int]] = set()
         self.former: list[str] = []  # names of agents that were exchanged
         self.random = random.Random(seed)
         self.seed = seed
@@ -94,11 +96,13 @@ class Campaign:
                 time.sleep(self.random.random() * 0.02)
         if everything_of_ours:
             self._finish_off()
+            self.unread.update((name, before[name][1]) for name in hit)
         return hit
 
     def _finish_off(self) -> None:
         """A killed guard is replaced within milliseconds: until nobody of Holdfast is left, kill again."""
         wanted = b"--home\0" + os.fsencode(self.level.home.path) + b"\0"
+        ours = f"{self.level.home.home_id()}:@"
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             found = []
@@ -107,7 +111,7 @@ class Campaign:
                 with contextlib.suppress(OSError):
                     arguments = Path(f"/proc/{pid}/cmdline").read_bytes() + b"\0"
                     newborn = instance == "" and Path(f"/proc/{pid}/comm").read_text().strip() == "holdfast-spawn"
-                    if ":@" in instance or (wanted in arguments and b"holdfast" in arguments and not newborn):
+                    if instance.startswith(ours) or (wanted in arguments and b"holdfast" in arguments and not newborn):
                         found.append(pid)
             if not found:
                 return
@@ -197,7 +201,7 @@ class Campaign:
             for path in self.level.work.glob(f"{name}.[0-9]*"):
                 epoch = int(path.suffix[1:])
                 counted = struct.unpack("<Q", path.read_bytes()[:8].ljust(8, b"\0"))[0]
-                if seen.get(epoch, 0) < counted:
+                if seen.get(epoch, 0) < counted and (name, epoch) not in self.unread:
                     raise Broken(f"lost lines: {name} {epoch} printed {counted}, logged {seen.get(epoch, 0)}")
         self.report.lines = total
         return total

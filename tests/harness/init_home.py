@@ -187,6 +187,11 @@ class InitHome:
                     found.append(pid)
         return found
 
+    def lock_holders(self) -> list[int]:
+        """Processes that hold an agent's lock, whatever became of their environment."""
+        locks = {str(path) for path in (self.home.path / "locks").iterdir()}
+        return [pid for pid in procfs.pids() if pid != os.getpid() and procfs.holds_open(pid, locks)] if locks else []
+
     def destroy(self) -> None:
         """End everything of this home, by pid, guards first so that nothing comes back."""
         if self.peer is not None:
@@ -196,6 +201,7 @@ class InitHome:
             return
         for _ in range(200):
             mine = self.own_processes() + [pid for pids in self.instances().values() for pid in pids]
+            mine += self.lock_holders()
             if not mine:
                 break
             for pid in mine:

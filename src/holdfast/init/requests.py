@@ -196,8 +196,7 @@ class Requests:
                 return
         if self.init.services.stop():
             if self.mode == "shutdown":
-                for agent in agents.values():
-                    tree.remove_groups(agent.definition)
+                tree.remove_groups([agent.definition for agent in agents.values()], self.init.home_id)
             self.init.say_goodbye()
 
 

@@ -27,6 +27,7 @@ SWEEP_MAX_S = 0.1
 SWEEP_GRACE_S = 0.02
 STATUS_PATIENCE_S = 0.25  # an orphan's exit code arrives this soon from guard, or stays unknown
 SPAWN_RETRY_S = 0.2  # the spawner could not fork: memory or pids are short
+SPAWN_RETRIES_UNTOLD = 25  # 5 s: a short shortage is nobody's failure
 SERVICE_QUICK_S = 5.0
 SERVICE_DELAY_MAX_S = 5.0
 GUARDED_GONE = None
@@ -215,11 +216,13 @@ class Supervisor(Memory):
             self._note(agent)
             return
         agent.failure = f"{message['stage']}: {message['reason']}"
+        short = message["stage"] == "fork" and message["failed"] in (errno.EAGAIN, errno.ENOMEM)
+        agent.rounds = agent.rounds + 1 if short else 0
+        if short and agent.rounds < SPAWN_RETRIES_UNTOLD and agent.after != "down":
+            self._wait(agent, time.monotonic() + SPAWN_RETRY_S)
+            return
         self._emit("spawn_failed", agent, **{key: message[key] for key in ("failed", "stage", "reason")})
-        if message["stage"] == "fork" and message["failed"] in (errno.EAGAIN, errno.ENOMEM):
-            agent.state = "waiting" if agent.after != "down" else "down"
-            self._arm(agent, time.monotonic() + SPAWN_RETRY_S)
-        elif message.get("pid"):
+        if message.get("pid"):
             self.by_pid[message["pid"]] = agent.name  # its exit ends the story
             agent.state, agent.pid, agent.expected = "up", message["pid"], True
             agent.after = "ask" if agent.after != "down" else "down"

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from holdfast.init import procfs
 from holdfast.init.protocol import AgentDef
 
+CGROUPS = "/sys/fs/cgroup"
 KILL_ROUNDS = 3  # stop, then kill, then look again: a tree that forks faster than we list is frozen first
 
 
@@ -131,15 +132,23 @@ def _with_descendants(roots: list[int]) -> list[int]:
     return found
 
 
-def remove_groups(definition: AgentDef) -> None:
-    """At the end of Holdfast: the agent's empty cgroups, and the home's own above them once they are empty."""
-    for directory in filter(None, (definition.cgroup_v2, *definition.cgroup_v1)):
-        parent = os.path.dirname(directory)
-        for path in (directory, parent) if os.path.basename(parent).startswith("holdfast-") else (directory,):
+def remove_groups(definitions: list[AgentDef], home_id: str) -> None:
+    """At the end of Holdfast: every empty cgroup that bears this home's name, in each hierarchy it may stand in."""
+    name = f"holdfast-{home_id}"
+    roots = {f"{CGROUPS}/{name}"}
+    try:
+        roots |= {f"{CGROUPS}/{hierarchy}/{name}" for hierarchy in os.listdir(CGROUPS)}
+    except OSError:
+        pass
+    for definition in definitions:
+        groups = filter(None, (definition.cgroup_v2, *definition.cgroup_v1))
+        roots |= {parent for parent in map(os.path.dirname, groups) if os.path.basename(parent) == name}
+    for root in roots:
+        for path, _, _ in os.walk(root, topdown=False):
             try:
                 os.rmdir(path)
             except OSError:
-                break
+                continue
 
 
 def _thaw(directory: str) -> None:
