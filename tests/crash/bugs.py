@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.init import adopt, guard, launch, spawn, supervise, tree
+from holdfast.init import adopt, guard, launch, services, spawn, supervise, tree
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -76,6 +76,14 @@ BUGS: dict[str, Callable[[], None]] = {
 }
 
 
+def hasty_last_resort() -> None:
+    """No bug: the user's last resort is run after half a second without a keeper instead of a minute."""
+    services.LAST_RESORT_AFTER_S = 0.5
+
+
+VARIANTS: dict[str, Callable[[], None]] = {**BUGS, "hasty-last-resort": hasty_last_resort}
+
+
 def planted(name: str) -> Callable[[str, str], int]:
     """A `start_guard` whose guard and all its inits carry the bug."""
     boot = (
@@ -109,4 +117,4 @@ def carry(name: str) -> None:
         return argv
 
     launch.interpreter_argv = carried
-    BUGS[name]()
+    VARIANTS[name]()

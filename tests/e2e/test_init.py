@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.crash.bugs import planted
 from tests.harness.init_home import InitHome, can_make_v2_groups, running_init, v1_freezer, wait_until
 
 from holdfast.init import journal, launch, procfs
@@ -344,6 +345,24 @@ def test_services_come_back_and_are_one_each(home: InitHome) -> None:
         kill(other.hello()["init"]["pid"])
         wait_until(lambda: other.hello()["init"]["pid"] != state["init"]["pid"], "another init")
         assert {key[0]: len(pids) for key, pids in other.instances().items()} == {"@keeper": 1, "@logger": 1}
+    finally:
+        other.destroy()
+
+
+def test_the_last_resort_is_run_once_when_no_keeper_says_hello(tmp_path: Path) -> None:
+    sign = tmp_path / "sign"
+    services = {
+        "keeper": {"argv": ["sleep", "1000"]},
+        "logger": {"argv": ["sleep", "1000"]},
+        "last_resort": ["sh", "-c", f"echo called >> {sign}"],
+    }
+    other = InitHome(services=services, start_guard=planted("hasty-last-resort"))
+    try:
+        other.start_guard(str(other.home.path), str(other.home.run))
+        wait_until(lambda: sign.exists() and sign.read_text(), "the last resort is run")
+        state = other.hello()
+        assert sign.read_text() == "called\n"
+        assert state["services"]["keeper"]["pid"]
     finally:
         other.destroy()
 
