@@ -100,26 +100,35 @@ class Campaign:
         return hit
 
     def _finish_off(self) -> None:
-        """A killed guard is replaced within milliseconds: until nobody of Holdfast is left, kill again."""
-        wanted = b"--home\0" + os.fsencode(self.level.home.path) + b"\0"
-        ours = f"{self.level.home.home_id()}:@"
-        deadline = time.monotonic() + 10
+        """A killed guard is replaced within milliseconds: stop everybody first, so that nobody replaces anybody."""
+        stopped: set[int] = set()
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
-            found = []
-            for pid in procfs.pids():
-                instance = procfs.instance_of(pid) or ""
-                with contextlib.suppress(OSError):
-                    arguments = Path(f"/proc/{pid}/cmdline").read_bytes() + b"\0"
-                    newborn = instance == "" and Path(f"/proc/{pid}/comm").read_text().strip() == "holdfast-spawn"
-                    if instance.startswith(ours) or (wanted in arguments and b"holdfast" in arguments and not newborn):
-                        found.append(pid)
-            if not found:
-                return
+            found = self._of_ours()
             for pid in found:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-            time.sleep(0.01)
+                    os.kill(pid, signal.SIGSTOP if found - stopped else signal.SIGKILL)
+            if not found:
+                return
+            stopped |= found
         raise Broken("Holdfast could not be killed")
+
+    def _of_ours(self) -> set[int]:
+        """Living processes of this home's Holdfast; newborn agents before their exec are not among them."""
+        wanted = b"--home\0" + os.fsencode(self.level.home.path) + b"\0"
+        ours = f"{self.level.home.home_id()}:@"
+        found: set[int] = set()
+        for pid in procfs.pids():
+            process = procfs.read(pid)
+            if process is None or process.state in "ZX":
+                continue
+            instance = procfs.instance_of(pid) or ""
+            with contextlib.suppress(OSError):
+                arguments = Path(f"/proc/{pid}/cmdline").read_bytes() + b"\0"
+                newborn = process.session == pid and Path(f"/proc/{pid}/comm").read_text().strip() == "holdfast-spawn"
+                if instance.startswith(ours) or (wanted in arguments and b"holdfast" in arguments and not newborn):
+                    found.add(pid)
+        return found
 
     # --- the look at the world -----------------------------------------------------------------------------
     def _settled(self, before: dict[str, tuple[int, int]], killed: set[str], when: str) -> dict[str, tuple[int, int]]:

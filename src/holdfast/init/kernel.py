@@ -66,6 +66,20 @@ _LITTLE = struct.pack("=H", 1) == struct.pack("<H", 1)
 _libc.syscall.restype = ctypes.c_long
 
 
+def c_strings(strings: list[str]) -> ctypes.Array[ctypes.c_char_p]:
+    """A NULL-terminated char*[] as execve takes it."""
+    return (ctypes.c_char_p * (len(strings) + 1))(*map(os.fsencode, strings), None)
+
+
+def execute(path: bytes, argv: ctypes.Array[ctypes.c_char_p], env: ctypes.Array[ctypes.c_char_p]) -> int:
+    """execve with arguments made beforehand; returns errno when it failed.
+
+    os.execve would convert them in the newborn, where each page that is touched has to be copied first.
+    """
+    _libc.execve(path, argv, env)
+    return ctypes.get_errno()
+
+
 def exit_status_of_reaped(pidfd: int) -> int | None:
     """Wait status of a process somebody else reaped, None where the kernel does not tell."""
     request = bytearray(struct.pack("=Q", PIDFD_INFO_EXIT) + bytes(56))

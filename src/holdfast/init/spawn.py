@@ -13,14 +13,17 @@ its exec on the same socket. Three facts make double starts impossible:
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
+import gc
 import json
 import os
 import resource
 import signal
 import socket
 import stat
+from collections.abc import Callable
 from typing import Any
 
 from holdfast.init import kernel
@@ -28,7 +31,15 @@ from holdfast.init import kernel
 FDS_MAX = 1 << 20
 MESSAGE_MAX_BYTES = 400_000  # environment and arguments of one agent; the kernel allows 2 MiB to exec
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-RESET_SIGNALS = (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP)
+DEFAULT_UMASK = 0o022
+RESET_SIGNALS = (
+    *(signal.SIGPIPE, signal.SIGXFSZ),  # Python ignores these two, and what is ignored stays so through exec
+    *(signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP),
+)
+
+Step = tuple[str, Callable[..., Any], tuple[Any, ...]]
+"""Its stage in words, and the call."""
+Image = tuple[list[bytes], "ctypes.Array[ctypes.c_char_p]", "ctypes.Array[ctypes.c_char_p]"]
 
 
 class Stage(Exception):
@@ -66,7 +77,15 @@ def start(lock_fd: int) -> tuple[int, socket.socket]:
 
 
 def serve(link: socket.socket) -> None:
-    """Until init is gone."""
+    """Until init is gone. What every newborn has in common is set here once and inherited."""
+    gc.disable()  # a collection in a newborn would copy every page it looks at
+    null = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(null, 0)
+    if null > 2:
+        os.close(null)
+    os.umask(DEFAULT_UMASK)
+    signal.pthread_sigmask(signal.SIG_SETMASK, [])
+    favoured = os.getpriority(os.PRIO_PROCESS, 0) < 0
     while True:
         raw = link.recv(MESSAGE_MAX_BYTES)
         if not raw:
@@ -74,13 +93,13 @@ def serve(link: socket.socket) -> None:
         request = json.loads(raw)
         answer = {"agent": request["agent"], "epoch": request["epoch"]}
         try:
-            answer["pid"] = _give_birth(link, request)
+            answer["pid"] = _give_birth(link, request, favoured)
         except Stage as failure:
             answer.update(failed=failure.error.errno or 0, stage=failure.name, reason=failure.error.strerror)
         link.send(json.dumps(answer).encode())
 
 
-def _give_birth(link: socket.socket, request: dict[str, Any]) -> int:
+def _give_birth(link: socket.socket, request: dict[str, Any], favoured: bool) -> int:
     definition = request["def"]
     opened: list[int] = []
     try:
@@ -93,12 +112,14 @@ def _give_birth(link: socket.socket, request: dict[str, Any]) -> int:
         group = None
         if definition.get("cgroup_v2"):
             group = _open("cgroup", definition["cgroup_v2"], os.O_RDONLY | os.O_DIRECTORY, opened)
+        steps = _steps(definition, lock, output, favoured)
+        image = _image(definition["argv"], request["env"])
         try:
             pid = kernel.clone_sibling(group)
         except OSError as error:
             raise Stage("fork", error) from error
         if pid == 0:
-            _become(link, request, lock, output)
+            _become(link, request, steps, image)
         return pid
     finally:
         for fd in opened:
@@ -126,44 +147,60 @@ def _open_output(path: str, opened: list[int]) -> int:
     return _open("output", path, flags, opened)
 
 
-def _become(link: socket.socket, request: dict[str, Any], lock: int, output: int) -> None:
+def _steps(definition: dict[str, Any], lock: int, output: int, favoured: bool) -> list[Step]:
+    """What the newborn does before its exec, worked out before it is born: it should touch as little as it can."""
+    steps: list[Step] = [("setup", os.setsid, ())]
+    if favoured:
+        steps.append(("setup", os.setpriority, (os.PRIO_PROCESS, 0, 0)))
+    steps += [("cgroup", _join, (f"{directory}/cgroup.procs",)) for directory in definition.get("cgroup_v1", ())]
+    for kind, value in ((resource.RLIMIT_NOFILE, "nofile"), (resource.RLIMIT_DATA, "data_bytes")):
+        wanted = definition.get(value)
+        if wanted is not None and resource.getrlimit(kind) != (wanted, wanted):
+            steps.append(("limits", _limit, (kind, wanted)))
+    if definition.get("oom_score_adj") is not None:
+        steps.append(("limits", _prefer, (definition["oom_score_adj"],)))
+    steps += [
+        ("output", os.dup2, (output, 1)),
+        ("output", os.dup2, (output, 2)),
+        ("output", os.set_inheritable, (lock, True)),
+    ]
+    if definition.get("uid") is not None:
+        steps += [
+            ("user", os.setgroups, (definition.get("groups", []),)),
+            ("user", os.setgid, (definition["gid"],)),
+            ("user", os.setuid, (definition["uid"],)),
+        ]
+    if definition.get("umask", DEFAULT_UMASK) != DEFAULT_UMASK:
+        steps.append(("working_dir", os.umask, (definition["umask"],)))
+    steps.append(("working_dir", os.chdir, (definition["cwd"],)))
+    return steps
+
+
+def _image(argv: list[str], env: dict[str, str]) -> Image:
+    """What to execute: every path to try in turn, arguments and environment as the kernel takes them."""
+    program = argv[0]
+    if "/" in program:
+        paths = [os.fsencode(program)]
+    else:
+        directories = env.get("PATH", DEFAULT_PATH).split(":")
+        paths = [os.fsencode(f"{directory or '.'}/{program}") for directory in directories]
+    return paths, kernel.c_strings(argv), kernel.c_strings([f"{key}={value}" for key, value in env.items()])
+
+
+def _become(link: socket.socket, request: dict[str, Any], steps: list[Step], image: Image) -> None:
     """In the newborn: take on the agent's identity and exec. Never returns."""
     stage = "setup"
-    definition = request["def"]
     try:
-        os.setsid()
-        if os.getpriority(os.PRIO_PROCESS, 0) < 0:
-            os.setpriority(os.PRIO_PROCESS, 0, 0)
-        stage = "cgroup"
-        for directory in definition.get("cgroup_v1", ()):
-            with open(f"{directory}/cgroup.procs", "w") as file:
-                file.write("0")
-        stage = "limits"
-        _limit(resource.RLIMIT_NOFILE, definition.get("nofile"))
-        _limit(resource.RLIMIT_DATA, definition.get("data_bytes"))
-        if definition.get("oom_score_adj") is not None:
-            _prefer(definition["oom_score_adj"])
-        stage = "output"
-        null = os.open("/dev/null", os.O_RDONLY)
-        os.dup2(null, 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.set_inheritable(lock, True)
-        if null > 2:
-            os.close(null)
-        stage = "user"
-        if definition.get("uid") is not None:
-            os.setgroups(definition.get("groups", []))
-            os.setgid(definition["gid"])
-            os.setuid(definition["uid"])
-        stage = "working_dir"
-        os.umask(definition.get("umask", 0o022))
-        os.chdir(definition["cwd"])
+        for stage, function, arguments in steps:  # noqa: B007  (told when the step fails)
+            function(*arguments)
         stage = "command"
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):
-            signal.signal(number, signal.SIG_DFL)
-        _exec(definition["argv"], request["env"])
+        paths, argv, env = image
+        failed = errno.ENOENT
+        for path in paths:
+            number = kernel.execute(path, argv, env)
+            if number not in (errno.ENOENT, errno.ENOTDIR):
+                failed = number
+        raise OSError(failed, os.strerror(failed))
     except OSError as error:
         answer = {
             "agent": request["agent"],
@@ -178,19 +215,10 @@ def _become(link: socket.socket, request: dict[str, Any], lock: int, output: int
         os._exit(127)
 
 
-def _exec(argv: list[str], env: dict[str, str]) -> None:
-    program = argv[0]
-    if "/" in program:
-        os.execve(program, argv, env)
-    denied: OSError | None = None
-    for directory in env.get("PATH", DEFAULT_PATH).split(":"):
-        try:
-            os.execve(f"{directory or '.'}/{program}", argv, env)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except PermissionError as error:
-            denied = error
-    raise denied or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+def _join(path: str) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    os.write(fd, b"0")
+    os.close(fd)
 
 
 def _prefer(oom_score_adj: int) -> None:
