@@ -120,6 +120,7 @@ NUMERIC_UID_FIRST = 30_000  # used where no system user can be made: clear of pe
 NUMERIC_UID_LAST = 39_999  # and below 65536, which is all that a container may have
 STOP_FILES_TIMEOUT_S = 5.0  # a stop is not held up longer by the files that announce it
 EVIDENCE_TIMEOUT_S = 10.0
+PORT_LOOK_S = 2.0  # a stranger on an agent's port is looked at again after this long: it walks all of /proc
 
 # --- what doctor asks for ----------------------------------------------------------------------------------------
 DISK_LOW_BYTES = 1024 * 1024 * 1024  # two full sets of one agent's logs

@@ -196,3 +196,17 @@ def test_a_second_keeper_leaves_with_a_message(home: KeeperHome) -> None:
     assert second.returncode == 0
     assert "HF3003" in second.stderr
     assert home.client.is_up()
+
+
+def test_a_death_is_told_in_the_words_of_the_log(home: KeeperHome) -> None:
+    """The reason stands in what it printed; its exit code alone is not enough."""
+    script = "import time; time.sleep(0.3); raise ValueError('no key for the model')"
+    home.up(home.spec("one", sys.executable, "-c", script, restart={"backoff_s": [0.0], "retry_s": 600.0}))
+    home.wait_row("one", phase="escalated", why=lambda why: why and "ValueError: no key for the model" in why)
+
+    def told() -> bool:
+        deaths = home.client.get("/v1/agents/one")["deaths"]
+        return "ValueError: no key for the model" in deaths[-1]["exit"]
+
+    wait_until(told, "the death in the words of the log")
+    assert any(event["kind"] == "agent.explained" for event in home.events(agent="one"))

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome, Row
+
+from holdfast.node import processes
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -119,4 +122,46 @@ def test_a_stranger_on_the_port_is_named(home: KeeperHome) -> None:
             lambda: (it := home.client.get(f"/v1/incidents/{incident['id']}"))["log_lines"] and it, "the evidence"
         )
         assert "Address already in use" in json.dumps(detail)
+    home.wait_row("web", health=lambda levels: levels and levels["endpoint"] == "ok")
+
+
+IMPOSTOR = 'import time; print("started"); time.sleep(1000)'
+
+
+def impostor_spec(home: KeeperHome, port: int, **health: object) -> Row:
+    """An agent that does not get its port and goes on living without it."""
+    return {**server(home, port, **health), "command": [sys.executable, "-c", IMPOSTOR]}
+
+
+def test_a_stranger_that_answers_like_the_agent_does_not_pass_its_gate(home: KeeperHome) -> None:
+    port = free_port()
+    thief = subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(home.directory / "never"), "0"])
+    try:
+        wait_until(lambda: processes.is_listened_on(port), "a stranger on the port")
+        home.up(impostor_spec(home, port, start_period_s=600.0))
+        held = f"port {port} is held by process {thief.pid} ("
+        row = home.wait_row("web", why=lambda why: why and held in why)
+        assert row["phase"] == "starting"
+        assert row["health"]["endpoint"] == "failing"
+        assert not any(event["kind"] == "ladder.gatepassed" for event in home.events(agent="web"))
+    finally:
+        thief.kill()
+        thief.wait()
+
+
+def test_a_start_that_fails_because_of_a_stranger_names_it_and_heals_when_it_leaves(home: KeeperHome) -> None:
+    port = free_port()
+    thief = subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(home.directory / "never"), "0"])
+    try:
+        wait_until(lambda: processes.is_listened_on(port), "a stranger on the port")
+        home.up({**server(home, port), "restart": {"backoff_s": [0.0, 0.1], "retry_s": 0.5}})
+        held = f"port {port} is held by process {thief.pid} ("
+        home.wait_row("web", why=lambda why: why and held in why, phase="escalated")
+        wait_until(lambda: held in home.incidents()[-1]["cause"], "the incident names the stranger")
+        deaths = home.client.get("/v1/agents/web")["deaths"]
+        assert any(held in death["exit"] for death in deaths)
+        assert any(held in death["cause"] for death in deaths)
+    finally:
+        thief.kill()
+        thief.wait()
     home.wait_row("web", health=lambda levels: levels and levels["endpoint"] == "ok")

@@ -11,7 +11,7 @@ import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,12 +22,22 @@ from holdfast.healing.model import Alert, CloseIncident, OpenIncident
 from holdfast.home import Home
 from holdfast.incidents import files, model
 from holdfast.incidents.model import Incident, Outcome
+from holdfast.keeper import words
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.outgoing import Outgoing
 from holdfast.keeper.tasks import Tasks
 
-Evidence = Callable[[Agent, float], tuple[str, Sequence[str]]]
-"""(agent, time of the fault, wall) -> the exit in words, the last log lines with secrets masked. May block."""
+
+class Evidence(NamedTuple):
+    """What is found out after a fault. `taken`: who held its port instead of it, "" when nobody did."""
+
+    exit: str
+    taken: str
+    lines: Sequence[str]
+
+
+TakeEvidence = Callable[[Agent], Evidence]
+"""Secrets are masked. May block for a while: belongs into a thread."""
 
 
 class Casebook:
@@ -39,8 +49,9 @@ class Casebook:
         clock: Clock,
         tasks: Tasks,
         outgoing: Outgoing,
-        evidence: Evidence,
+        evidence: TakeEvidence,
         changed: Callable[[Incident], None],
+        explained: Callable[[Agent, Evidence, int], None],
         boot_id: str,
     ) -> None:
         self.known: OrderedDict[str, Incident] = OrderedDict()
@@ -50,6 +61,7 @@ class Casebook:
         self._outgoing = outgoing
         self._evidence = evidence
         self._changed = changed
+        self._explained = explained
         self._boot_id = boot_id
         self._unwritten: OrderedDict[str, Agent | None] = OrderedDict()
         self._writing = False
@@ -65,7 +77,7 @@ class Casebook:
             id=model.incident_id(self._home.home_id(), agent.name, act.incident, at),
             agent=agent.name,
             number=act.incident,
-            cause=act.cause,
+            cause=words.named(act.cause, agent.taken),
             opened_at=at,
             boot_id=self._boot_id,
             fault_mono=fault_mono,
@@ -89,6 +101,11 @@ class Casebook:
         self._changed(incident)
         self._later(incident, None)
         return {"case": case_body(incident)}
+
+    def died(self, agent: Agent) -> None:
+        """Once more inside an open incident: why, the log may tell."""
+        if agent.incident is not None:
+            self._later(agent.incident, agent)
 
     def climbed(self, agent: Agent, tier: int) -> None:
         incident = agent.incident
@@ -168,12 +185,17 @@ class Casebook:
 
     async def _take_evidence(self, incident: Incident, agent: Agent) -> None:
         """Exit in words and last lines; without them the post-mortem says so."""
+        deaths = agent.memory.deaths
         try:
-            work = asyncio.to_thread(self._evidence, agent, incident.opened_at)
-            incident.exit, lines = await asyncio.wait_for(work, limits.EVIDENCE_TIMEOUT_S)
-            incident.log_lines = tuple(lines)
+            work = asyncio.to_thread(self._evidence, agent)
+            found = await asyncio.wait_for(work, limits.EVIDENCE_TIMEOUT_S)
         except (OSError, TimeoutError, HoldfastError):
             return
+        incident.exit, incident.log_lines = found.exit, tuple(found.lines)
+        if found.taken:
+            incident.cause = found.taken
+        if agent.last_exit is not None and deaths and agent.memory.deaths[-1] is deaths[-1]:
+            self._explained(agent, found, deaths[-1].instance)
 
 
 def case_body(incident: Incident) -> dict[str, Any]:

@@ -8,7 +8,10 @@ Called by the keeper when agents come, go or change; reads node pressure, never 
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
+
+from msgspec.structs import replace
 
 from holdfast import limits
 from holdfast.healing.model import Checked, GatePassed, Ladder, Phase, StartProgressed, Starved
@@ -17,8 +20,10 @@ from holdfast.health.http import ProbeEngine
 from holdfast.health.model import HealthValue, ProbeResult, Verdict
 from holdfast.health.schedule import Rota
 from holdfast.health.usage import Usage, cpu_s
+from holdfast.keeper import ports
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.healer import Healer
+from holdfast.keeper.tasks import Tasks
 from holdfast.node import pressure
 
 PRESSURE_EVERY_S = 1.0
@@ -37,9 +42,11 @@ class HealthLoop:
     """The engine, its rota, gates, pressure and usage."""
 
     def __init__(
-        self, agents: dict[str, Agent], healer: Healer, cgroups_of: Callable[[Agent], tuple[str, ...]]
+        self, agents: dict[str, Agent], healer: Healer, cgroups_of: Callable[[Agent], tuple[str, ...]], tasks: Tasks
     ) -> None:
         self._agents = agents
+        self._tasks = tasks
+        self._owner_looks: dict[str, float] = {}  # agents whose port's owner is being looked at, or was found foreign
         self._healer = healer
         self._cgroups_of = cgroups_of
         self._engine = ProbeEngine(self._heard)
@@ -108,6 +115,7 @@ class HealthLoop:
             self._held_back.discard(name)
             self._rota.drop(name)
             self._engine.forget(name)
+            self._owner_looks.pop(name, None)
 
     def forget(self, name: str) -> None:
         self.drop(name)
@@ -179,6 +187,12 @@ class HealthLoop:
         if agent is None or result.instance != agent.ladder.instance or not agent.ladder.running:
             return
         now = self._loop.time()
+        if result.verdict is Verdict.OK and (port := self._unproven(agent, gate=result.gate)) is not None:
+            self._look_at_owner(agent, result, port, now)
+            return  # nothing is said of the answer until the look is done
+        self._judge(agent, result, now)
+
+    def _judge(self, agent: Agent, result: ProbeResult, now: float) -> None:
         agent.checked_mono, agent.detail = now, result.detail
         agent.endpoint = _VALUE_OF[result.verdict]
         if result.verdict is Verdict.OK:
@@ -197,6 +211,41 @@ class HealthLoop:
         if self.pressure.starved:
             self._hold_back(agent, now)
         self._healer.observe(agent, Checked(instance=result.instance, verdict=result.verdict), now)
+
+    def _unproven(self, agent: Agent, *, gate: bool) -> int | None:
+        """The port whose owner has to be looked at before a good answer counts: once for each start and port."""
+        ladder, health = agent.ladder, agent.spec.health
+        started_here = agent.owner is not None and agent.owner[0] == ladder.instance
+        if ladder.gate_passed and not started_here:
+            return None  # passed before this keeper came
+        port = ports.port_of(gates.question(health, passed=not gate))
+        return None if port is None or agent.owner == (ladder.instance, port) else port
+
+    def _look_at_owner(self, agent: Agent, result: ProbeResult, port: int, now: float) -> None:
+        """Whose answer it was, beside the loop; where it was a stranger's, the next look waits a while."""
+        if now < self._owner_looks.get(agent.name, 0.0):
+            return
+        self._owner_looks[agent.name] = float("inf")
+        self._tasks.spawn(self._find_owner(agent, result, port))
+
+    async def _find_owner(self, agent: Agent, result: ProbeResult, port: int) -> None:
+        assert self._loop is not None
+        own = (agent.world.pid, self._cgroups_of(agent), os.getppid())
+        try:
+            taken = await asyncio.to_thread(ports.stranger, agent.name, port, *own)
+        except (OSError, RuntimeError):
+            taken = ""  # not to be found out: the answer is believed
+        now = self._loop.time()
+        self._owner_looks[agent.name] = now + limits.PORT_LOOK_S if taken else 0.0
+        if self._agents.get(agent.name) is not agent or result.instance != agent.ladder.instance:
+            return
+        if agent.ladder.running:
+            if taken:
+                agent.taken = taken
+                result = replace(result, verdict=Verdict.FOREIGN, detail=taken)
+            else:
+                agent.owner = (result.instance, port)
+            self._judge(agent, result, now)
 
     def _passed(self, agent: Agent, now: float) -> None:
         used = cpu_s(agent.world.pid, next(iter(self._cgroups_of(agent)), None)) if agent.world.pid else None

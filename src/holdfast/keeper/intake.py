@@ -47,6 +47,7 @@ class Intake:
         adopted: Callable[[], None],
         gone: Callable[[Agent], None],
         changed: Callable[[Agent], None],
+        died: Callable[[Agent], None],
     ) -> None:
         self._agents = agents
         self._recorder = recorder
@@ -57,6 +58,7 @@ class Intake:
         self._adopted = adopted
         self._gone = gone
         self._changed = changed
+        self._died = died
         self.link: InitLink | None = None
         self.init_seq = 0  # of the last event taken in
         self.unacked = False
@@ -205,6 +207,8 @@ class Intake:
         else:
             text = f"is down: {event.get('why') or event.get('reason')}"
         self._healer.observe(agent, seen, now, record=f"agent.{event['ev']}", text=text, body=body)
+        if isinstance(seen, Exited) and not seen.expected and not agent.ladder.planned_stop:
+            self._died(agent)
         self._health.follow(agent, now)
         if agent.leaving and event["ev"] == "down":
             self._gone(agent)

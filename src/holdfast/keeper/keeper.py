@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from msgspec import structs, to_builtins
 from msgspec.structs import asdict
 
 from holdfast import __version__, errors, limits
@@ -23,7 +24,7 @@ from holdfast.incidents import model as incidents
 from holdfast.keeper import fleet as fleets
 from holdfast.keeper import notices, status, views
 from holdfast.keeper.agent import Agent, Memory
-from holdfast.keeper.cases import Casebook
+from holdfast.keeper.cases import Casebook, Evidence
 from holdfast.keeper.checkpoint import Checkpoint
 from holdfast.keeper.hands import InitHands
 from holdfast.keeper.healer import Healer
@@ -58,7 +59,7 @@ class Keeper:
         self.recorder = Recorder(ledger, self._on_record)
         self.outgoing = Outgoing(clock, self.tasks, lambda: self.fleet.alerts, self._alert_changed, self.recorder)
         self.casebook = Casebook(
-            home, clock, self.tasks, self.outgoing, places.evidence, self._incident_changed, boot_id
+            home, clock, self.tasks, self.outgoing, places.evidence, self._incident_changed, self._explained, boot_id
         )
         self.link = InitLink(
             home.init_socket,
@@ -84,7 +85,7 @@ class Keeper:
             changed=self._agent_changed,
             slots_wanted=lambda: self.queue.look(),
         )
-        self.health = HealthLoop(self.agents, self.healer, places.cgroups_of)
+        self.health = HealthLoop(self.agents, self.healer, places.cgroups_of, self.tasks)
         self.queue = StartQueue(self.agents, self._grant, lambda: self.intake.is_adopted and not self.stopping)
         self.intake = Intake(
             self.agents,
@@ -96,6 +97,7 @@ class Keeper:
             adopted=self._adopted,
             gone=self._gone,
             changed=self._agent_changed,
+            died=self.casebook.died,
         )
         self.intake.link = self.link
         self.checkpoint = Checkpoint(self, recalled)
@@ -186,6 +188,17 @@ class Keeper:
         self.checkpoint.agent(agent.name)
         self.queue.changed(agent)
 
+    def _explained(self, agent: Agent, found: Evidence, instance: int) -> None:
+        """What log and ports tell of the last death replaces what its exit alone told."""
+        death = agent.memory.deaths[-1]
+        agent.taken = found.taken or agent.taken
+        told = structs.replace(death, exit=found.exit or death.exit, cause=found.taken or death.cause)
+        if told != death:
+            agent.memory.deaths = (*agent.memory.deaths[:-1], told)
+            body = {"instance": instance, "explained": to_builtins(told)}
+            self.recorder.record("agent.explained", agent.name, f"it died so: {told.exit}", body)
+            self._agent_changed(agent)
+
     def _incident_changed(self, incident: incidents.Incident) -> None:
         self.checkpoint.incident(incident.id)
 
@@ -195,20 +208,20 @@ class Keeper:
     # --- the API: looking ----------------------------------------------------------------------------------------
     def status(self) -> views.Status:
         now = self.clock.now_mono()
-        rss = self.health.rss_bytes(now)
+        rss, heard = self.health.rss_bytes(now), bool(self.fleet.alerts)
         processes = list(self.intake.processes.values())
         keeper = self.intake.processes["keeper"]
         keeper.pid = os.getpid()
         return views.Status(
             holdfast=views.Own(version=__version__, processes=processes),
-            agents=[status.row(agent, now, rss.get(name)) for name, agent in self.agents.items()],
+            agents=[status.row(agent, now, rss.get(name), heard) for name, agent in self.agents.items()],
             warnings=notices.warnings(self),
         )
 
     def describe(self, name: str) -> views.Description:
         agent, now = self._agent(name), self.clock.now_mono()
         rss = self.health.rss_bytes(now).get(name)
-        return status.description(agent, now, rss, self.places.describe(agent))
+        return status.description(agent, now, rss, bool(self.fleet.alerts), self.places.describe(agent))
 
     def phase(self, name: str) -> Phase:
         return self._agent(name).ladder.phase

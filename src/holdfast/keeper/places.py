@@ -18,7 +18,9 @@ import msgspec
 from holdfast import limits, recipes
 from holdfast.home import Home
 from holdfast.init.protocol import AgentDef
+from holdfast.keeper import ports
 from holdfast.keeper.agent import Agent
+from holdfast.keeper.cases import Evidence
 from holdfast.logs import read as logs
 from holdfast.node import cgroups, users
 from holdfast.pods import pod
@@ -124,10 +126,33 @@ class NodePlaces:
                 raise OSError(0, f"{path} could not be written")
 
     # --- evidence ------------------------------------------------------------------------------------------------
-    def evidence(self, agent: Agent, since_at: float) -> tuple[str, Sequence[str]]:
-        """The last exit in words and the last lines printed. May take long: belongs into a thread."""
+    def evidence(self, agent: Agent) -> Evidence:
+        """The last exit in words, who held the port, the last lines. May take long: belongs into a thread."""
         lines = [hide(line, agent) for line in logs.tail(self._home, agent.name, limits.POSTMORTEM_LOG_LINES)]
-        return self.exit_words(agent, lines), lines
+        taken = self._taken(agent)
+        if taken and agent.last_exit is not None:
+            return Evidence(f"exit {agent.last_exit[0]}: {taken}", taken, lines)
+        return Evidence(self.exit_words(agent, self._of_last_life(agent, len(lines))), taken, lines)
+
+    def _of_last_life(self, agent: Agent, most: int) -> list[str]:
+        """The last lines, but for those of former lives: their reasons are not this one's."""
+        deaths = agent.memory.deaths
+        if not deaths or deaths[-1].lived_s is None or not most:
+            return []
+        now_at = self._clock_at()
+        since_s = max(0.0, now_at - deaths[-1].at) + deaths[-1].lived_s
+        try:
+            found = logs.lines(self._home, agent.name, since_s=since_s, last=most, now_at=now_at)
+            return [hide(line.decode("utf-8", "replace"), agent) for line in found]
+        except OSError:
+            return []
+
+    def _taken(self, agent: Agent) -> str:
+        """Who holds its port now, when it ended by itself with an error."""
+        port = ports.asked_port(agent)
+        if port is None or agent.last_exit is None or not agent.last_exit[0]:
+            return ""
+        return ports.stranger(agent.name, port, agent.world.pid, self.cgroups_of(agent), os.getppid())
 
     def exit_words(self, agent: Agent, lines: Sequence[str] = ()) -> str:
         """The exit as the recipe explains it; "" when no exit was seen yet."""

@@ -120,6 +120,9 @@ def _apply_to_agent(recalled: Recalled, record: Record, body: dict[str, Any]) ->
         memory.start_cpu_s = float(body["start_cpu_s"])
     if "death" in body:
         memory.deaths = (*memory.deaths, msgspec.convert(body["death"], Death))[-limits.DEATHS_KEPT :]
+    if "explained" in body:
+        told = msgspec.convert(body["explained"], Death)
+        memory.deaths = tuple(told if death.instance == told.instance else death for death in memory.deaths)
     if "case" in body:
         _apply_case(recalled, name, body["case"])
     incident = recalled.open.get(name)

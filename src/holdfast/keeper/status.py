@@ -19,15 +19,17 @@ from holdfast.keeper.permits import message
 from holdfast.keeper.views import AgentRow, Description, Levels
 
 
-def row(agent: Agent, now: float, rss_bytes: int | None) -> AgentRow:
-    """The agent's line in `ps`."""
-    return AgentRow(**_fields(agent, now, rss_bytes))
+def row(agent: Agent, now: float, rss_bytes: int | None, heard: bool) -> AgentRow:
+    """The agent's line in `ps`. `heard`: an alert has somewhere to go."""
+    return AgentRow(**_fields(agent, now, rss_bytes, heard))
 
 
-def description(agent: Agent, now: float, rss_bytes: int | None, pod: dict[str, Any] | None) -> Description:
+def description(
+    agent: Agent, now: float, rss_bytes: int | None, heard: bool, pod: dict[str, Any] | None
+) -> Description:
     """Everything known, secrets masked."""
     return Description(
-        **_fields(agent, now, rss_bytes),
+        **_fields(agent, now, rss_bytes, heard),
         spec=msgspec.to_builtins(masked_agent(agent.spec)),
         ladder=msgspec.to_builtins(agent.ladder),
         deaths=list(agent.memory.deaths),
@@ -36,10 +38,10 @@ def description(agent: Agent, now: float, rss_bytes: int | None, pod: dict[str, 
     )
 
 
-def _fields(agent: Agent, now: float, rss_bytes: int | None) -> dict[str, Any]:
+def _fields(agent: Agent, now: float, rss_bytes: int | None, heard: bool) -> dict[str, Any]:
     ladder, world = agent.ladder, agent.world
     running = ladder.running and world.pid > 0
-    seen = scene(agent, now)
+    seen = scene(agent, now, heard)
     return {
         "name": agent.name,
         "phase": ladder.phase,
@@ -58,7 +60,7 @@ def _fields(agent: Agent, now: float, rss_bytes: int | None) -> dict[str, Any]:
     }
 
 
-def scene(agent: Agent, now: float) -> words.Scene:
+def scene(agent: Agent, now: float, heard: bool) -> words.Scene:
     """What the sentences are made from."""
     deaths = agent.memory.deaths
     return words.Scene(
@@ -71,6 +73,8 @@ def scene(agent: Agent, now: float) -> words.Scene:
         asked=has_gate(agent.spec.health),
         doubtful=agent.endpoint not in (HealthValue.OK, HealthValue.OFF),
         leaving=agent.leaving,
+        taken=agent.taken,
+        heard=heard,
     )
 
 

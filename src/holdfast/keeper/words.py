@@ -11,6 +11,8 @@ from msgspec import Struct
 from holdfast.healing import restart
 from holdfast.healing.model import Ladder, Observation, Phase, Policy, Tier
 
+_TAKEN = "its port is taken by another process"  # as healing/validate.py and triage.py say it
+
 
 class Scene(Struct, frozen=True, kw_only=True):
     """All that the sentences are made from. `exit`: the last death in words; `detail`: the last probe's answer."""
@@ -24,6 +26,8 @@ class Scene(Struct, frozen=True, kw_only=True):
     asked: bool = False  # whether its endpoint is asked
     doubtful: bool = False  # the last check was not good
     leaving: bool = False
+    taken: str = ""  # who was found to hold its port, one clause
+    heard: bool = True  # an alert has somewhere to go
 
 
 def why(scene: Scene) -> str:
@@ -116,7 +120,12 @@ def _past(scene: Scene) -> str:
     cause = scene.ladder.cause
     if scene.exit and cause.startswith(("exited", "was killed", "ended unseen")):
         return f"died ({scene.exit})"
-    return cause
+    return named(cause, scene.taken)
+
+
+def named(cause: str, taken: str) -> str:
+    """A cause of triage, which knows no names, with the holder of the port where it is known."""
+    return cause.replace(_TAKEN, taken) if taken else cause
 
 
 def _after_failure(scene: Scene) -> str:
@@ -151,7 +160,10 @@ def _next_try(scene: Scene, wait: float | None) -> str:
     if ladder.running and ladder.deadline_mono is not None:
         return f"quiet try {ladder.quiet_tries} is under way"
     at = ladder.next_try_mono if ladder.next_try_mono is not None else ladder.due_mono
-    return f"quiet try in {span(max(0.0, (at or scene.now) - scene.now))}; a person was told" if ladder.alerted else ""
+    if not ladder.alerted:
+        return ""
+    told = "a person was told" if scene.heard else "nobody was told: no alert channel"
+    return f"quiet try in {span(max(0.0, (at or scene.now) - scene.now))}; {told}"
 
 
 def _act_words(tier: Tier) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -127,3 +128,11 @@ def test_a_checkpoint_that_lags_behind_the_ledger_is_written_whole(tmp_path: Pat
     again = remember(Home(tmp_path), ledger)
     assert again.store is not None
     assert not again.store.outdated
+
+
+def test_a_death_that_was_explained_later_replaces_the_first_words() -> None:
+    recalled = Recalled()
+    told = msgspec.structs.replace(DEATH, exit="exit 1: port 80 is held by process 7 (x), not by the agent")
+    for number, body in enumerate(({"death": msgspec.to_builtins(DEATH)}, {"explained": msgspec.to_builtins(told)}), 1):
+        recall._apply_to_agent(recalled, SimpleNamespace(agent="one", at=1e9, seq=number), body)  # type: ignore[arg-type]
+    assert recalled.agents["one"].deaths == (told,)
