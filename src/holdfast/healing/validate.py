@@ -1,7 +1,8 @@
 """What says that an agent is well, and what says that it is not: gate, checks, starvation, degraded.
 
 Invariant: recovered means the gate passed and checks were good for Policy.confirm_s without a bad one between.
-Starved and degraded never lead to an act. A verdict about another instance than the running one says nothing.
+Starvation takes the meaning from silence, not from a good answer: while it lasts, a run is confirmed by the next good
+check. Starved and degraded never lead to an act. A verdict about another instance than the running one says nothing.
 Called by: triage. Pure.
 """
 
@@ -98,15 +99,23 @@ def checked(state: Ladder, seen: Checked, policy: Policy, now: float, roll: floa
         if not state.gate_passed:
             return (replace(state, strikes=0) if state.strikes else state), ()
         if not state.strikes and state.good_since_mono is not None:
-            return state, ()
+            return recovered(state, policy, now) if _proves(state, policy, now) else (state, ())
         since = now if state.good_since_mono is None else state.good_since_mono
         return well(replace(state, strikes=0, good_since_mono=since), policy, now), ()
     if not state.gate_passed:
         # Before the gate only a stranger on the port is news; it explains a start that fails later.
         return (replace(state, strikes=state.strikes + 1) if verdict is Verdict.FOREIGN else state), ()
     if state.starved and verdict in (Verdict.SLOW, Verdict.FAILING):
-        return state, ()
+        if not state.incident or state.good_since_mono is None:
+            return state, ()
+        return rearm(replace(state, good_since_mono=now), policy, now), ()  # no strike, but no good run either
     return _bad(state, verdict, policy, now, roll)
+
+
+def _proves(state: Ladder, policy: Policy, now: float) -> bool:
+    """Whether a good check ends a confirmation that waits for one, since its time was up while starved."""
+    since = state.good_since_mono
+    return state.starved and state.incident > 0 and since is not None and now >= since + policy.confirm_s
 
 
 def _bad(state: Ladder, verdict: Verdict, policy: Policy, now: float, roll: float) -> Outcome:
@@ -123,7 +132,10 @@ def _bad(state: Ladder, verdict: Verdict, policy: Policy, now: float, roll: floa
 
 
 def starved(state: Ladder, seen: Starved, policy: Policy, now: float, roll: float) -> Outcome:
-    """Freeze the start deadline while starved; afterwards what was left of it runs on, and a good run begins anew."""
+    """Freeze the start deadline while starved; afterwards what was left of it runs on.
+
+    A good run goes on too, unless its time was up meanwhile without a good check: nobody saw it, so it begins anew.
+    """
     if seen.on == state.starved:
         return state, ()
     state = replace(state, starved=seen.on)
@@ -133,7 +145,8 @@ def starved(state: Ladder, seen: Starved, policy: Policy, now: float, roll: floa
     else:
         if state.deadline_left_s is not None:
             state = replace(state, deadline_mono=now + state.deadline_left_s, deadline_left_s=None)
-        if state.good_since_mono is not None:
+        since = state.good_since_mono
+        if since is not None and now >= since + policy.confirm_s:
             state = replace(state, good_since_mono=now)
     return rearm(state, policy, now), ()
 
@@ -164,7 +177,7 @@ def confirm(state: Ladder, policy: Policy, now: float) -> Outcome:
     since = state.good_since_mono
     if since is None or not state.gate_passed:
         return replace(state, due_mono=None), ()
-    if state.starved:  # the end of it begins the run anew
+    if state.starved:  # a good check, or the end of it, decides
         return replace(state, due_mono=now + policy.retry_s if state.tier is Tier.ALERT else None), ()
     if now < since + policy.confirm_s:
         return replace(state, due_mono=since + policy.confirm_s), ()

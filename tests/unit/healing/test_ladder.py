@@ -303,6 +303,43 @@ def test_starvation_gives_no_strikes_and_freezes_the_start_deadline() -> None:
         assert run.check(Verdict.SLOW) == []
 
 
+def recovering_and_starved() -> Run:
+    """Back after a death, its gate passed, then the machine is starved."""
+    run = Run(GATED).up()
+    run.die()
+    run.respawn()
+    run.see(m.GatePassed(instance=2), 1.0)
+    run.see(m.Starved(on=True), 1.0)
+    return run
+
+
+def test_a_good_check_while_starved_confirms_a_run_whose_time_is_up() -> None:
+    run = recovering_and_starved()
+    assert run.due() == []
+    assert (run.state.phase, run.state.due_mono) == (Phase.RECOVERING, None)
+    assert run.check(Verdict.OK) == [m.CloseIncident(incident=1, outcome="recovered")]
+    assert run.state.phase is Phase.HEALTHY
+
+
+def test_spells_of_starvation_do_not_prolong_a_good_run() -> None:
+    run = recovering_and_starved()
+    due = run.state.due_mono
+    run.check(Verdict.OK)
+    run.see(m.Starved(on=False), 10.0)
+    assert run.state.due_mono == due
+    assert run.due() == [m.CloseIncident(incident=1, outcome="recovered")]
+
+
+def test_a_run_nobody_saw_for_starvation_begins_anew_and_a_bad_check_ends_it() -> None:
+    run = recovering_and_starved()
+    run.due()
+    run.see(m.Starved(on=False), 600.0)
+    assert run.state.due_mono == run.now + GATED.confirm_s
+    run.see(m.Starved(on=True))
+    assert run.check(Verdict.SLOW) == []
+    assert (run.state.strikes, run.state.due_mono) == (0, run.now + GATED.confirm_s)
+
+
 def test_a_start_that_burns_its_cpu_gets_more_time() -> None:
     run = Run(GATED)
     run.see(m.SlotGranted())
