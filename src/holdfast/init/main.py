@@ -282,6 +282,7 @@ class Init:
             os.kill(os.getppid(), signal.SIGKILL)  # we take its place when the socket closes
             self.guard_missed = 0
         self.services.look_after()
+        self.supervisor.let_go_of_output()
         self.requests.beat()
 
     # --- descriptors of adopted processes ------------------------------------------------------------------

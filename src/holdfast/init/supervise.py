@@ -7,9 +7,12 @@ births; `settle` writes the records first, then asks the spawner for the births,
 from __future__ import annotations
 
 import errno
+import fcntl
 import heapq
 import os
 import signal
+import sys
+import termios
 import time
 from collections import deque
 from collections.abc import Callable
@@ -77,6 +80,7 @@ class Supervisor(Memory):
         self.awaiting: dict[str, float] = {}  # adopted agents that died, until their code must be known
         self.timers: list[tuple[float, str]] = []
         self.births: deque[str] = deque()
+        self.unread: list[int] = []  # FIFOs of forgotten agents
         self.in_flight: set[str] = set()  # births asked for and not answered
         self._orphans: list[int] | None = None  # looked up once a turn
 
@@ -106,6 +110,13 @@ class Supervisor(Memory):
         if agent.fifo_fd >= 0:
             os.close(agent.fifo_fd)
         agent.fifo_fd = fd
+
+    def let_go_of_output(self) -> None:
+        """Each beat: close the FIFOs of forgotten agents once a logger has read them empty."""
+        for fd in self.unread[:]:
+            if not int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder):
+                self.unread.remove(fd)
+                os.close(fd)
 
     def set_permit(self, agent: Agent, permit: Permit) -> None:
         agent.permit = permit
@@ -145,7 +156,7 @@ class Supervisor(Memory):
             return False
         self.agents.pop(agent.name, None)
         if agent.fifo_fd >= 0:
-            os.close(agent.fifo_fd)
+            self.unread.append(agent.fifo_fd)
         self.records.append({"t": "forget", "n": agent.name})
         return True
 

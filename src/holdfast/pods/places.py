@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
+import sys
+import termios
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,9 +71,27 @@ def remove(home: Home, agent: str) -> int:
     for directory in (own / "home", own):
         with contextlib.suppress(OSError):
             directory.rmdir()
-    for path in (home.agent_fifo(agent), home.agent_lock(agent)):
-        path.unlink(missing_ok=True)
+    if not _holds_unread(home.agent_fifo(agent)):
+        home.agent_fifo(agent).unlink(missing_ok=True)
+    home.agent_lock(agent).unlink(missing_ok=True)
     return left
+
+
+def _holds_unread(fifo: Path) -> bool:
+    """Whether the logger still has to read what the agent said last; then the name stays for the next logger."""
+    try:
+        fd = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return stat.S_ISFIFO(os.fstat(fd).st_mode) and _waiting(fd) > 0
+    finally:
+        os.close(fd)
+
+
+def _waiting(fd: int) -> int:
+    """Bytes in a pipe."""
+    return int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def _directory(path: Path, mode: int) -> None:
