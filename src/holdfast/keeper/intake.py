@@ -23,7 +23,6 @@ from holdfast.keeper.hands import InitHands
 from holdfast.keeper.healer import Healer
 from holdfast.keeper.health import HealthLoop
 from holdfast.keeper.link import InitLink
-from holdfast.keeper.permits import Permit, consumed, stat_files
 from holdfast.keeper.places import NodePlaces
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.views import Death, ProcessRow
@@ -94,7 +93,7 @@ class Intake:
         for name, agent in self._agents.items():
             told = known.get(name)
             agent.world = World() if told is None else fold.world_of(told)
-            agent.permit_held = None if told is None else _held(agent, told)
+            agent.permit_held = None  # said again: what init really holds of it depends on its fence
             if told is None:
                 agent.memory.defined = ""
                 if agent.ladder.phase not in (Phase.QUEUED, Phase.STOPPED, Phase.FINISHED):
@@ -192,13 +191,12 @@ class Intake:
         text = ""
         if isinstance(seen, Exited):
             text = self._death(agent, event, seen, now, body)
+            agent.permit_held = None  # init consumes it or, by its fence, drops one that was under way
         elif isinstance(seen, Spawned):
             body["pid"] = event.get("pid")
             text = f"instance {seen.instance} started as process {event.get('pid')} ({event.get('cause')})"
             agent.endpoint, agent.detail = HealthValue.UNKNOWN, ""
             agent.oom_kills = self._places.oom_kills(agent) or 0
-            if event.get("cause") == "permit" and agent.permit_held is not None:
-                agent.permit_held = consumed(agent.permit_held, seen.instance)
         elif isinstance(seen, SpawnFailed):
             text = f"could not be started: {seen.reason}"
             agent.fault_mono = agent.fault_mono or now
@@ -271,11 +269,3 @@ def _ended_by_us(seen: Exited) -> str:
         return "killed by Holdfast after its grace"
     how = f"exit {seen.code}" if seen.code is not None else fold.signal_words(seen.signal) if seen.signal else "unknown"
     return f"stopped by Holdfast ({how})"
-
-
-def _held(agent: Agent, told: dict[str, Any]) -> Permit | None:
-    """The permit as far as init's state tells; None when it cannot be known and has to be sent again."""
-    left = told.get("permit_left")
-    if left is None or agent.spec.guarded_files or agent.spec.restart.spacing_s:
-        return None
-    return Permit(delays_s=tuple(left), ask_codes=agent.spec.ask_codes, guarded=stat_files(()))

@@ -347,11 +347,14 @@ class Keeper:
         """Ask init to stop the agents and then all of Holdfast; returns how many agents that are."""
         stopping = sum(agent.ladder.running for agent in self.agents.values())
         self.recorder.record("holdfast.down", "", "a person asked: down", {"down": True}, durable=True)
-        self.stopping = True
+        self.stopping, said = True, False
         try:
             await asyncio.gather(*(self.hands.announce_stop(agent) for agent in self.agents.values()))
+            said = self.link.connected
             answer = await self.link.call("shutdown", timeout_s=limits.INIT_ANSWER_TIMEOUT_S, keep_agents=False)
             refusal = "" if answer.get("ok") else str(answer.get("error"))
+        except ConnectionResetError as error:
+            refusal = "" if said else f"init does not answer: {error}"  # it left before it answered
         except (OSError, TimeoutError) as error:
             refusal = f"init does not answer: {error}"
         if refusal:

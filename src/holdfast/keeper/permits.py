@@ -43,20 +43,8 @@ def compute(spec: AgentSpec, policy: Policy, ladder: Ladder, now_mono: float) ->
     )
 
 
-def consumed(permit: Permit, instance: int) -> Permit:
-    """What is left at init after it restarted the agent by this permit."""
-    return Permit(
-        delays_s=permit.delays_s[1:],
-        not_before_mono=permit.not_before_mono,
-        ask_codes=permit.ask_codes,
-        guarded=permit.guarded,
-        instance=instance,
-        while_running=True,
-    )
-
-
 def same(held: Permit | None, wanted: Permit) -> bool:
-    """Whether init need not be told. The instance does not matter: it only fences the message."""
+    """Whether init need not be told. The instance only fences the message; who hears of an end forgets `held`."""
     return held is not None and (held.delays_s, held.not_before_mono, held.ask_codes, held.guarded) == (
         wanted.delays_s,
         wanted.not_before_mono,

@@ -43,13 +43,6 @@ def test_an_unchanged_situation_gives_an_unchanged_permit() -> None:
     assert not permits.same(None, held)
 
 
-def test_what_init_consumed_is_what_triage_leaves() -> None:
-    """After a restart by permit, both sides agree without a word."""
-    held = compute(HEALTHY, 100.0)
-    after = replace(HEALTHY, instance=5, restarts_mono=(100.0,))
-    assert permits.same(permits.consumed(held, 5), compute(after, 101.0))
-
-
 def test_a_changed_guarded_file_changes_the_permit(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     spec = replace(SPEC, guarded_files=(str(path),))
