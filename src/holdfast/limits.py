@@ -120,6 +120,9 @@ NUMERIC_UID_FIRST = 30_000  # used where no system user can be made: clear of pe
 NUMERIC_UID_LAST = 39_999  # and below 65536, which is all that a container may have
 STOP_FILES_TIMEOUT_S = 5.0  # a stop is not held up longer by the files that announce it
 EVIDENCE_TIMEOUT_S = 10.0
+FORMER_PODS_LOOKED_FOR = 8  # older ones were taken away when the next one came, or go when a keeper starts
+LEAVE_POD_TRIES = 6  # a cgroup stays in use until the last zombie in it is gone
+LEAVE_POD_PAUSE_S = 1.0  # doubled after each try: about a minute in all
 PORT_LOOK_S = 2.0  # a stranger on an agent's port is looked at again after this long: it walks all of /proc
 
 # --- what doctor asks for ----------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ import pytest
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
 
+from holdfast.node import cgroups
+
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -22,6 +24,13 @@ def home() -> Iterator[KeeperHome]:
         yield made
     finally:
         made.close()
+
+
+def cgroups_of(home: KeeperHome, agent: str) -> list[Path]:
+    """The cgroups of an agent's pods; none where there are no cgroups."""
+    plan = cgroups.choose(home.home.home_id())
+    roots = [root for root in (plan.v2_root, *plan.v1_roots.values()) if root]
+    return [path for root in roots for path in root.glob(f"{agent}.*")]
 
 
 def test_a_fleet_is_started_and_shown(home: KeeperHome) -> None:
@@ -173,6 +182,9 @@ def test_an_agent_that_cannot_live_climbs_to_one_alert(home: KeeperHome) -> None
     assert 1 <= len(describe["deaths"]) <= 5
     assert describe["pod"]["number"] == 2
     assert told.read_text().count('"kind":"alert"') == 1
+    wait_until(lambda: all(path.name == "bad.2" for path in cgroups_of(home, "bad")), "the former place goes")
+    home.put()
+    wait_until(lambda: not cgroups_of(home, "bad"), "its places go with it")
 
 
 def test_down_stops_everything_and_up_brings_it_back_without_incidents(home: KeeperHome) -> None:

@@ -50,7 +50,7 @@ class Agent:
     __slots__ = (
         "caught_live", "checked_mono", "detail", "endpoint", "fault_mono", "gate", "good_mono", "incident", "last_exit",
         "leaving", "memory", "oom_kills", "owner", "permit_held", "place", "policy", "spec", "stops", "taken",
-        "usage_of", "world",
+        "tidied", "usage_of", "world",
     )  # fmt: skip
 
     def __init__(self, spec: AgentSpec, policy: Policy, memory: Memory) -> None:
@@ -73,6 +73,7 @@ class Agent:
         self.stops = 0  # numbers the stops that write files first; only the newest is said
         self.owner: tuple[int, int] | None = None  # instance and port whose listener was found to be its own
         self.taken = ""  # who was last found to hold its port instead of it, one clause
+        self.tidied = 0  # number of the pod whose predecessors are being taken away
         self.usage_of = 0  # instance whose memory is being read
         self.caught_live = True  # the last fault was seen as it happened, not told later
 

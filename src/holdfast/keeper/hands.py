@@ -34,8 +34,8 @@ class Places(Protocol):
     def recreate(self, agent: Agent) -> AgentDef:
         """A new place (cgroup, TMPDIR, sockets) with the number `agent.memory.pod`; state untouched."""
 
-    def forget(self, agent: Agent) -> None:
-        """The agent is gone for good: its cgroup goes; its directories and logs stay."""
+    def forget(self, agent: Agent) -> bool:
+        """The agent is gone for good: its cgroup goes, its logs stay. False while something is still in use."""
 
     def describe(self, agent: Agent) -> dict[str, Any]:
         """For `describe`: cgroup, tmpdir, user, limits that hold and those that do not."""

@@ -47,6 +47,7 @@ class Intake:
         gone: Callable[[Agent], None],
         changed: Callable[[Agent], None],
         died: Callable[[Agent], None],
+        moved_in: Callable[[Agent], None],
     ) -> None:
         self._agents = agents
         self._recorder = recorder
@@ -58,6 +59,7 @@ class Intake:
         self._gone = gone
         self._changed = changed
         self._died = died
+        self._moved_in = moved_in
         self.link: InitLink | None = None
         self.init_seq = 0  # of the last event taken in
         self.unacked = False
@@ -207,6 +209,9 @@ class Intake:
         self._healer.observe(agent, seen, now, record=f"agent.{event['ev']}", text=text, body=body)
         if isinstance(seen, Exited) and not seen.expected and not agent.ladder.planned_stop:
             self._died(agent)
+        if isinstance(seen, Spawned) and agent.memory.pod > max(1, agent.tidied):
+            agent.tidied = agent.memory.pod
+            self._moved_in(agent)
         self._health.follow(agent, now)
         if agent.leaving and event["ev"] == "down":
             self._gone(agent)

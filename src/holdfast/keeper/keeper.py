@@ -98,6 +98,7 @@ class Keeper:
             gone=self._gone,
             changed=self._agent_changed,
             died=self.casebook.died,
+            moved_in=self._moved_in,
         )
         self.intake.link = self.link
         self.checkpoint = Checkpoint(self, recalled)
@@ -176,7 +177,12 @@ class Keeper:
         self.health.forget(agent.name)
         self.recorder.record("agent.forgotten", agent.name, "was taken out of the fleet", {"forgotten": True})
         self.checkpoint.agent_gone(agent.name)
-        self.tasks.spawn(asyncio.to_thread(self.places.forget, agent))
+        self.tasks.spawn(_until_left(lambda: agent.name in self.agents or self.places.forget(agent)))
+
+    def _moved_in(self, agent: Agent) -> None:
+        """It runs in a new place: the former ones go when they are empty."""
+        number = agent.memory.pod
+        self.tasks.spawn(_until_left(lambda: self.places.leave_former(agent, number)))
 
     # --- what changed --------------------------------------------------------------------------------------------
     def _on_record(self, name: str, at: float, text: str) -> None:
@@ -362,3 +368,11 @@ class Keeper:
             self.recorder.record("holdfast.down", "", f"not carried out: {refusal}", {"down": False}, durable=True)
             raise HoldfastError(errors.KEEPER_FAILED, reason=refusal, home=self.home.path)
         return stopping
+
+
+async def _until_left(leave: Callable[[], bool]) -> None:
+    """Have something taken away in a thread, again with growing pauses while it is in use. Bounded."""
+    for number in range(limits.LEAVE_POD_TRIES):
+        if await asyncio.to_thread(leave):
+            return
+        await asyncio.sleep(limits.LEAVE_POD_PAUSE_S * 2**number)

@@ -23,7 +23,7 @@ from holdfast.keeper.agent import Agent
 from holdfast.keeper.cases import Evidence
 from holdfast.logs import read as logs
 from holdfast.node import cgroups, users
-from holdfast.pods import pod
+from holdfast.pods import groups, pod
 from holdfast.pods.model import Pod
 from holdfast.spec.masking import MASK
 
@@ -68,9 +68,14 @@ class NodePlaces:
             self._identities[key] = pod.identify(agent.spec, self._home)
         return self._identities[key]
 
-    def forget(self, agent: Agent) -> None:
-        """May take long: belongs into a thread."""
-        pod.remove(self._home, self.plan, agent.name)
+    def forget(self, agent: Agent) -> bool:
+        """False while something of it is still in use: ask again. May take long: belongs into a thread."""
+        return pod.remove(self._home, self.plan, agent.name)
+
+    def leave_former(self, agent: Agent, current: int) -> bool:
+        """Take away the cgroups of the agent's last pods before `current`; False while one is still in use."""
+        numbers = range(max(1, current - limits.FORMER_PODS_LOOKED_FOR), current)
+        return all(groups.remove(self.plan, agent.name, number) for number in numbers)
 
     def tidy(self, current: dict[str, int], agents: list[str]) -> None:
         """Delete what recreations left. May take long: belongs into a thread."""

@@ -63,6 +63,7 @@ def test_after_an_exit_the_permit_is_said_again() -> None:
     intake = Intake(
         {"one": agent}, there, there, there, there, there,
         adopted=lambda: None, gone=lambda agent: None, changed=lambda agent: None, died=lambda agent: None,
+        moved_in=lambda agent: None,
     )  # fmt: skip
     event = {"ev": "exited", "agent": "one", "epoch": 1, "seq": 1, "status": {"code": 1}, "lived_s": 1.0}
 
