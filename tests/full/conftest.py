@@ -17,7 +17,7 @@ import pytest
 
 from tests.full.fake_llm import FakeLlm
 from tests.full.fleet import Fleet
-from tests.full.install import Installed, install
+from tests.full.install import InstallFailed, Installed, install
 from tests.full.loopback import leave_the_network
 
 HERE = Path(__file__).parent
@@ -47,7 +47,10 @@ def say(pytestconfig: pytest.Config) -> Callable[[str], None]:
 def installed(say: Callable[[str], None]) -> Installed:
     """The agents, installed if need be; from here on there is no network but loopback."""
     say("installing or checking the agents")
-    found = install()
+    try:
+        found = install()
+    except InstallFailed as error:
+        pytest.skip(f"the real agents could not be installed here: {error}")
     if os.getuid() != 0 or os.environ.get("HOLDFAST_TEST_ONLINE"):
         say("the machine's own network is kept; the agents are configured for loopback only")
         return found

@@ -143,6 +143,8 @@ def _install_openclaw(folder: Path, node_home: Path, node: Path) -> Path:
             **os.environ,
             "PATH": f"{node.parent}:{os.environ.get('PATH', '/usr/bin:/bin')}",
             "npm_config_cache": str(folder.parent / "npm-cache"),
+            # Behind a proxy with a certificate of its own, only the system's certificates know it.
+            "NODE_OPTIONS": os.environ.get("NODE_OPTIONS", "--use-system-ca"),
         }
         command = [str(node), str(npm), "install", "--no-audit", "--no-fund", f"openclaw@{OPENCLAW_VERSION}"]
         _step(f"OpenClaw {OPENCLAW_VERSION}", command, cwd=folder, env=environment)
