@@ -17,7 +17,7 @@ import pytest
 
 from tests.full.fake_llm import FakeLlm
 from tests.full.fleet import Fleet
-from tests.full.install import InstallFailed, Installed, install
+from tests.full.install import Installed, InstallFailed, install
 from tests.full.loopback import leave_the_network
 
 HERE = Path(__file__).parent
