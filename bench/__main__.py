@@ -74,6 +74,7 @@ def _one_suite(context: Context, name: str, workload_words: str) -> dict[str, An
         "at": at,
         "took_s": round(time.monotonic() - begun, 1),
         "quick": context.quick,
+        "revision": machine.revision(install.ROOT),
         "machine": machine.describe(),
         "load_before": before,
         "load_after": machine.load(),

@@ -29,6 +29,17 @@ def load() -> list[float]:
     return [round(value, 2) for value in os.getloadavg()]
 
 
+def revision(root: Path) -> str:
+    """The commit that is checked out, shortened; "unknown" outside of git."""
+    try:
+        head = (root / ".git/HEAD").read_text().strip()
+        if head.startswith("ref: "):
+            head = (root / ".git" / head.removeprefix("ref: ")).read_text().strip()
+    except OSError:
+        return "unknown"
+    return head[:10]
+
+
 def now() -> str:
     """Date and time in UTC."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())

@@ -213,10 +213,19 @@ def used(pid: int) -> Use | None:
     return Use(nanoseconds / 1e9, switches)
 
 
-def use_over(pids: Iterable[int], seconds: float) -> dict[int, Use]:
-    """What each process used during the next `seconds`; those that did not live throughout are left out."""
+def use_over(
+    pids: Iterable[int], seconds: float, meanwhile: Callable[[], object] | None = None, every_s: float = 5.0
+) -> dict[int, Use]:
+    """What each process used during the next `seconds`; those that did not live throughout are left out.
+
+    `meanwhile` is called every `every_s` of them.
+    """
     before = {pid: used(pid) for pid in pids}
-    time.sleep(seconds)
+    end_mono = time.monotonic() + seconds
+    while (left_s := end_mono - time.monotonic()) > 0:
+        if meanwhile is not None:
+            meanwhile()
+        time.sleep(min(left_s, every_s))
     spent: dict[int, Use] = {}
     for pid, start in before.items():
         end = used(pid)

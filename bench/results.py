@@ -71,7 +71,7 @@ def _circumstances(result: dict[str, Any]) -> list[str]:
         f"{machine['memory_gb']} GB, {machine['system']}, kernel {machine['kernel']}, cgroups {machine['cgroups']}, "
         f"{'root' if machine['root'] else 'ordinary user'}, Python {machine['python']}. "
         f"Load averages before {_loads(result['load_before'])}, after {_loads(result['load_after'])}. "
-        f"Workload: {result['workload']}."
+        f"Workload: {result['workload']}. Revision {result.get('revision', 'unknown')}."
     )
     lines = [words, "", f"Versions: {versions}."]
     lines += [f"Skipped: {name} ({reason})." for name, reason in result["skipped"].items()]
