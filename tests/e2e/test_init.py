@@ -251,6 +251,31 @@ def test_after_all_of_holdfast_was_killed_the_next_start_adopts(home: InitHome, 
     home.wait(ev="spawned", agent="a", epoch=2)
 
 
+def test_what_an_agent_adopted_from_the_dead_leaves_behind_is_swept_too(home: InitHome) -> None:
+    """After all of Holdfast died, its orphans belong to somebody else, and so will what they leave behind."""
+    argv = script(
+        home,
+        """
+        import os, time
+        if os.fork() == 0:
+            os.setsid()
+        print("ready", flush=True)
+        while True: time.sleep(1)
+        """,
+    )
+    first = home.launch("a", *argv, permit=ALWAYS)
+    wait_until(lambda: len(home.instances()[("a", 1)]) == 2, "its helper runs")
+    for pid in home.own_processes():
+        kill(pid, signal.SIGSTOP)
+    for pid in home.own_processes():
+        kill(pid)
+    wait_until(lambda: not home.own_processes(), "Holdfast is dead")
+    home.start()
+    kill(first["pid"])
+    home.wait(ev="spawned", agent="a", epoch=2)
+    assert ("a", 1) not in home.instances()
+
+
 def test_a_lost_journal_does_not_double_an_agent(home: InitHome, place: dict[str, Any]) -> None:
     first = home.launch("a", "sleep", "1000", permit=ALWAYS, **place)
     for pid in home.own_processes():

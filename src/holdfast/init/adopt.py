@@ -67,6 +67,9 @@ def after_reboot(supervisor: Supervisor) -> None:
 def take_over(supervisor: Supervisor) -> None:
     """Bring every remembered agent's state in line with the world. Births in flight wait for `resolve_births`."""
     me = os.getpid()
+    if supervisor.agents and not supervisor.replaced:
+        guard = procfs.read(os.getppid())
+        supervisor.foreign_parents |= {1, guard.ppid if guard is not None else 1}
     for agent in list(supervisor.agents.values()):
         supervisor.hold_output(agent)
         if agent.state in ("up", "stopping"):
@@ -105,6 +108,9 @@ def adopt(supervisor: Supervisor, agent: Agent, pid: int, starttime: int) -> Non
             os.close(pidfd)
         await_code(supervisor, agent)
         return
+    process = procfs.read(pid)
+    if process is not None and process.ppid not in (os.getpid(), os.getppid()):
+        supervisor.foreign_parents.add(process.ppid)
     agent.pidfd = pidfd
     supervisor.watch_pidfd(pidfd, agent.name)
 

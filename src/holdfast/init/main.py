@@ -72,6 +72,7 @@ class Init:
             adopt.adopt_strangers(self.supervisor)
         elif not same_boot:
             adopt.after_reboot(self.supervisor)
+        self.supervisor.replaced = self.options.restarts > 0
         adopt.take_over(self.supervisor)
         if self.options.restarts > 0 and same_boot:
             self.requests.mode = self.supervisor.mode  # a shutdown under way goes on; a new guard begins anew

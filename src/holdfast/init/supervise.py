@@ -74,12 +74,15 @@ class Supervisor(Memory):
         self.watch_pidfd, self.forget_pidfd = watch_pidfd, forget_pidfd
         self.strangers: Callable[[Agent], None] | None = None  # set when the journal was lost
         self.spawner_pid = 0
+        self.replaced = False  # guard started this init in the place of one that died
         self.by_pid: dict[int, str] = {}
         self.early_exits: dict[int, int] = {}  # pid -> wait status of children the spawner has not named yet
         self.guard_exits: dict[tuple[int, int], int] = {}  # (pid, starttime) -> wait status, told by guard
         self.awaiting: dict[str, float] = {}  # adopted agents that died, until their code must be known
         self.timers: list[tuple[float, str]] = []
         self.births: deque[str] = deque()
+        # Who took the orphans in while all of Holdfast was dead: what adopted agents leave behind goes there too.
+        self.foreign_parents: set[int] = set()
         self.unread: list[int] = []  # FIFOs of forgotten agents
         self.in_flight: set[str] = set()  # births asked for and not answered
         self._orphans: list[int] | None = None  # looked up once a turn
@@ -329,10 +332,11 @@ class Supervisor(Memory):
         super().settle()
 
     def orphans(self) -> list[int]:
-        """Children of init and guard which are no agent's main process and none of our own."""
+        """Children of init, guard and foreign parents which are no agent's main process and none of our own."""
         if self._orphans is None:
             known = set(self.by_pid) | {os.getpid(), os.getppid(), self.spawner_pid}
-            candidates = procfs.children(os.getpid()) + procfs.children(os.getppid())
+            parents = {os.getpid(), os.getppid(), *self.foreign_parents}
+            candidates = [child for parent in parents for child in procfs.children(parent)]
             self._orphans = [pid for pid in candidates if pid not in known]
         return self._orphans
 
