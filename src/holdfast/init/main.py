@@ -155,25 +155,26 @@ class Init:
     def _on_signals(self, numbers: bytes) -> None:
         if signal.SIGTERM in numbers or signal.SIGINT in numbers:
             self.running = False  # guard starts the next init at once; everything is written down
+        self._from_spawner()  # who was born is known before it is said that it died
+        first = _reap()
+        if first is None:
+            return
+        self._child_ended(*first)
+        self._settle()  # its successor is asked for before the kernel looks through all children once more
         dead: list[tuple[int, int]] = []
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                break
-            dead.append((pid, status))
+        while (found := _reap()) is not None:
+            dead.append(found)
         # Reap all first: the lists of orphans looked at below then hold what every one of them left behind.
-        if self.spawner is not None:
-            self._from_spawner()
         for pid, status in dead:
-            if pid == self.supervisor.spawner_pid:
-                self._from_spawner()
-                if self.spawner is not None:
-                    self._spawner_gone()
-            else:
-                self.supervisor.reaped(pid, status)
+            self._child_ended(pid, status)
+
+    def _child_ended(self, pid: int, status: int) -> None:
+        if pid != self.supervisor.spawner_pid:
+            self.supervisor.reaped(pid, status)
+            return
+        self._from_spawner()
+        if self.spawner is not None:
+            self._spawner_gone()
 
     def _from_spawner(self) -> None:
         while self.spawner is not None:
@@ -331,6 +332,15 @@ class Init:
         signal.set_wakeup_fd(-1)
         os.execve(argv[0], argv, launch.environment())
         return None
+
+
+def _reap() -> tuple[int, int] | None:
+    """One dead child and its wait status; None when there is none."""
+    try:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return (pid, status) if pid else None
 
 
 def _continue(pid: int) -> None:

@@ -28,7 +28,8 @@ from holdfast.init.protocol import INSTANCE_ENV, AgentDef, Permit
 SWEEP_FIRST_S = 0.001
 SWEEP_MAX_S = 0.1
 SWEEP_GRACE_S = 0.02
-STATUS_PATIENCE_S = 0.25  # an orphan's exit code arrives this soon from guard, or stays unknown
+STATUS_PATIENCE_S = 0.25  # an orphan's exit code arrives this soon from guard or kernel, or stays unknown
+STATUS_ASK_S = 0.005
 SPAWN_RETRY_S = 0.2  # the spawner could not fork: memory or pids are short
 SPAWN_RETRIES_UNTOLD = 25  # 5 s: a short shortage is nobody's failure
 SERVICE_QUICK_S = 5.0
@@ -271,9 +272,18 @@ class Supervisor(Memory):
             self.exited(agent, status_from_wait(status))
         elif name not in self.awaiting:
             self.awaiting[name] = time.monotonic() + STATUS_PATIENCE_S
-            heapq.heappush(self.timers, (self.awaiting[name], name))
+            heapq.heappush(self.timers, (time.monotonic() + STATUS_ASK_S, name))
+            kept = os.dup(agent.pidfd)  # asked again until the code is known, and no longer waited for
             self.forget_pidfd(agent.pidfd)
-            agent.pidfd = -1
+            agent.pidfd = kept
+
+    def _await_code(self, agent: Agent, now: float) -> None:
+        """The parent that an orphan was given reaps it soon; only then the kernel tells its code."""
+        status = kernel.exit_status_of_reaped(agent.pidfd) if agent.pidfd >= 0 else None
+        if status is not None or self.awaiting[agent.name] <= now:
+            self.exited(agent, status_from_wait(status))
+        else:
+            heapq.heappush(self.timers, (min(now + STATUS_ASK_S, self.awaiting[agent.name]), agent.name))
 
     def guard_told(self, pid: int, starttime: int, wait_status: int) -> None:
         if len(self.guard_exits) > 8192:
@@ -420,8 +430,8 @@ class Supervisor(Memory):
             agent = self.agents.get(name)
             if agent is None:
                 continue
-            if name in self.awaiting and self.awaiting[name] <= now:
-                self.exited(agent, {})
+            if name in self.awaiting:
+                self._await_code(agent, now)
             elif agent.state == "sweeping":
                 self._sweep(agent, now)
             elif agent.state == "stopping" and agent.due_mono <= now:
