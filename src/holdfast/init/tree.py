@@ -135,9 +135,12 @@ def _with_descendants(roots: list[int]) -> list[int]:
 def remove_groups(definitions: list[AgentDef], home_id: str) -> None:
     """At the end of Holdfast: every empty cgroup that bears this home's name, in each hierarchy it may stand in."""
     name = f"holdfast-{home_id}"
-    roots = {f"{CGROUPS}/{name}"}
+    roots: set[str] = set()
     try:
-        roots |= {f"{CGROUPS}/{hierarchy}/{name}" for hierarchy in os.listdir(CGROUPS)}
+        hierarchies = ["", *(f"/{hierarchy}" for hierarchy in os.listdir(CGROUPS))]
+        with open("/proc/self/cgroup") as file:
+            ours = {line.rstrip("\n").split(":", 2)[2].rstrip("/") for line in file} | {""}
+        roots = {f"{CGROUPS}{hierarchy}{own}/{name}" for hierarchy in hierarchies for own in ours}
     except OSError:
         pass
     for definition in definitions:
