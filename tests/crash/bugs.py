@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from holdfast.init import adopt, guard, launch, services, spawn, supervise, tree
 
@@ -24,7 +26,17 @@ def adopt_nobody() -> None:
 
 
 def forget_births() -> None:
-    """A birth that was not confirmed is asked for again without looking, and no lock stands in the way."""
+    """A birth that was not confirmed is asked for again without looking, and no lock stands in the way.
+
+    Init also hears of births late, so that a kill meets one under way more often than once in a thousand.
+    """
+    hear = supervise.Supervisor.born
+
+    def late(self: supervise.Supervisor, message: dict[str, Any]) -> None:
+        time.sleep(0.01)
+        hear(self, message)
+
+    supervise.Supervisor.born = late  # type: ignore[method-assign]
 
     def resolve(supervisor: supervise.Supervisor) -> None:
         for agent in supervisor.agents.values():

@@ -70,8 +70,10 @@ class Campaign:
         everybody = [*OWN, *self.names]
         if kind < 0.4:
             return [self.random.choice(everybody)]
-        if kind < 0.75:
+        if kind < 0.65:
             return self.random.sample(everybody, 2)
+        if kind < 0.75:
+            return [self.random.choice(self.names), "init", "spawner"]  # in the middle of a birth
         if kind < 0.9:
             return [*self.random.sample(self.names, max(2, len(self.names) // 2)), self.random.choice(OWN)]
         return [*OWN, *self.random.sample(self.names, self.random.randint(0, 2))]
@@ -80,7 +82,9 @@ class Campaign:
         """SIGKILL in random order with small random pauses; returns the agents that were hit."""
         pids = self.level.processes()
         pids["spawner"] = spawner_of(pids["init"])
-        self.random.shuffle(victims)
+        in_a_birth = victims[1:] == ["init", "spawner"]
+        if not in_a_birth:
+            self.random.shuffle(victims)
         hit: set[str] = set()
         everything_of_ours = {"guard", "init", "keeper", "logger"} <= set(victims)
         for victim in victims:
@@ -92,8 +96,8 @@ class Campaign:
             self.report.kills[victim if victim in OWN else "agent"] += 1
             if victim in before:
                 hit.add(victim)
-            if self.random.random() < 0.5:
-                time.sleep(self.random.random() * 0.02)
+            if in_a_birth or self.random.random() < 0.5:
+                time.sleep(self.random.random() * (0.004 if in_a_birth else 0.02))
         if everything_of_ours:
             self._finish_off()
             self.unread.update((name, before[name][1]) for name in hit)

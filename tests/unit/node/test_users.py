@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import secrets
 import shutil
 import stat
 import tempfile
@@ -77,8 +78,9 @@ def test_a_damaged_table_of_user_numbers_is_told_and_not_guessed(
 ) -> None:
     monkeypatch.setenv(users.CREATE_ENV, "numeric")
     (tmp_path / numeric_ids.FILE).write_text("30000 a\nnonsense\n")
+    nobodys = f"x{secrets.token_hex(6)}"  # no agent of this machine has left a system user of that name
     with pytest.raises(errors.HoldfastError) as caught:
-        users.resolve("a", None, [], tmp_path)
+        users.resolve(nobodys, None, [], tmp_path)
     assert caught.value.kind is errors.USER_UNAVAILABLE
 
 
