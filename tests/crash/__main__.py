@@ -1,4 +1,4 @@
-"""`python -m tests.crash [--rounds N] [--seed N] [--level init|product] [--place none|v2] [--bug NAME|all]`."""
+"""`python -m tests.crash [--rounds N] [--seed N] [--level init|product] [--place none|v1|v2] [--bug NAME|all]`."""
 
 from __future__ import annotations
 
@@ -75,9 +75,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     parser.add_argument("--agents", type=int, default=8)
     parser.add_argument("--level", choices=("init", "product"), default="product")
-    parser.add_argument("--place", choices=("none", "v2"), default=available_places()[-1])
+    parser.add_argument("--place", choices=("none", "v1", "v2"), default=available_places()[-1])
     parser.add_argument("--bug", choices=(*BUGS, "all"))
     options = parser.parse_args()
+    if options.level == "init" and options.place == "v1":
+        parser.error("init alone is given no v1 cgroups; use --level product")
     print(f"seed {options.seed}", flush=True)
     if options.bug is None:
         try:

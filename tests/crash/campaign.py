@@ -169,6 +169,9 @@ class Campaign:
                 return f"{name} does not run", agents
             if procfs.instance_of(process.pid) is None:
                 return f"{name} is being born", agents
+            fifo = str(self.level.home.agent_fifo(name))
+            if os.path.exists(fifo) and not procfs.holds_open(processes["logger"], {fifo}):
+                return f"the logger does not read {name} yet", agents
         return "", agents
 
     def _check(

@@ -125,8 +125,8 @@ class ProductLevel:
         self.work.chmod(0o777)
         self.spec = self.directory / "holdfast.yaml"
         self.environment = {**os.environ, "HOLDFAST_HOME": str(self.home.path)}
-        if place == "none":
-            self.environment["HOLDFAST_CGROUPS"] = "none"
+        if place != "v2":
+            self.environment["HOLDFAST_CGROUPS"] = place
 
     def start(self, names: list[str]) -> None:
         user = {"user": "root"} if os.getuid() == 0 else {}
