@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.harness.init_home import wait_until
+from tests.harness.init_home import wait_until, wipe
 from tests.harness.keeper_home import KeeperHome
 
 from holdfast.errors import HoldfastError
@@ -106,8 +105,8 @@ def test_a_lost_home_leaves_the_agents_running() -> None:
         row = home.wait_row("one", phase="healthy")
         wait_until(home.home.database.exists, "a database")
         home.home.database.unlink()
-        shutil.rmtree(home.home.incidents)
-        shutil.rmtree(home.home.ledger)
+        wipe(home.home.incidents)
+        wipe(home.home.ledger)
         home.client.post("/v1/alerts/test", {})
         wait_until(home.home.database.exists, "a new database")
         keeper = home.process("keeper")["pid"]

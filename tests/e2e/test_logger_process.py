@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.harness.init_home import wipe
 from tests.unit.logs.loggers import make_home, running, say, start, stop, stored, until
 
 from holdfast.logs.read import Dropped, dropped, lines, tail
@@ -177,7 +178,7 @@ def test_a_deleted_agent_is_let_go_and_its_survivors_do_not_block(tmp_path: Path
         say(home, "a", b"1\n")
         until(lambda: stored(home, "a"))
         survivor = os.open(home.agent_fifo("a"), os.O_RDWR)
-        shutil.rmtree(home.agent_logs("a"))
+        wipe(home.agent_logs("a"))
         for _ in range(20):
             os.write(survivor, b"x" * 60_000)  # blocks for ever unless somebody drains it
         os.close(survivor)
@@ -198,7 +199,7 @@ def descriptors(pid: int) -> list[str]:
 def test_a_lost_home_that_comes_back_is_read_again(tmp_path: Path) -> None:
     home = make_home(tmp_path, "a")
     with running(home):
-        shutil.rmtree(home.logs)
+        wipe(home.logs)
         make_home(tmp_path, "a")
         say(home, "a", b"back\n")
         until(lambda: stored(home, "a") == b"back\n")

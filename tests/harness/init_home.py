@@ -31,6 +31,17 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = PATIE
     raise AssertionError(f"never happened: {what}")
 
 
+def wipe(path: Path) -> None:
+    """Delete a directory in which somebody may still be making files."""
+
+    def gone() -> bool:
+        with contextlib.suppress(OSError):
+            shutil.rmtree(path)
+        return not path.exists()
+
+    wait_until(gone, f"{path} is gone")
+
+
 class Peer:
     """A keeper's connection to init."""
 
