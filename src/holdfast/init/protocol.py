@@ -28,7 +28,7 @@ init -> keeper, durable events, in order, each once more after a reconnect until
                 (asking = no valid permit; why: text. The keeper must say start or leave it)
   waiting       init will restart by its permit in delay_s
   spawn_failed  errno, reason
-  service       name "keeper"|"logger"|"guard"|"init", pid, restarts, what: "spawned"|"exited"
+  service       name "keeper"|"logger", pid, restarts, what: "spawned"|"exited"
 not durable:
   {"ev":"notify","agent":NAME,"epoch":E,"fields":{"READY":"1",...}}    coalesced beats
   {"ev":"beat"}
