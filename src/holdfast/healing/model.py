@@ -97,6 +97,7 @@ class Ladder(Struct, frozen=True, kw_only=True):
     incidents_seen: int = 0  # counter from which the next incident number is drawn
     restarts_total: int = 0  # unplanned starts over the agent's life
     starved: bool = False
+    misbehaves: bool = False  # a source of behaviour says that the running instance fails
     degraded: str = ""
     cause: str = ""  # of the open incident, one clause
 
@@ -161,6 +162,17 @@ class Checked(Struct, frozen=True, tag=True):
 
     instance: int
     verdict: Verdict
+
+
+class Behaved(Struct, frozen=True, tag=True):
+    """What all sources of behaviour together say of the running instance. `cause`: one clause, "" when it is well.
+
+    Needs no strikes: each source has its own patience. Level-triggered: fed when it changes, and again when asked.
+    """
+
+    instance: int
+    failing: bool
+    cause: str = ""
 
 
 class Degraded(Struct, frozen=True, tag=True):
@@ -240,6 +252,7 @@ Observation = (
     | GatePassed
     | StartProgressed
     | Checked
+    | Behaved
     | Degraded
     | Starved
     | Commanded

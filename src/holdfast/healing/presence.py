@@ -97,6 +97,7 @@ def _runs(state: Ladder, policy: Policy, now: float) -> Ladder:
         deadline_left_s=None,
         by_init=False,
         planned_stop=False,
+        misbehaves=False,
         degraded="",
     )
     if not gated:
@@ -120,6 +121,7 @@ def _gone(state: Ladder) -> Ladder:
         good_since_mono=None,
         deadline_mono=None,
         deadline_left_s=None,
+        misbehaves=False,
         degraded="",
     )
 

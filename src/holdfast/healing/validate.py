@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from holdfast.healing import alert, climb, restart
 from holdfast.healing.model import (
     Action,
+    Behaved,
     Checked,
     CloseIncident,
     Degraded,
@@ -110,6 +111,23 @@ def checked(state: Ladder, seen: Checked, policy: Policy, now: float, roll: floa
             return state, ()
         return rearm(replace(state, good_since_mono=now), policy, now), ()  # no strike, but no good run either
     return _bad(state, verdict, policy, now, roll)
+
+
+def behaved(state: Ladder, seen: Behaved, policy: Policy, now: float, roll: float) -> Outcome:
+    """The sum of what its sources of behaviour say. Failing acts at once: their patience is over already."""
+    if not heard(state, seen.instance) or (seen.failing is state.misbehaves and state.phase is not Phase.STARTING):
+        return state, ()
+    state = replace(state, misbehaves=seen.failing)
+    if not seen.failing or not state.gate_passed:
+        return state, ()
+    if state.starved:
+        return replace(state, misbehaves=False), ()  # told again when the machine has breath
+    state = replace(state, good_since_mono=None)
+    if state.phase is Phase.UNHEALTHY:
+        return state, ()
+    if state.phase is Phase.ESCALATED:
+        return replace(state, due_mono=alert.due(state, policy, now)), ()
+    return climb.fail(replace(state, strikes=policy.strikes), policy, now, roll, seen.cause or "does not behave")
 
 
 def _proves(state: Ladder, policy: Policy, now: float) -> bool:

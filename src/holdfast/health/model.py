@@ -37,3 +37,25 @@ class ProbeResult(Struct, frozen=True, kw_only=True):
     gate: bool = False  # True: this was the start gate's probe
     latency_s: float = 0.0
     detail: str = ""  # one clause in words: "HTTP 503", "no answer in 0.5 s"
+
+
+class Judgement(StrEnum):
+    """What one source of behaviour or of resources says of an agent now. Only FAILING is ever acted upon."""
+
+    OK = "ok"
+    DEGRADED = "degraded"  # works less well: shown, recorded, never a restart
+    FAILING = "failing"  # its own deadline or declared rule was missed
+    UNKNOWN = "unknown"  # nothing was heard yet, or we were away: no judgement
+
+
+class Observed(Struct, frozen=True, kw_only=True):
+    """One source's standing judgement of one instance; the next one of the same source replaces it.
+
+    `source`: beat file log push command function memory cpu disk network descriptors processes …
+    """
+
+    agent: str
+    instance: int
+    source: str
+    judgement: Judgement
+    detail: str = ""  # one clause: "no beat for 130 s (due every 60 s)"

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from holdfast.healing.model import Ladder, Policy
 from holdfast.health.gate import Gate
-from holdfast.health.model import HealthValue
+from holdfast.health.model import HealthValue, Observed
 from holdfast.incidents.model import Incident
 from holdfast.keeper.permits import Permit
 from holdfast.keeper.views import Death
@@ -49,8 +49,8 @@ class Agent:
 
     __slots__ = (
         "caught_live", "checked_mono", "detail", "endpoint", "fault_mono", "gate", "good_mono", "incident", "last_exit",
-        "leaving", "memory", "oom_kills", "owner", "permit_held", "place", "policy", "spec", "stops", "taken",
-        "tidied", "usage_of", "world",
+        "leaving", "memory", "observed", "oom_kills", "owner", "permit_held", "place", "policy", "spec", "stops",
+        "taken", "tidied", "usage_of", "world",
     )  # fmt: skip
 
     def __init__(self, spec: AgentSpec, policy: Policy, memory: Memory) -> None:
@@ -75,6 +75,7 @@ class Agent:
         self.taken = ""  # who was last found to hold its port instead of it, one clause
         self.tidied = 0  # number of the pod whose predecessors are being taken away
         self.usage_of = 0  # instance whose memory is being read
+        self.observed: dict[str, Observed] = {}  # by source: what each says of the running instance
         self.caught_live = True  # the last fault was seen as it happened, not told later
 
     @property

@@ -25,7 +25,10 @@ from holdfast.spec.model import AgentSpec, FleetSpec
 FILE = "fleet.json"  # in the home; the last fleet that was accepted
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 # What may change without a new process: everything else is part of how the process is started.
-_LIVE_FIELDS = ("priority", "labels", "once", "health", "stop", "restart", "exit_codes", "ask_codes", "guarded_files")
+_LIVE_FIELDS = (
+    "priority", "labels", "once", "health", "stop", "restart", "exit_codes", "ask_codes", "guarded_files",
+    "depends_on", "maintenance", "logs", "resources",
+)  # fmt: skip
 
 
 def check(fleet: FleetSpec) -> None:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from msgspec import structs, to_builtins
-from msgspec.structs import asdict
 
 from holdfast import __version__, errors, limits
 from holdfast.alerts.hook import Outcome
@@ -21,9 +20,10 @@ from holdfast.errors import HoldfastError
 from holdfast.healing.model import Commanded, Ladder, NodeBooted, Phase
 from holdfast.home import Home
 from holdfast.incidents import model as incidents
+from holdfast.keeper import applying, notices, status, views
 from holdfast.keeper import fleet as fleets
-from holdfast.keeper import notices, status, views
 from holdfast.keeper.agent import Agent, Memory
+from holdfast.keeper.behaviour import Behaviour
 from holdfast.keeper.cases import Casebook, Evidence
 from holdfast.keeper.checkpoint import Checkpoint
 from holdfast.keeper.hands import InitHands
@@ -75,16 +75,17 @@ class Keeper:
             clock.now_mono,
             failed=self._start_failed,
             not_there=self._not_there,
-            changed=self._agent_changed,
+            changed=self.agent_changed,
         )
         self.healer = Healer(
             self.agents,
             self.recorder,
             self.hands,
             self.casebook,
-            changed=self._agent_changed,
+            changed=self.agent_changed,
             slots_wanted=lambda: self.queue.look(),
         )
+        self.behaviour = Behaviour(self.agents, self.healer)
         self.health = HealthLoop(self.agents, self.healer, places.cgroups_of, self.tasks)
         self.queue = StartQueue(self.agents, self._grant, lambda: self.intake.is_adopted and not self.stopping)
         self.intake = Intake(
@@ -95,8 +96,8 @@ class Keeper:
             self.health,
             places,
             adopted=self._adopted,
-            gone=self._gone,
-            changed=self._agent_changed,
+            gone=self.gone,
+            changed=self.agent_changed,
             died=self.casebook.died,
             moved_in=self._moved_in,
         )
@@ -108,7 +109,7 @@ class Keeper:
     def _take_up(self, recalled: Recalled) -> None:
         """Agents as they were remembered; after a reboot or a `down`, back to the desired state without blame."""
         for spec in self.fleet.agents:
-            self._add(spec, recalled.agents.get(spec.name))
+            self.add(spec, recalled.agents.get(spec.name))
         for incident in recalled.incidents.values():
             self.casebook.adopt(incident)
         for name, incident in recalled.open.items():
@@ -150,7 +151,7 @@ class Keeper:
         self.checkpoint.close()
         self.recorder.ledger.close()
 
-    def _add(self, spec: AgentSpec, memory: Memory | None) -> Agent:
+    def add(self, spec: AgentSpec, memory: Memory | None) -> Agent:
         agent = Agent(spec, fleets.policy_of(spec), memory or Memory(ladder=Ladder()))
         self.agents[spec.name] = agent
         return agent
@@ -170,7 +171,7 @@ class Keeper:
     def _not_there(self, agent: Agent) -> None:
         asyncio.get_running_loop().call_soon(self.intake.not_there, agent)
 
-    def _gone(self, agent: Agent) -> None:
+    def gone(self, agent: Agent) -> None:
         """An agent taken out of the fleet is down: nothing of it is kept but its logs and the ledger."""
         self.link.send("forget", agent=agent.name)
         self.agents.pop(agent.name, None)
@@ -190,7 +191,7 @@ class Keeper:
         if agent is not None:
             self.casebook.note(agent, at, text)
 
-    def _agent_changed(self, agent: Agent) -> None:
+    def agent_changed(self, agent: Agent) -> None:
         self.checkpoint.agent(agent.name)
         self.queue.changed(agent)
 
@@ -203,7 +204,7 @@ class Keeper:
             agent.memory.deaths = (*agent.memory.deaths[:-1], told)
             body = {"instance": instance, "explained": to_builtins(told)}
             self.recorder.record("agent.explained", agent.name, f"it died so: {told.exit}", body)
-            self._agent_changed(agent)
+            self.agent_changed(agent)
 
     def _incident_changed(self, incident: incidents.Incident) -> None:
         self.checkpoint.incident(incident.id)
@@ -225,12 +226,12 @@ class Keeper:
         )
 
     def describe(self, name: str) -> views.Description:
-        agent, now = self._agent(name), self.clock.now_mono()
+        agent, now = self.agent(name), self.clock.now_mono()
         rss = self.health.rss_bytes(now).get(name)
         return status.description(agent, now, rss, bool(self.fleet.alerts), self.places.describe(agent))
 
     def phase(self, name: str) -> Phase:
-        return self._agent(name).ladder.phase
+        return self.agent(name).ladder.phase
 
     def shown_fleet(self) -> FleetSpec:
         return fleets.masked(self.fleet)
@@ -253,7 +254,7 @@ class Keeper:
     def doctor(self) -> list[views.Check]:
         return notices.checks(self)
 
-    def _agent(self, name: str) -> Agent:
+    def agent(self, name: str) -> Agent:
         agent = self.agents.get(name)
         if agent is None:
             raise HoldfastError(errors.AGENT_NOT_FOUND, agent=name)
@@ -261,12 +262,12 @@ class Keeper:
 
     # --- the API: acting -----------------------------------------------------------------------------------------
     def set_wanted(self, name: str, *, up: bool) -> None:
-        self._command(self._agent(name), "start" if up else "stop")
+        self.command(self.agent(name), "start" if up else "stop")
 
     def restart(self, name: str) -> None:
-        self._command(self._agent(name), "restart")
+        self.command(self.agent(name), "restart")
 
-    def _command(self, agent: Agent, what: Any, why: str = "a person asked") -> None:
+    def command(self, agent: Agent, what: Any, why: str = "a person asked") -> None:
         words = f"{why}: {what}"
         self.healer.observe(
             agent, Commanded(what=what), self.clock.now_mono(), record=f"agent.{what}", text=words, body={}
@@ -274,75 +275,8 @@ class Keeper:
         self.health.follow(agent, self.clock.now_mono())
 
     def put_fleet(self, new: FleetSpec, *, merge: bool) -> views.FleetChange:
-        """Take a new fleet: on disk, in the ledger, then acted upon. Raises HoldfastError, changing nothing."""
-        fleets.check(new)
-        old = self.fleet
-        wanted = fleets.merge(old, new) if merge else new
-        fleets.check(wanted)
-        change = fleets.compare(old, wanted)
-        if wanted != old:
-            self._keep(wanted, change)
-            self.fleet = wanted
-            self.checkpoint.fleet()
-            self._apply(old, wanted, change)
-            self.outgoing.look()
-        for spec in new.agents:  # `up` also means: try again now what waits for a person
-            if spec.name in change.unchanged and self.phase(spec.name) is Phase.ESCALATED:
-                self._command(self.agents[spec.name], "start", "the fleet was put up again")
-        return change
-
-    def _keep(self, wanted: FleetSpec, change: views.FleetChange) -> None:
-        path = self.home.path / fleets.FILE
-        try:
-            fleets.save(path, wanted)
-        except OSError as error:
-            raise HoldfastError(errors.DISK_FULL, path=path, what="the change of the fleet") from error
-        named = {key: names[:100] for key, names in asdict(change).items() if key != "unchanged"}
-        words = ", ".join(f"{len(names)} {key}" for key, names in asdict(change).items() if names) or "nothing changed"
-        body = {"digest": fleets.digest(wanted), **named}
-        self.recorder.record("fleet.applied", "", f"a new fleet: {words}", body, durable=True)
-
-    def _apply(self, old: FleetSpec, wanted: FleetSpec, change: views.FleetChange) -> None:
-        before = {spec.name: spec for spec in old.agents}
-        added, changed = set(change.added), set(change.changed)
-        for spec in wanted.agents:
-            agent = self.agents.get(spec.name)
-            if agent is None:
-                agent = self._add(spec, None)
-                self._agent_changed(agent)
-            elif spec.name in added or spec.name in changed:
-                self._change(agent, before.get(spec.name), spec)
-        for name in change.removed:
-            self._remove(self.agents[name])
-        self.agents_in_order(wanted)
-        self.queue.look()
-
-    def _change(self, agent: Agent, before: AgentSpec | None, spec: AgentSpec) -> None:
-        """`before` None: it was leaving and is wanted again."""
-        agent.spec, agent.policy = spec, fleets.policy_of(spec)
-        agent.leaving = False
-        agent.place = None
-        if before is None:
-            self._command(agent, "start", "it is in the fleet again")
-        elif agent.ladder.wanted and fleets.needs_new_process(before, spec):
-            self._command(agent, "restart", "its specification changed")
-        else:
-            self.hands.renew_permit(agent)
-        self.health.follow(agent, self.clock.now_mono())
-
-    def _remove(self, agent: Agent) -> None:
-        """Stopped with its own grace, then forgotten; its state stays where it is."""
-        agent.leaving = True
-        self._command(agent, "stop", "it is no longer in the fleet")
-        if agent.ladder.phase is Phase.STOPPED and agent.world.state in ("down", "finished", "asking", "unknown"):
-            self._gone(agent)
-
-    def agents_in_order(self, wanted: FleetSpec) -> None:
-        """Rows are shown in the order of the file; what is leaving comes last."""
-        order = {spec.name: number for number, spec in enumerate(wanted.agents)}
-        ordered = sorted(self.agents.items(), key=lambda pair: order.get(pair[0], len(order)))
-        self.agents.clear()
-        self.agents.update(ordered)
+        """Take a new fleet. Raises HoldfastError, changing nothing."""
+        return applying.put(self, new, merge=merge)
 
     async def test_alerts(self) -> list[Outcome]:
         outcomes = await self.outgoing.test(os.uname().nodename)

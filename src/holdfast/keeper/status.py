@@ -12,7 +12,7 @@ import msgspec
 from holdfast.healing.model import Phase, Tier
 from holdfast.health.gate import has_gate
 from holdfast.health.model import HealthValue
-from holdfast.keeper import words
+from holdfast.keeper import behaviour, words
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.fleet import masked_agent
 from holdfast.keeper.permits import message
@@ -79,7 +79,7 @@ def scene(agent: Agent, now: float, heard: bool) -> words.Scene:
 
 
 def levels(agent: Agent) -> Levels:
-    """Health at the three levels. Behaviour is told by beats, which no agent of this version is judged by."""
+    """Health at the three levels."""
     ladder = agent.ladder
     if ladder.running:
         process = HealthValue.OK
@@ -92,4 +92,6 @@ def levels(agent: Agent) -> Levels:
     endpoint = HealthValue.OFF
     if agent.spec.health.http is not None:
         endpoint = agent.endpoint if ladder.running else HealthValue.UNKNOWN
-    return Levels(process=process, endpoint=endpoint, behaviour=HealthValue.OFF)
+    return Levels(
+        process=process, endpoint=endpoint, behaviour=behaviour.level(agent) if ladder.running else HealthValue.OFF
+    )

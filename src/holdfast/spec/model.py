@@ -6,6 +6,8 @@ absolute. The YAML that users write is read in `load.py`. Durations are seconds,
 
 from __future__ import annotations
 
+from typing import Literal
+
 from msgspec import Struct, field
 
 
@@ -32,8 +34,54 @@ class HttpProbe(Struct, frozen=True, kw_only=True):
     age_unit_s: float = 1.0
 
 
+class FileBeat(Struct, frozen=True, kw_only=True):
+    """A file that a living loop touches: older than `max_age_s` is a missed deadline. `path` absolute."""
+
+    path: str
+    max_age_s: float = 120.0
+
+
+class CommandProbe(Struct, frozen=True, kw_only=True):
+    """A command that says how the agent is, run with the agent's rights in a cgroup of its own.
+
+    Exit 0 is well, 1 degraded (first line of output is why), anything else failing.
+    `retries` failing runs in a row count.
+    """
+
+    command: tuple[str, ...]
+    interval_s: float = 60.0
+    timeout_s: float = 10.0
+    retries: int = 3
+
+
+class LogPattern(Struct, frozen=True, kw_only=True):
+    """Lines matching `pattern` (Python regular expression), `count` of them within `within_s`, mean `then`."""
+
+    pattern: str
+    then: Literal["degraded", "failing"] = "degraded"
+    count: int = 1
+    within_s: float = 60.0
+
+
+class LogWatch(Struct, frozen=True, kw_only=True):
+    """What the agent's output tells. `silence_s`: no line for so long is failing; None: silence says nothing."""
+
+    silence_s: float | None = None
+    patterns: tuple[LogPattern, ...] = ()
+
+
+class PushBeat(Struct, frozen=True, kw_only=True):
+    """Beats by HTTP, in the shapes of healthchecks.io and Uptime Kuma: one each `every_s`, `grace_s` late at most.
+
+    The token in the URL is drawn by the keeper and kept in the home, never in holdfast.yaml.
+    """
+
+    every_s: float
+    grace_s: float = 60.0
+
+
 class Health(Struct, frozen=True, kw_only=True):
-    """How the agent is asked. `http` None: process level only."""
+    """How the agent is asked (`http`, `command`, `function`) and what it tells. All None: process level only."""
 
     http: HttpProbe | None = None
     start_gate: HttpProbe | None = None  # asked until it passes once after each start; None: `http` is the gate
@@ -42,6 +90,14 @@ class Health(Struct, frozen=True, kw_only=True):
     retries: int = 3
     start_period_s: float = 30.0  # the gate must pass within this (stretched while the agent burns CPU)
     start_cpu_s: float | None = None  # CPU seconds a start may take; the deadline waits for them under load
+    beat_s: float | None = None  # sd_notify beats are due this often; two missed are a failure, from the first on
+    busy_max_s: float = 1800.0  # longest time a loop may declare itself busy at once
+    file: FileBeat | None = None
+    command: CommandProbe | None = None
+    log: LogWatch | None = None
+    push: PushBeat | None = None
+    function: bool = True  # ask the recipe's own probe of function, where it has one
+    function_interval_s: float = 60.0
 
 
 class Stop(Struct, frozen=True, kw_only=True):
@@ -50,13 +106,77 @@ class Stop(Struct, frozen=True, kw_only=True):
     hung_grace_s: float = 5.0
 
 
+class PlannedTime(Struct, frozen=True, kw_only=True):
+    """A time of day in a zone, on some days. `days`: 0 Monday .. 6 Sunday; empty: every day."""
+
+    hour: int
+    minute: int
+    zone: str = "UTC"  # a name of the IANA data base
+    days: tuple[int, ...] = ()
+
+
 class Restart(Struct, frozen=True, kw_only=True):
-    """The ladder's numbers for this agent."""
+    """The ladder's numbers for this agent, and its planned restarts."""
 
     backoff_s: tuple[float, ...] = (0.0, 10.0, 60.0)
     window_s: float = 900.0
     spacing_s: float = 0.0  # never two unplanned starts closer than this, the first restart excepted
     retry_s: float = 300.0  # first quiet try at tier 4; doubles up to one hour
+    at: tuple[PlannedTime, ...] = ()
+    when_idle: bool = False  # a planned restart waits for the agent to be idle, for up to `idle_wait_s`
+    idle_wait_s: float = 3600.0
+
+
+class Dependency(Struct, frozen=True, kw_only=True):
+    """The first start waits until the other agent is so. A later failure of the other changes nothing."""
+
+    agent: str
+    condition: Literal["started", "healthy", "finished"] = "started"
+
+
+class Maintenance(Struct, frozen=True, kw_only=True):
+    """Hands off: watched and recorded, but nothing is restarted and nobody is told.
+
+    `on`: now and until it is taken out of the file; `windows`: from each time for `length_s`.
+    """
+
+    on: bool = False
+    windows: tuple[PlannedTime, ...] = ()
+    length_s: float = 3600.0
+
+
+class Shipping(Struct, frozen=True, kw_only=True):
+    """Where the agent's lines are sent as well. `kind` fixes the form; `url`: udp://, tcp://, unix:// or http(s)://."""
+
+    kind: Literal["syslog", "loki", "otlp"]
+    url: str
+    headers: dict[str, str] = {}  # values are secrets
+
+
+class Logs(Struct, frozen=True, kw_only=True):
+    """How much of what the agent prints is kept, and the caps of files that it writes itself."""
+
+    max_size_bytes: int = 104_857_600  # of one file, before it is rotated
+    max_files: int = 5
+    max_age_s: float = 1_209_600.0  # 14 days
+    total_bytes: int | None = None  # all of this agent's logs on disk; None: what size x files allows
+    rate_lines_s: int | None = 20_000  # above it the agent is throttled, visibly; None: never
+    files: tuple[str, ...] = ()  # absolute globs of files the agent writes itself
+    files_max_bytes: int = 104_857_600  # cap of each of them
+    ship: tuple[Shipping, ...] = ()
+
+
+class Resources(Struct, frozen=True, kw_only=True):
+    """From when on the use of a resource is told. Shares of the limit, of one core, of the disk."""
+
+    memory_warn: float = 0.70
+    memory_alarm: float = 0.80
+    cpu: float = 0.90
+    cpu_for_s: float = 300.0
+    disk: float = 0.85
+    disk_bytes: int | None = None  # of the agent's own directories
+    processes: int | None = None
+    descriptors: float = 0.80  # of the limit on open files
 
 
 class AgentSpec(Struct, frozen=True, kw_only=True):
@@ -76,6 +196,10 @@ class AgentSpec(Struct, frozen=True, kw_only=True):
     health: Health = field(default_factory=Health)
     stop: Stop = field(default_factory=Stop)
     restart: Restart = field(default_factory=Restart)
+    depends_on: tuple[Dependency, ...] = ()
+    maintenance: Maintenance = field(default_factory=Maintenance)
+    logs: Logs = field(default_factory=Logs)
+    resources: Resources = field(default_factory=Resources)
     # exit code ("0".."255" or a signal such as "SIGABRT") -> meaning in words
     exit_codes: dict[str, str] = {}
     ask_codes: tuple[int, ...] = ()  # exit codes after which init may not restart by itself (e.g. 78)
