@@ -135,3 +135,9 @@ SECRET_MASKED_MIN_CHARS = 4  # a shorter "secret" would blot out ordinary words
 DEGRADED_TEXT_MAX_CHARS = 300
 KEEPER_FINISH_S = 3.0  # init kills a keeper that has not left after 5 s
 GUARD_RETRY_S = 2.0  # a guard that was started needs a moment to take its lock and start init
+
+# --- planned restarts and the order of starts ---------------------------------------------------------------------
+PLANNED_LATE_MAX_S = 600.0  # a slot missed by more is passed over: after an outage nobody wants a storm of restarts
+PLANNED_LOOK_MAX_S = 60.0  # the wall clock may jump: it is looked at this often while restarts are planned
+PLANNED_WAIT_S = 5.0  # a slot that waits (busy, not well, no room) is looked at again
+PLANNED_AT_ONCE = 2  # planned restarts under way at the same time: a fleet with one hour is restarted in turn

@@ -29,6 +29,7 @@ class Memory(Struct, kw_only=True):
     deaths: tuple[Death, ...] = ()
     pod: int = 1
     start_cpu_s: float | None = None  # CPU seconds the last start was seen to take
+    settled_at: float = 0.0  # the last planned slot that was done or passed over; 0: none was looked at yet
     defined: str = ""  # digest of the definition that init confirmed
 
 
@@ -50,7 +51,7 @@ class Agent:
     __slots__ = (
         "caught_live", "checked_mono", "detail", "endpoint", "fault_mono", "gate", "good_mono", "incident", "last_exit",
         "leaving", "memory", "observed", "oom_kills", "owner", "permit_held", "place", "policy", "spec", "stops",
-        "taken", "tidied", "usage_of", "world",
+        "taken", "tidied", "usage_of", "waits_for", "world",
     )  # fmt: skip
 
     def __init__(self, spec: AgentSpec, policy: Policy, memory: Memory) -> None:
@@ -75,6 +76,7 @@ class Agent:
         self.taken = ""  # who was last found to hold its port instead of it, one clause
         self.tidied = 0  # number of the pod whose predecessors are being taken away
         self.usage_of = 0  # instance whose memory is being read
+        self.waits_for = ""  # whom its start waits for, one clause
         self.observed: dict[str, Observed] = {}  # by source: what each says of the running instance
         self.caught_live = True  # the last fault was seen as it happened, not told later
 

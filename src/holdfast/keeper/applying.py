@@ -67,6 +67,7 @@ def _apply(keeper: Keeper, old: FleetSpec, wanted: FleetSpec, change: views.Flee
         _remove(keeper, keeper.agents[name])
     _in_order(keeper, wanted)
     keeper.queue.look()
+    keeper.planned.look()
 
 
 def _change(keeper: Keeper, agent: Agent, before: AgentSpec | None, spec: AgentSpec) -> None:

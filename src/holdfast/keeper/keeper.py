@@ -33,6 +33,7 @@ from holdfast.keeper.intake import Intake
 from holdfast.keeper.link import InitLink
 from holdfast.keeper.outgoing import Outgoing
 from holdfast.keeper.places import NodePlaces
+from holdfast.keeper.planned import PlannedRestarts
 from holdfast.keeper.queue import StartQueue
 from holdfast.keeper.recall import Recalled
 from holdfast.keeper.recorder import Recorder
@@ -102,6 +103,15 @@ class Keeper:
             moved_in=self._moved_in,
         )
         self.intake.link = self.link
+        self.planned = PlannedRestarts(
+            self.agents,
+            clock,
+            self.recorder,
+            idle=lambda agent: None,
+            restart=lambda agent, why: self.command(agent, "restart", why),
+            ready=lambda: self.intake.is_adopted and not self.stopping,
+            changed=self.agent_changed,
+        )
         self.checkpoint = Checkpoint(self, recalled)
         self._take_up(recalled)
 
@@ -143,6 +153,7 @@ class Keeper:
 
     async def close(self) -> None:
         """Finish what is under way, checkpoint, let go. Agents are not touched."""
+        self.planned.close()
         self.healer.close()
         self.outgoing.close()
         await self.tasks.finish(limits.KEEPER_FINISH_S)
@@ -158,6 +169,7 @@ class Keeper:
 
     def _adopted(self) -> None:
         self.queue.look()
+        self.planned.look()
         numbers = {name: agent.memory.pod for name, agent in self.agents.items()}
         self.tasks.spawn(asyncio.to_thread(self.places.tidy, numbers, list(numbers)))
 

@@ -1,7 +1,8 @@
 """Who may start now: the keeper's side of the start slots.
 
 Invariant: an agent in QUEUED is waiting here because its ladder says so; the lines kept below are only the order in
-which ladders are looked at. Called by the healer (an agent asks for a slot), and whenever an agent changed.
+which ladders are looked at. Who waits for another agent stands in no line until that one is as it has to be. Called by
+the healer (an agent asks for a slot), and whenever an agent changed.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ import os
 from collections import deque
 from collections.abc import Callable
 
-from holdfast.healing import slots
-from holdfast.healing.model import Phase, SlotGranted
+from holdfast.healing import depends, slots
+from holdfast.healing.model import Ladder, Phase, SlotGranted
 from holdfast.keeper.agent import Agent
 
 LOOKED_AT = 64  # heavy starts looked at in one turn: more never fit into the cores at once
@@ -32,6 +33,8 @@ class StartQueue:
         self._light: list[str] = []
         self._heavy: deque[str] = deque()
         self._stale = True
+        self._held_up = 0  # how many wait for other agents
+        self._awaited: set[str] = set()  # for whom
         self._scheduled = False
         self._cores = len(os.sched_getaffinity(0))
 
@@ -43,9 +46,10 @@ class StartQueue:
     def changed(self, agent: Agent) -> None:
         """An agent's ladder changed: it may have given its slot back, or wait for one."""
         queued = agent.ladder.phase is Phase.QUEUED
-        if queued and agent.name not in self._in_line:
+        awaited = self._held_up and agent.name in self._awaited
+        if awaited or (queued and agent.name not in self._in_line):
             self._stale = True
-        if queued or agent.name in self._granted:
+        if queued or awaited or agent.name in self._granted:
             self._schedule()
 
     def _schedule(self) -> None:
@@ -77,6 +81,12 @@ class StartQueue:
     def _line_up(self) -> None:
         """Order everybody who waits: the light, who pass at once, and the heavy."""
         queued = [agent for agent in self._agents.values() if self._is(agent.name, Phase.QUEUED)]
+        for agent in queued:
+            agent.waits_for = depends.waits_for(agent.spec.depends_on, self._ladder_of)
+        held_up = [agent for agent in queued if agent.waits_for]
+        self._held_up = len(held_up)
+        self._awaited = {need.agent for agent in held_up for need in agent.spec.depends_on}
+        queued = [agent for agent in queued if not agent.waits_for]
         queued.sort(key=lambda agent: (-agent.spec.priority, agent.name))
         self._light = [agent.name for agent in queued if slots.light(_start_cpu_s(agent))]
         self._heavy = deque(agent.name for agent in queued if not slots.light(_start_cpu_s(agent)))
@@ -90,6 +100,10 @@ class StartQueue:
             self._heavy.popleft()
         front = [self._heavy[place] for place in range(min(LOOKED_AT, len(self._heavy)))]
         return [name for name in (*light, *front) if self._is(name, Phase.QUEUED)]
+
+    def _ladder_of(self, name: str) -> Ladder | None:
+        agent = self._agents.get(name)
+        return None if agent is None or agent.leaving else agent.ladder
 
     def _is(self, name: str, phase: Phase) -> bool:
         agent = self._agents.get(name)

@@ -118,6 +118,8 @@ def _apply_to_agent(recalled: Recalled, record: Record, body: dict[str, Any]) ->
         memory.pod = int(body["pod"])
     if "start_cpu_s" in body:
         memory.start_cpu_s = float(body["start_cpu_s"])
+    if "settled_at" in body:
+        memory.settled_at = float(body["settled_at"])
     if "death" in body:
         memory.deaths = (*memory.deaths, msgspec.convert(body["death"], Death))[-limits.DEATHS_KEPT :]
     if "explained" in body:

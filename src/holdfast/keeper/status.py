@@ -73,6 +73,7 @@ def scene(agent: Agent, now: float, heard: bool) -> words.Scene:
         asked=has_gate(agent.spec.health),
         doubtful=agent.endpoint not in (HealthValue.OK, HealthValue.OFF),
         leaving=agent.leaving,
+        waits_for=agent.waits_for,
         taken=agent.taken,
         heard=heard,
     )

@@ -26,6 +26,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     asked: bool = False  # whether its endpoint is asked
     doubtful: bool = False  # the last check was not good
     leaving: bool = False
+    waits_for: str = ""  # whom its start waits for, one clause
     taken: str = ""  # who was found to hold its port, one clause
     heard: bool = True  # an alert has somewhere to go
 
@@ -35,7 +36,7 @@ def why(scene: Scene) -> str:
     ladder, phase = scene.ladder, scene.ladder.phase
     match phase:
         case Phase.QUEUED:
-            return "waits for a start slot"
+            return scene.waits_for or "waits for a start slot"
         case Phase.STARTING:
             return _starting(scene)
         case Phase.HEALTHY:
@@ -64,7 +65,7 @@ def next_step(scene: Scene) -> str:
     wait = None if ladder.due_mono is None else max(0.0, ladder.due_mono - scene.now)
     match phase:
         case Phase.QUEUED:
-            return "starts as soon as a slot is free"
+            return "starts as soon as that is so" if scene.waits_for else "starts as soon as a slot is free"
         case Phase.STARTING:
             if not ladder.running or ladder.deadline_mono is None:
                 return "its start gate is awaited" if ladder.running else "its process is awaited"
