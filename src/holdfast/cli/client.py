@@ -1,15 +1,13 @@
-"""The keeper's client: JSON over its Unix socket with the standard library's http.client.
+"""The keeper's client: JSON over its Unix socket.
 
 Every failure to reach the keeper becomes HF3001, every error the keeper answers keeps its own code. Called by every
-command that asks the keeper; imported only then, since http.client costs a quarter of the start-up time.
+command that asks the keeper; imported only then.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +15,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from holdfast import errors
+from holdfast.cli import wire
+from holdfast.cli.wire import Answer, WireError
 from holdfast.errors import ErrorKind, HoldfastError
 from holdfast.home import Home
 
@@ -43,24 +43,6 @@ class AnsweredError(HoldfastError):
         return self._next
 
 
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str, timeout_s: float | None) -> None:
-        super().__init__("holdfast", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(self.timeout)
-            connection.connect(self._path)
-        except BaseException:
-            connection.close()
-            raise
-        self.sock = connection
-
-
 class KeeperClient:
     """One request a call; nothing is kept open between calls, so a restarted keeper is found again."""
 
@@ -85,7 +67,7 @@ class KeeperClient:
             while True:
                 try:
                     line = response.readline()
-                except (OSError, http.client.HTTPException):
+                except (OSError, WireError):
                     return
                 if not line:
                     return
@@ -113,38 +95,35 @@ class KeeperClient:
         with self._answer(method, path, query, body, timeout_s or self.timeout_s) as response:
             try:
                 return json.loads(response.read() or b"null")
-            except (OSError, http.client.HTTPException, ValueError) as error:
+            except (OSError, WireError, ValueError) as error:
                 raise HoldfastError(errors.KEEPER_UNREACHABLE, home=self.home.path) from error
 
     @contextmanager
     def _answer(
         self, method: str, path: str, query: dict[str, object], body: bytes | None, timeout_s: float | None
-    ) -> Iterator[http.client.HTTPResponse]:
+    ) -> Iterator[Answer]:
         target = quote(path) + (f"?{urlencode(query)}" if query else "")
-        connection = UnixConnection(os.fspath(self.home.api_socket), timeout_s)
         try:
-            try:
-                headers = {"Content-Type": "application/json"} if body is not None else {}
-                connection.request(method, target, body, headers)
-                response = connection.getresponse()
-            except PermissionError as error:
-                raise HoldfastError(
-                    errors.HOME_UNUSABLE, home=self.home.path, reason=f"it belongs to {_owner(self.home)}"
-                ) from error
-            except (OSError, http.client.HTTPException) as error:
-                raise HoldfastError(errors.KEEPER_UNREACHABLE, home=self.home.path) from error
+            response = wire.ask(os.fspath(self.home.api_socket), method, target, body, timeout_s)
+        except PermissionError as error:
+            raise HoldfastError(
+                errors.HOME_UNUSABLE, home=self.home.path, reason=f"it belongs to {_owner(self.home)}"
+            ) from error
+        except (OSError, WireError) as error:
+            raise HoldfastError(errors.KEEPER_UNREACHABLE, home=self.home.path) from error
+        try:
             if response.status >= 400:
                 raise _error_of(response, self.home)
             yield response
         finally:
-            connection.close()
+            response.close()
 
 
-def _error_of(response: http.client.HTTPResponse, home: Home) -> HoldfastError:
+def _error_of(response: Answer, home: Home) -> HoldfastError:
     try:
         body = json.loads(response.read())["error"]
         return AnsweredError(body)
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+    except (OSError, WireError, ValueError, KeyError, TypeError):
         return HoldfastError(errors.KEEPER_FAILED, home=home.path, reason=f"HTTP {response.status}")
 
 
