@@ -75,7 +75,6 @@ INIT_RECONNECT_MAX_S = 0.5
 INIT_ABSENT_S = 0.3  # guard brings init back within this; longer and with guard's lock free, both are dead
 STORE_FLUSH_S = 0.5  # the ledger is the truth, the database a checkpoint: writes are gathered this long
 STORE_RETRY_S = 5.0  # after a full or read-only disk
-STATUS_INTEREST_S = 10.0  # usage is read only so long after somebody looked
 DEATHS_KEPT = 5
 
 # --- incidents and alerts ------------------------------------------------------------------------------------
@@ -141,3 +140,30 @@ PLANNED_LATE_MAX_S = 600.0  # a slot missed by more is passed over: after an out
 PLANNED_LOOK_MAX_S = 60.0  # the wall clock may jump: it is looked at this often while restarts are planned
 PLANNED_WAIT_S = 5.0  # a slot that waits (busy, not well, no room) is looked at again
 PLANNED_AT_ONCE = 2  # planned restarts under way at the same time: a fleet with one hour is restarted in turn
+
+# --- resources: what agents and the node use -------------------------------------------------------------------
+CURVE_FINE_S = 15.0  # memory curve of each agent: one hour in steps of 15 s ...
+CURVE_FINE_POINTS = 240
+CURVE_COARSE_S = 300.0  # ... and one day in steps of 5 min (their peaks): 4 KiB an agent in all
+CURVE_COARSE_POINTS = 288
+TREND_WINDOW_S = 3600.0  # growth is judged over at most this long
+TREND_SETTLE_S = 120.0  # of an instance's life are left out: imports and caches always grow
+TREND_SPAN_MIN_S = 300.0  # less says nothing: one garbage collection may be minutes away
+TREND_POINTS_MIN = 12
+TREND_SLICES = 24  # of the window; the lowest reading of each counts
+TREND_RISING_SHARE = 0.85  # of all pairs of readings must rise: a sawtooth has about 0.6
+TREND_GROWTH_MIN_BYTES = 4 * 1024 * 1024  # over the window; less is nobody's leak
+TREND_GROWTH_OVER_SCATTER = 4.0  # times what one reading strays from the line
+TREND_HORIZON_S = 7 * 86_400.0  # a limit further off is no prediction
+LOOK_EVERY_S = 15.0  # everything but fast memory: CPU, descriptors, processes, disks of the node
+LOOK_PROCESSES_MAX = 256  # of one agent, where they have to be read one by one; more are counted, not read
+LOOK_DESCRIPTORS_OF = 16  # processes of one agent whose open files are counted
+LOOK_SLICE_S = 0.008  # a pass gives the loop back after this long, so that no probe waits for it
+LOOK_SLICE_PAUSE_S = 0.02
+MEMORY_EVERY_S = 2.0  # agents with a limit; of the others every LOOK_EVERY_S unless somebody looks
+MEMORY_SHOWN_EVERY_S = 1.0  # while somebody looks
+
+# --- the first minutes: service, adoption, upgrade ---------------------------------------------------------------
+SYSTEMCTL_TIMEOUT_S = 30.0  # systemd itself answers at once; a machine that is starting may not
+SERVICE_STOP_S = 360.0  # above the longest grace: OpenClaw drains for up to 330 s
+TAKE_OVER_S = 30.0  # a guard told to leave ends keeper and logger first, which get 5 s each

@@ -19,15 +19,15 @@ from holdfast.health import gate as gates
 from holdfast.health.http import ProbeEngine
 from holdfast.health.model import HealthValue, ProbeResult, Verdict
 from holdfast.health.schedule import Rota
-from holdfast.health.usage import Usage, cpu_s
+from holdfast.health.usage import cpu_s
 from holdfast.keeper import ports
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.healer import Healer
+from holdfast.keeper.resources import Resources
 from holdfast.keeper.tasks import Tasks
 from holdfast.node import pressure
 
 PRESSURE_EVERY_S = 1.0
-USAGE_EVERY_S = 1.0
 _VALUE_OF = {
     Verdict.OK: HealthValue.OK,
     Verdict.SLOW: HealthValue.SLOW,
@@ -39,10 +39,15 @@ _VALUE_OF = {
 
 
 class HealthLoop:
-    """The engine, its rota, gates, pressure and usage."""
+    """The engine, its rota, gates and pressure."""
 
     def __init__(
-        self, agents: dict[str, Agent], healer: Healer, cgroups_of: Callable[[Agent], tuple[str, ...]], tasks: Tasks
+        self,
+        agents: dict[str, Agent],
+        healer: Healer,
+        cgroups_of: Callable[[Agent], tuple[str, ...]],
+        tasks: Tasks,
+        resources: Resources,
     ) -> None:
         self._agents = agents
         self._tasks = tasks
@@ -51,15 +56,12 @@ class HealthLoop:
         self._cgroups_of = cgroups_of
         self._engine = ProbeEngine(self._heard)
         self._rota = Rota()
-        self._usage = Usage()
+        self._resources = resources
         self._asked: set[str] = set()  # agents with something to ask
         self._starting: set[str] = set()  # of these, whose gate is awaited
         self._held_back: set[str] = set()  # ladders that were told the host is starved
         self.pressure = pressure.Pressure()
         self._pressure_mono = 0.0
-        self._usage_mono = 0.0
-        self._interest_mono = float("-inf")  # somebody looked at usage
-        self._rss: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -74,7 +76,6 @@ class HealthLoop:
         if self._loop is not None:
             self._loop.remove_reader(self._engine.fileno())
         self._engine.close()
-        self._usage.close()
 
     # --- who is asked --------------------------------------------------------------------------------------------
     def follow(self, agent: Agent, now: float) -> None:
@@ -82,12 +83,10 @@ class HealthLoop:
         ladder, name = agent.ladder, agent.name
         running = ladder.running and agent.world.pid > 0
         if running and agent.usage_of != agent.world.epoch:
-            self._usage.watch(name, agent.world.pid, self._cgroups_of(agent))
-            self._usage_mono = float("-inf")  # the next look reads
             agent.usage_of = agent.world.epoch
+            self._resources.began(agent, now)
         elif not running and agent.usage_of:
-            self._usage.drop(name)
-            self._rss.pop(name, None)
+            self._resources.ended(name)
             agent.usage_of = 0
         question = gates.question(agent.spec.health, ladder.gate_passed) if running else None
         if question is None:
@@ -119,20 +118,7 @@ class HealthLoop:
 
     def forget(self, name: str) -> None:
         self.drop(name)
-        self._usage.drop(name)
-        self._rss.pop(name, None)
-
-    def rss_bytes(self, now: float) -> dict[str, int]:
-        """Memory in use by agent, at most USAGE_EVERY_S old. Asking keeps the readings going for a while."""
-        self._interest_mono = now
-        if now - self._usage_mono >= USAGE_EVERY_S:
-            self._read_usage(now)
-        self._wake_at(self._usage_mono + USAGE_EVERY_S)
-        return self._rss
-
-    def _read_usage(self, now: float) -> None:
-        self._usage_mono = now
-        self._rss = self._usage.rss_bytes()
+        self._resources.forget(name)
 
     # --- time ----------------------------------------------------------------------------------------------------
     def _wake_at(self, due: float | None) -> None:
@@ -157,13 +143,8 @@ class HealthLoop:
             self._ask(name, now)
         for name in list(self._starting):
             self._look_at_start(name, now)
-        watched = now - self._interest_mono <= limits.STATUS_INTEREST_S
-        if watched and now - self._usage_mono >= USAGE_EVERY_S:
-            self._read_usage(now)
         self._wake_at(self._rota.next())
         self._wake_at(self._engine.next_deadline())
-        if watched:
-            self._wake_at(self._usage_mono + USAGE_EVERY_S)
 
     def _ready(self) -> None:
         self._engine.on_ready()

@@ -37,6 +37,7 @@ from holdfast.keeper.planned import PlannedRestarts
 from holdfast.keeper.queue import StartQueue
 from holdfast.keeper.recall import Recalled
 from holdfast.keeper.recorder import Recorder
+from holdfast.keeper.resources import Resources
 from holdfast.keeper.tasks import Tasks
 from holdfast.ledger.chain import Ledger
 from holdfast.spec.model import AgentSpec, FleetSpec
@@ -87,7 +88,8 @@ class Keeper:
             slots_wanted=lambda: self.queue.look(),
         )
         self.behaviour = Behaviour(self.agents, self.healer)
-        self.health = HealthLoop(self.agents, self.healer, places.cgroups_of, self.tasks)
+        self.resources = Resources(self.agents, clock, self.tasks, places.cgroups_of)
+        self.health = HealthLoop(self.agents, self.healer, places.cgroups_of, self.tasks, self.resources)
         self.queue = StartQueue(self.agents, self._grant, lambda: self.intake.is_adopted and not self.stopping)
         self.intake = Intake(
             self.agents,
@@ -158,6 +160,7 @@ class Keeper:
         self.outgoing.close()
         await self.tasks.finish(limits.KEEPER_FINISH_S)
         self.health.close()
+        self.resources.close()
         self.recorder.record("keeper.stopped", "", f"keeper stopped (process {os.getpid()})")
         self.checkpoint.close()
         self.recorder.ledger.close()
@@ -227,7 +230,7 @@ class Keeper:
     # --- the API: looking ----------------------------------------------------------------------------------------
     def status(self) -> views.Status:
         now = self.clock.now_mono()
-        rss, heard = self.health.rss_bytes(now), bool(self.fleet.alerts)
+        rss, heard = self.resources.rss_bytes(now), bool(self.fleet.alerts)
         processes = list(self.intake.processes.values())
         keeper = self.intake.processes["keeper"]
         keeper.pid = os.getpid()
@@ -239,7 +242,7 @@ class Keeper:
 
     def describe(self, name: str) -> views.Description:
         agent, now = self.agent(name), self.clock.now_mono()
-        rss = self.health.rss_bytes(now).get(name)
+        rss = self.resources.rss_bytes(now).get(name)
         return status.description(agent, now, rss, bool(self.fleet.alerts), self.places.describe(agent))
 
     def phase(self, name: str) -> Phase:
