@@ -10,6 +10,8 @@ from typing import Literal
 
 from msgspec import Struct, field
 
+from holdfast import limits
+
 
 class Limits(Struct, frozen=True, kw_only=True):
     """Hard limits; None means none. `cpus` in cores."""
@@ -38,7 +40,7 @@ class FileBeat(Struct, frozen=True, kw_only=True):
     """A file that a living loop touches: older than `max_age_s` is a missed deadline. `path` absolute."""
 
     path: str
-    max_age_s: float = 120.0
+    max_age_s: float = limits.FILE_BEAT_MAX_AGE_S
 
 
 class CommandProbe(Struct, frozen=True, kw_only=True):
@@ -49,9 +51,9 @@ class CommandProbe(Struct, frozen=True, kw_only=True):
     """
 
     command: tuple[str, ...]
-    interval_s: float = 60.0
-    timeout_s: float = 10.0
-    retries: int = 3
+    interval_s: float = limits.COMMAND_PROBE_INTERVAL_S
+    timeout_s: float = limits.COMMAND_PROBE_TIMEOUT_S
+    retries: int = limits.PROBE_STRIKES
 
 
 class LogPattern(Struct, frozen=True, kw_only=True):
@@ -60,7 +62,7 @@ class LogPattern(Struct, frozen=True, kw_only=True):
     pattern: str
     then: Literal["degraded", "failing"] = "degraded"
     count: int = 1
-    within_s: float = 60.0
+    within_s: float = limits.LOG_PATTERN_WITHIN_S
 
 
 class LogWatch(Struct, frozen=True, kw_only=True):
@@ -77,7 +79,7 @@ class PushBeat(Struct, frozen=True, kw_only=True):
     """
 
     every_s: float
-    grace_s: float = 60.0
+    grace_s: float = limits.PUSH_GRACE_S
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -85,25 +87,25 @@ class Health(Struct, frozen=True, kw_only=True):
 
     http: HttpProbe | None = None
     start_gate: HttpProbe | None = None  # asked until it passes once after each start; None: `http` is the gate
-    interval_s: float = 2.0
-    timeout_s: float = 0.5
-    retries: int = 3
-    start_period_s: float = 30.0  # the gate must pass within this (stretched while the agent burns CPU)
+    interval_s: float = limits.PROBE_INTERVAL_S
+    timeout_s: float = limits.PROBE_TIMEOUT_S
+    retries: int = limits.PROBE_STRIKES
+    start_period_s: float = limits.START_PERIOD_S  # the gate must pass within this (stretched while the agent burns CPU)
     start_cpu_s: float | None = None  # CPU seconds a start may take; the deadline waits for them under load
     beat_s: float | None = None  # sd_notify beats are due this often; two missed are a failure, from the first on
-    busy_max_s: float = 1800.0  # longest time a loop may declare itself busy at once
+    busy_max_s: float = limits.BUSY_MAX_S  # longest time a loop may declare itself busy at once
     file: FileBeat | None = None
     command: CommandProbe | None = None
     log: LogWatch | None = None
     push: PushBeat | None = None
     function: bool = True  # ask the recipe's own probe of function, where it has one
-    function_interval_s: float = 60.0
+    function_interval_s: float = limits.FUNCTION_INTERVAL_S
 
 
 class Stop(Struct, frozen=True, kw_only=True):
     signal: str = "TERM"
-    grace_s: float = 30.0
-    hung_grace_s: float = 5.0
+    grace_s: float = limits.STOP_GRACE_S
+    hung_grace_s: float = limits.HUNG_GRACE_S
 
 
 class PlannedTime(Struct, frozen=True, kw_only=True):
@@ -118,13 +120,13 @@ class PlannedTime(Struct, frozen=True, kw_only=True):
 class Restart(Struct, frozen=True, kw_only=True):
     """The ladder's numbers for this agent, and its planned restarts."""
 
-    backoff_s: tuple[float, ...] = (0.0, 10.0, 60.0)
-    window_s: float = 900.0
+    backoff_s: tuple[float, ...] = limits.RESTART_BACKOFF_S
+    window_s: float = limits.RESTART_WINDOW_S
     spacing_s: float = 0.0  # never two unplanned starts closer than this, the first restart excepted
-    retry_s: float = 300.0  # first quiet try at tier 4; doubles up to one hour
+    retry_s: float = limits.QUIET_TRY_FIRST_S  # first quiet try at tier 4; doubles up to one hour
     at: tuple[PlannedTime, ...] = ()
     when_idle: bool = False  # a planned restart waits for the agent to be idle, for up to `idle_wait_s`
-    idle_wait_s: float = 3600.0
+    idle_wait_s: float = limits.IDLE_WAIT_S
 
 
 class Dependency(Struct, frozen=True, kw_only=True):
@@ -142,7 +144,7 @@ class Maintenance(Struct, frozen=True, kw_only=True):
 
     on: bool = False
     windows: tuple[PlannedTime, ...] = ()
-    length_s: float = 3600.0
+    length_s: float = limits.MAINTENANCE_LENGTH_S
 
 
 class Shipping(Struct, frozen=True, kw_only=True):
@@ -156,27 +158,30 @@ class Shipping(Struct, frozen=True, kw_only=True):
 class Logs(Struct, frozen=True, kw_only=True):
     """How much of what the agent prints is kept, and the caps of files that it writes itself."""
 
-    max_size_bytes: int = 104_857_600  # of one file, before it is rotated
-    max_files: int = 5
-    max_age_s: float = 1_209_600.0  # 14 days
+    max_size_bytes: int = limits.LOG_FILE_BYTES  # of one file, before it is rotated
+    max_files: int = limits.LOG_FILES
+    max_age_s: float = limits.LOG_AGE_S
     total_bytes: int | None = None  # all of this agent's logs on disk; None: what size x files allows
-    rate_lines_s: int | None = 20_000  # above it the agent is throttled, visibly; None: never
+    rate_lines_s: int | None = limits.LOG_RATE_LINES_S  # above it the agent is throttled, visibly; None: never
     files: tuple[str, ...] = ()  # absolute globs of files the agent writes itself
-    files_max_bytes: int = 104_857_600  # cap of each of them
+    files_max_bytes: int = limits.LOG_CAPPED_FILES_BYTES  # cap of each of them
     ship: tuple[Shipping, ...] = ()
 
 
 class Resources(Struct, frozen=True, kw_only=True):
-    """From when on the use of a resource is told. Shares of the limit, of one core, of the disk."""
+    """From when on the use of a resource is told. Shares of the limit, of one core, of the disk.
 
-    memory_warn: float = 0.70
-    memory_alarm: float = 0.80
-    cpu: float = 0.90
-    cpu_for_s: float = 300.0
-    disk: float = 0.85
+    A share of SHARE_NEVER is never reached: `off`.
+    """
+
+    memory_warn: float = limits.MEMORY_WARN_SHARE
+    memory_alarm: float = limits.MEMORY_ALARM_SHARE
+    cpu: float = limits.CPU_BUSY_SHARE
+    cpu_for_s: float = limits.CPU_BUSY_FOR_S
+    disk: float = limits.DISK_FULL_SHARE
     disk_bytes: int | None = None  # of the agent's own directories
     processes: int | None = None
-    descriptors: float = 0.80  # of the limit on open files
+    descriptors: float = limits.DESCRIPTORS_SHARE  # of the limit on open files
 
 
 class AgentSpec(Struct, frozen=True, kw_only=True):
@@ -189,7 +194,7 @@ class AgentSpec(Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     secret_env: tuple[str, ...] = ()  # names in env whose values are masked everywhere
     user: str | None = None
-    priority: int = 50
+    priority: int = limits.PRIORITY_DEFAULT
     labels: dict[str, str] = {}
     once: bool = False
     limits: Limits = field(default_factory=Limits)
