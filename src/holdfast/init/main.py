@@ -47,6 +47,7 @@ class Init:
         self.guard_incoming = b""
         self.guard_missed = 0
         self.notify = socket.socket(fileno=options.notify_fd)
+        self.beats = notify.Receiver(self.notify, self.supervisor.by_pid, self.supervisor.epoch_of, self.home_id)
         self.listener = listen(f"{options.run}/init.sock")
         self.connections: dict[int, Connection] = {}
         self.pidfds: dict[int, str] = {}
@@ -119,6 +120,7 @@ class Init:
                 self._start_spawner()
             self._settle()
             due = min(self.next_beat, self.supervisor.next_due() or self.next_beat, self.services.next_due())
+            due = min(due, self.beats.due())
             if self.spawner is None:
                 due = min(due, time.monotonic() + 0.005)
             events = self.epoll.poll(max(0.0, due - time.monotonic()))
@@ -127,6 +129,7 @@ class Init:
             now = time.monotonic()
             self.supervisor.on_time(now)
             self.services.on_time(now)
+            self._beats_on_time(now)
             if now >= self.next_beat:
                 self.next_beat = now + BEAT_S
                 self._beat()
@@ -266,9 +269,18 @@ class Init:
                 self._drop(fd)
 
     def _beats(self) -> None:
-        by_pid = self.supervisor.by_pid
-        told = notify.receive(self.notify, lambda pid: notify.find_agent(pid, by_pid, self.home_id))
-        self.requests.forward_beats(told)
+        """What agents said; while they speak much, the socket is looked at by time."""
+        self.beats.drain(time.monotonic())
+        if self.beats.doze_until != float("inf"):
+            self.epoll.modify(self.notify, 0)
+
+    def _beats_on_time(self, now: float) -> None:
+        if self.beats.doze_until <= now:
+            self.beats.drain(now)
+            if self.beats.doze_until == float("inf"):
+                self.epoll.modify(self.notify, select.EPOLLIN)
+        if self.beats.flush_due <= now:
+            self.requests.forward_beats(self.beats.take())
 
     def _beat(self) -> None:
         """Every BEAT_S, the only periodic wake-up: tell guard and keeper we live, look after both."""

@@ -1,7 +1,9 @@
 """Beats: sd_notify datagrams, received by init alone. Who sent one is known from the kernel, not from its text.
 
-The socket is always drained, since an undrained one blocks the senders. Fields are coalesced per agent: the last
-value of each key counts.
+Invariant: the socket is always drained, since an undrained one blocks the senders; what was said is gathered per
+instance and told to the keeper a few times a second, and nothing that counts is lost by gathering: the order of
+different cycles, a trigger, READY and STOPPING stay. What an instance last said is kept and told once more to every
+keeper that comes. Called by main.py's loop.
 """
 
 from __future__ import annotations
@@ -10,44 +12,189 @@ import os
 import socket
 import struct
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 from holdfast.init import procfs
 
 DATAGRAM_MAX_BYTES = 8192
 BURST = 1000  # datagrams taken per turn, so that a flood cannot starve the rest
 ANCESTORS_MAX = 32
+FLUSH_S = 0.25  # the keeper hears of a beat at most this much later
+RUSH_S = 0.05  # datagrams closer together than this are worth waiting for the next ones
+DOZE_MAX_S = 0.02  # not looking at the socket for this long saves a wake-up for each datagram
+SENDERS_MAX = 8192  # remembered pids
+SENDER_TRUSTED_S = 1.0  # a pid is not given again so soon; later its start time is compared
+CYCLES_KEPT = 16  # different ones between two flushes; with more, some of them advanced for certain
+VALUE_MAX_CHARS = 512
+QUEUE_LENGTH = "/proc/sys/net/unix/max_dgram_qlen"
+# Of these the first one said between two flushes stays, whatever is said after it.
+_STICKY = {"READY": "1", "STOPPING": "1", "WATCHDOG": "trigger"}
+
+Sender = tuple[str, int]
+"""Agent and epoch of the instance it belongs to."""
+
+
+@dataclass(slots=True)
+class Told:
+    """What one instance said since the last flush, or in all its life."""
+
+    epoch: int
+    mono: float = 0.0  # of the last datagram
+    busy_mono: float = 0.0  # of the last X_BUSY_USEC: it counts from its receipt
+    fields: dict[str, str] = field(default_factory=dict)
+    cycles: list[str] = field(default_factory=list)  # different X_CYCLEs in their order
+
+    def add(self, said: dict[str, str], now: float) -> None:
+        fields = self.fields
+        for key, value in said.items():
+            if key in _STICKY and fields.get(key) == _STICKY[key] and value != _STICKY[key]:
+                continue
+            fields[key] = value
+        self.mono = now
+        if "X_BUSY_USEC" in said:
+            self.busy_mono = now
+        cycle = said.get("X_CYCLE")
+        cycles = self.cycles
+        if cycle is not None and (not cycles or cycles[-1] != cycle):
+            if len(cycles) < CYCLES_KEPT:
+                cycles.append(cycle)
+            else:
+                cycles[-1] = cycle
+
+    def message(self, name: str, *, held: bool) -> dict[str, Any]:
+        """As protocol.py describes it."""
+        told: dict[str, Any] = {"ev": "notify", "agent": name, "epoch": self.epoch, "mono": round(self.mono, 3)}
+        if "X_BUSY_USEC" in self.fields:
+            told["busy_mono"] = round(self.busy_mono, 3)
+        if len(self.cycles) > 1 and not held:
+            told["cycles"] = self.cycles
+        if held:
+            told["held"] = True
+        told["fields"] = self.fields
+        return told
+
+
+class Receiver:
+    """The socket, who sends, and what was said."""
+
+    def __init__(
+        self, sock: socket.socket, by_pid: dict[int, str], epoch_of: Callable[[str], int], home_id: str
+    ) -> None:
+        self.sock = sock
+        self._by_pid, self._epoch_of, self._home_id = by_pid, epoch_of, home_id
+        self.identity = os.fstat(sock.fileno()).st_ino  # another one: whoever had connected to the former is deaf
+        self.fresh: dict[str, Told] = {}
+        self.held: dict[str, Told] = {}
+        self.flush_due = float("inf")
+        self.doze_until = float("inf")  # inf: the loop waits for the socket itself
+        self._drained_mono = 0.0
+        self._senders: dict[int, tuple[Sender | None, int, float]] = {}  # pid -> whose, start time, known since
+        self._buffer = bytearray(DATAGRAM_MAX_BYTES)
+        self._view = memoryview(self._buffer)
+        self._room = socket.CMSG_SPACE(12) + socket.CMSG_SPACE(4 * 16)
+        self._queue = queue_length()
+
+    def due(self) -> float:
+        """When the loop must come here although the socket did not call."""
+        return min(self.flush_due, self.doze_until)
+
+    def drain(self, now: float) -> None:
+        """All waiting datagrams; those of senders that belong to no agent are dropped."""
+        count = 0
+        while count < BURST:
+            try:
+                size, ancillary, _, _ = self.sock.recvmsg_into([self._buffer], self._room, socket.MSG_DONTWAIT)
+            except OSError:
+                break
+            count += 1
+            pid = 0
+            for level, kind, data in ancillary:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+                    pid = struct.unpack_from("i", data)[0]
+                elif level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    _close_all(data)
+            sender = self._sender(pid, now) if pid else None
+            if sender is not None and size:
+                self._take(sender, bytes(self._view[:size]), now)
+        # Where they come thick, looking a little later serves many by one wake-up; never so late that the kernel's
+        # queue fills and senders have to wait.
+        rush = 0 < count <= self._queue // 2 and now - self._drained_mono < RUSH_S
+        self.doze_until = now + min(DOZE_MAX_S, self._queue / 2000) if rush else float("inf")
+        if count:
+            self._drained_mono = now
+
+    def _take(self, sender: Sender, datagram: bytes, now: float) -> None:
+        name, epoch = sender
+        said = fields_of(datagram)
+        if not said:
+            return
+        told = self.fresh.get(name)
+        if told is None or told.epoch != epoch:
+            told = self.fresh[name] = Told(epoch)
+            self.flush_due = min(self.flush_due, now + FLUSH_S)
+        told.add(said, now)
+
+    def take(self) -> list[dict[str, Any]]:
+        """What is to be told now, as messages. It is held as well, for the next keeper."""
+        messages = []
+        for name, told in self.fresh.items():
+            held = self.held.get(name)
+            if held is None or held.epoch != told.epoch:
+                held = self.held[name] = Told(told.epoch)
+            held.add(told.fields, told.mono)
+            held.busy_mono = told.busy_mono or held.busy_mono
+            held.fields.pop("EXTEND_TIMEOUT_USEC", None)  # meant for that moment only
+            messages.append(told.message(name, held=False))
+        self.fresh = {}
+        self.flush_due = float("inf")
+        return messages
+
+    def all_held(self, epochs: dict[str, int]) -> list[dict[str, Any]]:
+        """What the instances that are known (agent -> epoch) said so far, for a keeper that just came."""
+        self.take()
+        self.held = {name: told for name, told in self.held.items() if epochs.get(name) == told.epoch}
+        return [told.message(name, held=True) for name, told in self.held.items()]
+
+    def _sender(self, pid: int, now: float) -> Sender | None:
+        """Main processes are known for certain; other pids are remembered, with their start time."""
+        name = self._by_pid.get(pid)
+        if name is not None:
+            return name, self._epoch_of(name)
+        sender, starttime, since = self._senders.get(pid, (None, 0, float("-inf")))
+        if now - since < SENDER_TRUSTED_S:
+            return sender
+        process = procfs.read(pid)
+        if (
+            process is None
+            or process.starttime != starttime
+            or sender is None
+            or self._epoch_of(sender[0]) != sender[1]
+        ):
+            sender = find_agent(pid, self._by_pid, self._epoch_of, self._home_id)
+        if len(self._senders) >= SENDERS_MAX:
+            self._senders.clear()
+        self._senders[pid] = (sender, process.starttime if process is not None else 0, now)
+        return sender
 
 
 def fields_of(datagram: bytes) -> dict[str, str]:
-    """KEY=VALUE lines; anything else is skipped."""
+    """KEY=VALUE lines; anything else is skipped, and what is too long is cut."""
     fields: dict[str, str] = {}
     for line in datagram.decode("utf-8", "replace").split("\n"):
         key, equals, value = line.partition("=")
         if equals and key.isidentifier():
-            fields[key] = value
+            fields[key] = value if len(value) <= VALUE_MAX_CHARS else value[:VALUE_MAX_CHARS]
     return fields
 
 
-def receive(sock: socket.socket, agent_of: Callable[[int], str | None]) -> dict[str, dict[str, str]]:
-    """All waiting datagrams as {agent: fields}; senders that belong to no agent are dropped."""
-    told: dict[str, dict[str, str]] = {}
-    for _ in range(BURST):
-        try:
-            datagram, ancillary, _, _ = sock.recvmsg(
-                DATAGRAM_MAX_BYTES, socket.CMSG_SPACE(12) + socket.CMSG_SPACE(4 * 16), socket.MSG_DONTWAIT
-            )
-        except OSError:
-            break
-        pid = 0
-        for level, kind, data in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-                pid = struct.unpack("3i", data[:12])[0]
-            elif level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                _close_all(data)
-        agent = agent_of(pid) if pid else None
-        if agent is not None:
-            told.setdefault(agent, {}).update(fields_of(datagram))
-    return told
+def queue_length() -> int:
+    """How many datagrams the kernel keeps for us before senders have to wait."""
+    try:
+        with open(QUEUE_LENGTH) as file:
+            return int(file.read())
+    except (OSError, ValueError):
+        return 10  # the kernel's own default
 
 
 def _close_all(data: bytes) -> None:
@@ -56,16 +203,18 @@ def _close_all(data: bytes) -> None:
         os.close(fd)
 
 
-def find_agent(pid: int, by_pid: dict[int, str], home_id: str) -> str | None:
-    """The sender's agent: its main process, an ancestor that is one, or the instance id in its environment."""
+def find_agent(pid: int, by_pid: dict[int, str], epoch_of: Callable[[str], int], home_id: str) -> Sender | None:
+    """The sender's instance: a main process, a descendant of one, or who has the instance id in its environment."""
     current = pid
     for _ in range(ANCESTORS_MAX):
         if current in by_pid:
-            return by_pid[current]
+            return by_pid[current], epoch_of(by_pid[current])
         process = procfs.read(current)
         if process is None or process.ppid <= 1:
             break
         current = process.ppid
-    instance = procfs.instance_of(pid) or ""
-    home, _, rest = instance.partition(":")
-    return rest.rpartition(":")[0] or None if home == home_id else None
+    home, _, rest = (procfs.instance_of(pid) or "").partition(":")
+    name, _, epoch = rest.rpartition(":")
+    if home != home_id or not name or not epoch.isdigit() or epoch_of(name) != int(epoch):
+        return None
+    return name, int(epoch)

@@ -30,7 +30,9 @@ init -> keeper, durable events, in order, each once more after a reconnect until
   spawn_failed  errno, reason
   service       name "keeper"|"logger", pid, restarts, what: "spawned"|"exited"
 not durable:
-  {"ev":"notify","agent":NAME,"epoch":E,"fields":{"READY":"1",...}}    coalesced beats
+  {"ev":"notify","agent":NAME,"epoch":E,"mono":MONO_S,"fields":{"READY":"1",...}}    beats, gathered for 0.25 s
+                mono: of the last one; busy_mono: of the last X_BUSY_USEC; cycles: all different X_CYCLEs in their
+                order, when there were several; held: true after hello: what the instance said so far, no news
   {"ev":"beat"}
 
 `def` of an agent (AgentDef): see the dataclass. `permit` (Permit): what init may do without asking.
@@ -91,5 +93,5 @@ State = dict[str, Any]
  "services":{"keeper":{"pid","restarts"},"logger":{...}},
  "agents":{NAME:{"state":"down|spawning|up|stopping|sweeping|waiting|asking|finished","epoch","pid","starttime",
                   "spawned_mono","spawned_at","due_mono","cause","permit_left"}},
- "seq": last event number, "acked": N}
+ "seq": last event number, "acked": N, "notify_socket": names the socket; another one makes former senders deaf}
 """

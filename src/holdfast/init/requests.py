@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from holdfast.init import procfs, tree
 from holdfast.init.agent import LIVING, Agent
 from holdfast.init.link import Connection
+from holdfast.init.notify import Receiver
 from holdfast.init.protocol import PROTOCOL, AgentDef, Permit
 from holdfast.init.services import Services
 from holdfast.init.supervise import Supervisor
@@ -25,6 +26,7 @@ class Host(Protocol):
 
     supervisor: Supervisor
     services: Services
+    beats: Receiver
     home_id: str
     agents_nofile: int
 
@@ -122,6 +124,8 @@ class Requests:
         self.init.services.keeper_spoke()
         supervisor = self.init.supervisor
         supervisor.unsent = list(supervisor.events)  # everything unacked, once more
+        epochs = {name: agent.epoch for name, agent in supervisor.agents.items() if not name.startswith("@")}
+        supervisor.unsent += self.init.beats.all_held(epochs)  # behind the births they belong to
         restarts = supervisor.service_restarts
         return {
             "boot_id": procfs.boot_id(),
@@ -134,6 +138,7 @@ class Requests:
             "acked": supervisor.acked,
             "journal_failed": supervisor.journal.failed,
             "mode": self.mode,
+            "notify_socket": self.init.beats.identity,
         }
 
     def _services(self) -> dict[str, Any]:
@@ -157,13 +162,12 @@ class Requests:
                 self.keeper.send(event)
         supervisor.unsent = []
 
-    def forward_beats(self, told: dict[str, dict[str, str]]) -> None:
-        if self.keeper is None:
-            return
-        for name, fields in told.items():
-            agent = self.init.supervisor.agents.get(name)
-            if agent is not None and not name.startswith("@"):
-                self.keeper.send({"ev": "notify", "agent": name, "epoch": agent.epoch, "fields": fields})
+    def forward_beats(self, told: list[dict[str, Any]]) -> None:
+        """Not kept for later: what counts is held by the receiver and told again at hello."""
+        if self.keeper is not None:
+            for message in told:
+                if not message["agent"].startswith("@"):
+                    self.keeper.send(message)
 
     def beat(self) -> None:
         if self.keeper is not None:

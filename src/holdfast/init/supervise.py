@@ -181,6 +181,11 @@ class Supervisor(Memory):
         self.births.append(agent.name)
         self._note(agent)
 
+    def epoch_of(self, name: str) -> int:
+        """Of the agent's last instance; 0 when there is no such agent."""
+        agent = self.agents.get(name)
+        return agent.epoch if agent is not None else 0
+
     def instance(self, agent: Agent) -> str:
         return f"{self.home_id}:{agent.name}:{agent.epoch}"
 
