@@ -162,6 +162,12 @@ LOOK_SLICE_S = 0.008  # a pass gives the loop back after this long, so that no p
 LOOK_SLICE_PAUSE_S = 0.02
 MEMORY_EVERY_S = 2.0  # agents with a limit; of the others every LOOK_EVERY_S unless somebody looks
 MEMORY_SHOWN_EVERY_S = 1.0  # while somebody looks
+TREND_TOLD_S = 3600.0  # growth is told when it reaches the limit within this ...
+TREND_LEAVE_FACTOR = 1.5  # ... until that is this many times further off
+TREND_SHARE_MIN = 0.3  # of the limit must be in use: below it, growth is a start or a cache
+TREND_RETOLD_SHARE = 0.5  # the words change when half of the time they named is left
+RESOURCE_LEAVE_FACTOR = 0.94  # every threshold is left this much below where it is entered: 85 % at 80 %
+PIDS_WARN_SHARE = 0.9  # of `limits.pids`
 
 # --- the first minutes: service, adoption, upgrade ---------------------------------------------------------------
 SYSTEMCTL_TIMEOUT_S = 30.0  # systemd itself answers at once; a machine that is starting may not
@@ -229,3 +235,8 @@ SHARE_NEVER = 1_000_000.0  # `off`: a threshold that nothing reaches (infinity c
 SPEC_FILES_MAX = 200  # holdfast.yaml and everything it includes; more is a glob that goes too far
 SPEC_ALL_FILES_MAX_BYTES = 8 * 1024 * 1024
 PLAN_LINES_SHOWN = 40  # of one `up`; --json has them all
+
+# --- logs in full ------------------------------------------------------------------------------------------------
+LOG_FILE_MIN_BYTES = 4096  # a smaller file would be rotated at every line
+LOG_NODE_BYTES = 10 * 1000**3  # of all agents together: a hundred agents at the default would else take 50 GB
+LOG_NODE_SHARE = 0.10  # of the disk they lie on, when that is less
