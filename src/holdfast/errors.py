@@ -157,6 +157,20 @@ PORT_TAKEN = _kind(
     "{agent}: port {port} is held by process {pid} ({process}), not by the agent",
     "Stop that process or give the agent another port.",
 )
+NO_AGENT_MATCHES = _kind(
+    "HF2014",
+    "NoAgentMatches",
+    "no agent has labels {selector}; nothing was done",
+    "See the labels with `holdfast ps -o wide`.",
+    4,
+)
+ROLLING_STOPPED = _kind(
+    "HF2015",
+    "RollingStopped",
+    "{agent} did not come back: {why}; {done} of {total} restarted, not touched: {left}",
+    "See `holdfast describe {agent}`; when it is well again, run the same command for the rest.",
+    3,
+)
 
 # --- HF3xxx: Holdfast's own processes ------------------------------------------------------------------------
 KEEPER_UNREACHABLE = _kind(
@@ -228,6 +242,24 @@ NOT_ALL_STOPPED = _kind(
     "NotAllStopped",
     "after {timeout_s} s still there: {left}",
     "Run `holdfast down` again with a longer --timeout; see `holdfast ps` for what each one waits for.",
+)
+SERVICE_UNAVAILABLE = _kind(
+    "HF3040",
+    "ServiceUnavailable",
+    "Holdfast cannot be made a service here: {reason}",
+    "Use `holdfast service install --cron`, or let your own service manager run `holdfast --home {home} service run`.",
+)
+SERVICE_FAILED = _kind(
+    "HF3041",
+    "ServiceToolFailed",
+    "{program} could not do it: {reason}",
+    "Do what it says, or run it by hand to see more. Agents are not affected; repeating the command is safe.",
+)
+RENEW_FAILED = _kind(
+    "HF3042",
+    "RenewFailed",
+    "the running Holdfast did not take the installed code: {reason}",
+    "Agents are not affected. See {home}/log, then `holdfast service reload`, or `holdfast upgrade --rollback`.",
 )
 
 # --- HF4xxx: the machine -------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ characters count two, combining ones none. Pure; called by everything that shows
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 # One whole escape sequence: CSI (colours, cursor), OSC/DCS/APC/PM/SOS strings up to their end, or a two-byte one.
 # A string that never ends is taken up to the end of the line only. C1 forms (one byte 0x80-0x9f) too.
@@ -17,6 +18,7 @@ _ESCAPE = re.compile(
     r"|\x1b[ -/]*[0-~]"
 )
 _COLOUR = re.compile(r"(?:\x1b\[|\x9b)[0-9;:]*m")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _SPACES = re.compile(r" {2,}")
 ELLIPSIS = "…"
 
@@ -50,7 +52,7 @@ def columns(text: str) -> int:
     """How many terminal columns `text` takes; it should be printable."""
     if text.isascii():
         return len(text)
-    return sum(_columns_of(char) for char in text)
+    return len(text) + sum([_columns_of(char) - 1 for char in _BEYOND_ASCII.findall(text)])
 
 
 def cut(text: str, max_columns: int) -> str:
@@ -79,6 +81,7 @@ def _escaped(char: str) -> str:
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+@lru_cache(maxsize=4096)
 def _columns_of(char: str) -> int:
     if char.isascii():
         return 1

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdfast.cli.render import NOTHING, duration, one_line, size, table
+from holdfast.cli.render import NOTHING, duration, one_line, size, table, wrap
 
 HEADERS = ("NAME", "PHASE", "HEALTH", "PID", "UPTIME", "RESTARTS", "TIER", "MEM", "WHY / NEXT")
+WIDE_HEADERS = (*HEADERS[:-1], "CPU", "INSTANCE", "PRIORITY", "USER", "LABELS", HEADERS[-1])
+# Columns a narrow terminal does without, the least missed first.
+DROPPED_FIRST = ("PID", "TIER", "RESTARTS", "MEM", "UPTIME", "HEALTH")
 SETTLED_PHASES = frozenset({"healthy", "finished", "stopped"})  # as wanted: nothing to wait for, nothing wrong
 COLOUR_OF_PHASE = {
     "queued": "cyan",
@@ -63,21 +66,40 @@ def agent_cells(row: dict[str, Any]) -> list[str]:
     ]
 
 
-def status_lines(status: Status, width: int | None) -> list[str]:
-    """Everything `ps` prints."""
+def wide_cells(row: dict[str, Any]) -> list[str]:
+    """The cells of `ps -o wide`."""
+    cells = agent_cells(row)
+    cpu = (row.get("usage") or {}).get("cpu")
+    labels = ",".join(f"{key}={value}" for key, value in (row.get("labels") or {}).items())
+    more = [
+        NOTHING if cpu is None else f"{cpu:.0%}",
+        str(row.get("instance", "")),
+        str(row.get("priority", "")),
+        str(row.get("user") or NOTHING),
+        one_line(labels) or NOTHING,
+    ]
+    return [*cells[:-1], *more, cells[-1]]
+
+
+def status_lines(status: Status, width: int | None, *, wide: bool = False) -> list[str]:
+    """Everything `ps` prints. `wide`: all columns, and nothing is cut."""
     agents = status.get("agents", [])
     colours = [COLOUR_OF_PHASE.get(str(row.get("phase"))) for row in agents]
-    lines = table(HEADERS, [agent_cells(row) for row in agents], width=width, colours=colours)
+    if wide:
+        lines = table(WIDE_HEADERS, [wide_cells(row) for row in agents], colours=colours)
+    else:
+        lines = table(HEADERS, [agent_cells(row) for row in agents], width=width, colours=colours, drop=DROPPED_FIRST)
     if not agents:
-        lines = ["no agents: declare some in holdfast.yaml and run `holdfast up`, or try `holdfast run -- CMD`"]
-    return [*lines, *warning_lines(status), own_line(status)]
+        lines = wrap("no agents: declare some in holdfast.yaml and run `holdfast up`, or `holdfast run -- CMD`", width)
+    return [*lines, *warning_lines(status, width), *wrap(own_line(status), width)]
 
 
-def warning_lines(status: Status) -> list[str]:
+def warning_lines(status: Status, width: int | None = None) -> list[str]:
     lines: list[str] = []
     for warning in status.get("warnings", []):
-        lines.append(f"warning {warning.get('code', '')}: {one_line(warning.get('message', ''))}")
-        lines.append(f"   next: {one_line(warning.get('next', ''))}")
+        lines.extend(wrap(f"warning {warning.get('code', '')}: {one_line(warning.get('message', ''))}", width))
+        room = None if width is None else width - 3
+        lines.extend(f"   {part}" for part in wrap(f"next: {one_line(warning.get('next', ''))}", room))
     return lines
 
 

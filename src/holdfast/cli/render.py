@@ -1,6 +1,8 @@
-"""Values as people read them: durations, sizes, times, aligned tables. Pure but for asking the terminal's width.
+"""Values as people read them: durations, sizes, times, aligned tables. Pure but for asking the terminal.
 
-Invariant: without a terminal, or with NO_COLOR, the output is plain text without escape codes, and nothing is cut.
+Invariant: without a terminal, or with NO_COLOR, the output is plain text without escape codes, and nothing is cut
+(CLICOLOR_FORCE paints it nevertheless). On a terminal no line is longer than the terminal is wide.
+Called by every command that prints for people.
 """
 
 from __future__ import annotations
@@ -8,14 +10,19 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-import textwrap
 import time
 from collections.abc import Sequence
 
 import click
 
+from holdfast.printable import columns, cut, one_line, pad
+
+__all__ = ["one_line"]  # shared by all tables
+
 NOTHING = "-"
 LAST_COLUMN_MIN_WIDTH = 24  # a narrower column of sentences cannot be read
+WIDTH_MIN = 20  # of a terminal; a narrower one wraps by itself
+FIRST_COLUMN_MIN_WIDTH = 12
 
 
 def duration(seconds: float | None) -> str:
@@ -52,7 +59,12 @@ def clock(at: float | None) -> str:
 
 
 def coloured() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    """Whether to paint: NO_COLOR forbids it, CLICOLOR_FORCE demands it, else only a terminal that can is painted."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0"):
+        return True
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and os.environ.get("CLICOLOR") != "0"
 
 
 def paint(text: str, colour: str | None) -> str:
@@ -61,7 +73,24 @@ def paint(text: str, colour: str | None) -> str:
 
 def terminal_width() -> int | None:
     """Columns of the terminal on standard output; None when it is not one."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    return max(shutil.get_terminal_size().columns, WIDTH_MIN) if sys.stdout.isatty() else None
+
+
+def wrap(text: str, room: int | None) -> list[str]:
+    """`text` in lines of at most `room` columns (None: one line), broken between words; a word longer than that is
+    cut. Text without words gives one empty line."""
+    if room is None or columns(text) <= room:
+        return [text]
+    lines = [""]
+    for word in text.split():
+        fits = columns(lines[-1]) + 1 + columns(word) <= room
+        if not lines[-1]:
+            lines[-1] = cut(word, room)
+        elif fits:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(cut(word, room))
+    return lines
 
 
 def table(
@@ -70,29 +99,53 @@ def table(
     *,
     width: int | None = None,
     colours: Sequence[str | None] = (),
+    drop: Sequence[str] = (),
 ) -> list[str]:
-    """Aligned lines. The last column is wrapped into `width` columns when given, else never cut.
+    """Aligned lines. With `width` no line is longer: the last column, which holds sentences, is wrapped between words;
+    before that columns are left out as `drop` names them (by header), and where there is still no room for sentences
+    they stand below their row.
 
     `colours` paints whole rows, one entry a row.
     """
-    cells = [[str(value) for value in row] for row in rows]
-    fixed = [max(len(column[i]) for column in [list(headers), *cells]) for i in range(len(headers) - 1)]
-    indent = sum(fixed) + 2 * len(fixed)
-    room = max(width - indent, LAST_COLUMN_MIN_WIDTH) if width else None
-    lines = [_line(headers, fixed)]
-    for index, row in enumerate(cells):
-        parts = textwrap.wrap(row[-1], room) if room else [row[-1]]
+    widths = [max(columns(headers[i]), *(columns(row[i]) for row in rows), 0) for i in range(len(headers) - 1)]
+    shown, below = list(range(len(widths))), False
+    if width:
+        shown, below = _kept(headers, widths, drop, width)
+        if shown:
+            over = _taken(widths, shown) - width + (-2 if below else LAST_COLUMN_MIN_WIDTH)
+            narrowest = max(columns(headers[shown[0]]), min(FIRST_COLUMN_MIN_WIDTH, widths[shown[0]]))
+            widths[shown[0]] = max(narrowest, widths[shown[0]] - max(over, 0))
+    indent = _taken(widths, shown)
+    indent = 2 if below else indent
+    room = None if width is None else width - indent
+    lines = [_line(headers, widths, shown, "" if below else headers[-1], width)]
+    for index, row in enumerate(rows):
         colour = colours[index] if index < len(colours) else None
-        lines.append(paint(_line([*row[:-1], parts[0] if parts else ""], fixed), colour))
-        lines.extend(paint(" " * indent + part, colour) for part in parts[1:])
+        parts = wrap(row[-1], room)
+        lines.append(paint(_line(row, widths, shown, "" if below else parts[0], width), colour))
+        blank = " " * indent
+        lines.extend(paint(blank + part, colour) for part in (parts if below else parts[1:]) if part)
     return lines
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    head = [value.ljust(width) for value, width in zip(row, widths, strict=False)]
-    return "  ".join([*head, row[-1]]).rstrip()
+def _kept(headers: Sequence[str], widths: Sequence[int], drop: Sequence[str], width: int) -> tuple[list[int], bool]:
+    """Which columns but the last are shown in `width` columns, and whether the last one stands below."""
+    shown: list[int] = []
+    for below, room in ((False, width - LAST_COLUMN_MIN_WIDTH), (True, width + 2)):
+        shown = list(range(len(widths)))
+        for name in ("", *drop):
+            shown = [i for i in shown if headers[i] != name]
+            first = min(FIRST_COLUMN_MIN_WIDTH - widths[0], 0) if shown else 0  # how far the first may shrink
+            if _taken(widths, shown) + first <= room:
+                return shown, below
+    return shown, True
 
 
-def one_line(value: object) -> str:
-    """Any text on one line, without control characters: what agents print must not steer a terminal."""
-    return "".join(character if character.isprintable() else " " for character in str(value)).strip()
+def _taken(widths: Sequence[int], shown: Sequence[int]) -> int:
+    return sum(widths[i] + 2 for i in shown)
+
+
+def _line(row: Sequence[str], widths: Sequence[int], shown: Sequence[int], last: str, width: int | None) -> str:
+    cells = [row[i] if width is None else cut(row[i], widths[i]) for i in shown]
+    line = "  ".join([*(pad(cell, widths[i]) for cell, i in zip(cells, shown, strict=True)), last]).rstrip()
+    return line if width is None else cut(line, width)

@@ -123,11 +123,33 @@ def write_examples(examples: Sequence[str], formatter: click.HelpFormatter) -> N
 
 def complete_agent(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Names of agents for the shell; empty when no keeper answers, never an error."""
+    return [row["name"] for row in _rows(context, "/v1/status", "agents") if row["name"].startswith(incomplete)]
+
+
+def complete_selector(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Labels in use as `key=value`; behind a comma the next one."""
+    before, comma, begun = incomplete.rpartition(",")
+    pairs = {
+        f"{key}={value}"
+        for row in _rows(context, "/v1/status", "agents")
+        for key, value in (row.get("labels") or {}).items()
+    }
+    return [f"{before}{comma}{pair}" for pair in sorted(pairs) if pair.startswith(begun)]
+
+
+def complete_incident(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Ids of incidents, the newest first."""
+    rows = _rows(context, "/v1/incidents", "incidents")
+    return [row["id"] for row in reversed(rows) if row["id"].startswith(incomplete)]
+
+
+def _rows(context: click.Context, path: str, key: str) -> list[dict[str, Any]]:
+    """What the keeper knows, for the shell: empty when none answers in time, or nothing that makes sense."""
     from holdfast.errors import HoldfastError
 
     session = context.ensure_object(Session)
     try:
-        status = session.client(timeout_s=1.0).get("/v1/status")
-    except HoldfastError:
+        found = session.client(timeout_s=1.0).get(path)[key]
+    except (HoldfastError, OSError, KeyError, TypeError):
         return []
-    return [row["name"] for row in status.get("agents", []) if row["name"].startswith(incomplete)]
+    return list(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
@@ -17,6 +17,7 @@ import click
 from holdfast import errors
 from holdfast.cli.client import KeeperClient
 from holdfast.cli.fleet_view import Status, changes, gist, status_lines, unsettled
+from holdfast.cli.render import wrap
 from holdfast.cli.session import Session
 from holdfast.errors import HoldfastError
 
@@ -58,18 +59,28 @@ def wait_until_healthy(session: Session, client: KeeperClient, names: set[str] |
         time.sleep(LOOK_S)
 
 
-def watch(session: Session, client: KeeperClient) -> None:
-    """Show the fleet until interrupted, or until Holdfast is gone for good."""
+def watch(
+    session: Session,
+    client: KeeperClient,
+    ask: Callable[[], Status] | None = None,
+    *,
+    footer: str = "Ctrl-C stops everything gracefully; `holdfast up -d` leaves it running",
+) -> None:
+    """Show the fleet, or what `ask` answers, until interrupted, or until Holdfast is gone for good."""
+
+    def seen() -> Status | None:
+        return look(client, ask)
+
     if sys.stdout.isatty() and not session.as_json:
-        _watch_table(session, client)
+        _watch_table(session, seen, footer)
     else:
-        _watch_lines(session, client)
+        _watch_lines(session, seen)
 
 
-def look(client: KeeperClient) -> Status | None:
+def look(client: KeeperClient, ask: Callable[[], Status] | None = None) -> Status | None:
     """The status now; None while the keeper is being replaced."""
     try:
-        answer = client.get("/v1/status")
+        answer = client.get("/v1/status") if ask is None else ask()
     except HoldfastError as error:
         if error.kind.code == errors.KEEPER_UNREACHABLE.code:
             return None
@@ -89,19 +100,19 @@ def tell_changes(session: Session, before: Status | None, status: Status) -> Non
         click.echo(f"{time.strftime('%H:%M:%S')} {line}")
 
 
-def _watch_lines(session: Session, client: KeeperClient) -> None:
+def _watch_lines(session: Session, seen: Callable[[], Status | None]) -> None:
     from holdfast.cli.starting import is_owned
 
     before: Status | None = None
     while is_owned(session.home):
-        status = look(client)
+        status = seen()
         if status is not None:
             tell_changes(session, before, status)
             before = status
         time.sleep(LOOK_S)
 
 
-def _watch_table(session: Session, client: KeeperClient) -> None:
+def _watch_table(session: Session, seen: Callable[[], Status | None], footer: str) -> None:
     from rich.live import Live
     from rich.text import Text
 
@@ -109,11 +120,19 @@ def _watch_table(session: Session, client: KeeperClient) -> None:
 
     with Live(Text("…"), auto_refresh=False, transient=False) as live:
         while is_owned(session.home):
-            status = look(client)
+            status = seen()
             if status is None:
                 live.update(Text("the keeper is being replaced; agents are not affected"), refresh=True)
             else:
-                lines = status_lines(status, live.console.width)
-                lines.append("Ctrl-C stops everything gracefully; `holdfast up -d` leaves it running")
-                live.update(Text.from_ansi("\n".join(lines)), refresh=True)
+                lines = [*status_lines(status, live.console.width), *wrap(footer, live.console.width)]
+                live.update(Text.from_ansi("\n".join(within(lines, live.console.height))), refresh=True)
             time.sleep(TABLE_S)
+
+
+def within(lines: list[str], height: int) -> list[str]:
+    """At most `height` lines: the first and the last ones, and how many are missing between them."""
+    if len(lines) <= height:
+        return lines
+    tail = lines[-2:] if height > 4 else lines[-1:]
+    head = lines[: max(0, height - len(tail) - 1)]
+    return [*head, f"… {len(lines) - len(head) - len(tail)} more lines; see `holdfast top`", *tail]

@@ -53,9 +53,12 @@ def test_an_answer_is_read_whole_and_line_by_line(tmp_path: Path, raw: bytes, si
 
 @pytest.mark.parametrize("raw", BROKEN)
 def test_an_answer_cut_short_is_never_taken_for_a_whole_one(tmp_path: Path, raw: bytes) -> None:
-    with answering(tmp_path / "a", raw, 1000) as path, pytest.raises((wire.WireError, OSError)):
+    def read() -> None:
         answer = wire.ask(path, "POST", "/", b"{}", 5.0)
         try:
             answer.read()
         finally:
             answer.close()
+
+    with answering(tmp_path / "a", raw, 1000) as path, pytest.raises((wire.WireError, OSError)):
+        read()
