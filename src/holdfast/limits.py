@@ -168,10 +168,21 @@ TREND_SHARE_MIN = 0.3  # of the limit must be in use: below it, growth is a star
 TREND_RETOLD_SHARE = 0.5  # the words change when half of the time they named is left
 RESOURCE_LEAVE_FACTOR = 0.94  # every threshold is left this much below where it is entered: 85 % at 80 %
 PIDS_WARN_SHARE = 0.9  # of `limits.pids`
+TREND_EVERY_LOOKS = 4  # agents with a limit: each minute; without: five times rarer
+DISK_ROUND_EVERY_S = 600.0  # every agent's own directories are measured this often
+DISK_ROUND_FIRST_S = 60.0  # not while a fleet is starting
+DISK_ROUND_MAX_S = 300.0
+ALARM_AGAIN_S = 3600.0  # a value that dances around its level is told once an hour at most
+ALARMS_KEPT = 2_000
+DISK_WARN_SHARE = 0.85  # of a filesystem on which no agent lives: Holdfast's own
+DISK_FULL_BYTES = 32 * 1024 * 1024  # less than this, and less than 1 %, is full: writes fail now or in a moment
+DISK_FULL_SHARE = 0.01
+DISK_ROOM_FACTOR = 2.0  # full is left when there is twice that
 
 # --- the first minutes: service, adoption, upgrade ---------------------------------------------------------------
 SYSTEMCTL_TIMEOUT_S = 30.0  # systemd itself answers at once; a machine that is starting may not
 SERVICE_STOP_S = 360.0  # above the longest grace: OpenClaw drains for up to 330 s
+RENEW_S = 60.0  # a new keeper answers within a second or two; a starved machine takes longer
 TAKE_OVER_S = 30.0  # a guard told to leave ends keeper and logger first, which get 5 s each
 
 # --- evidence before a hung instance is killed, and post-mortems ---------------------------------------------------
@@ -240,3 +251,12 @@ PLAN_LINES_SHOWN = 40  # of one `up`; --json has them all
 LOG_FILE_MIN_BYTES = 4096  # a smaller file would be rotated at every line
 LOG_NODE_BYTES = 10 * 1000**3  # of all agents together: a hundred agents at the default would else take 50 GB
 LOG_NODE_SHARE = 0.10  # of the disk they lie on, when that is less
+
+# --- beats ----------------------------------------------------------------------------------------------------------
+BEATS_MISSED = 2  # mission: two missed beats of 60 s; one late beat is nobody's failure
+BEAT_GATHERED_S = 0.5  # init gathers beats for 0.25 s; what is on its way to us is not missed
+BEAT_DOUBT_S = 5.0  # so long before a deadline the machine's pressure is read, once a second
+OWN_LATE_S = 1.0  # a timer of ours that rings later than this: we could not hear
+CLOCK_JUMP_S = 2.0  # the wall clock moved so far against the monotonic one: it was set, or the machine slept
+CONFIRM_SLACK_S = 5.0  # beyond the longest silence that a source of behaviour allows
+RETELL_S = 1.0  # a judgement that triage could not take (starved, an act under way) is told again
