@@ -107,10 +107,14 @@ def test_it_imports_nothing_but_the_standard_library(tmp_path: Path) -> None:
         "holdfast.limits",
         "holdfast.logs",
         "holdfast.logs.capture",
+        "holdfast.logs.crew",
         "holdfast.logs.index",
         "holdfast.logs.logger",
         "holdfast.logs.losses",
+        "holdfast.logs.paces",
         "holdfast.logs.rotation",
+        "holdfast.logs.settings",
+        "holdfast.logs.throttle",
         "holdfast.logs.watch",
     }
 

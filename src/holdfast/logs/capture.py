@@ -19,6 +19,7 @@ from holdfast.logs.losses import Losses
 
 TURN_BYTES = 256 * 1024  # one agent's share of a round: a flood delays the others by a fraction of a millisecond
 COPY_BYTES = 64 * 1024
+SAMPLE_BYTES = 4096
 RETRY_S = 1.0
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -39,9 +40,11 @@ class Capture:
         "_reason",
         "_saved_mono",
         "_step",
+        "_stored_at",
         "directory",
         "gone",
         "retry_mono",
+        "rotated",
         "splices",
     )
 
@@ -49,6 +52,7 @@ class Capture:
         self.directory = directory
         self.gone = False  # the directory was removed: nothing is kept any more
         self.retry_mono: float | None = None  # while dropping: when the disk is tried again
+        self.rotated = False  # a file was rotated since somebody looked
         self.splices = hasattr(os, "splice")
         self._file_bytes = file_bytes
         self._files = files
@@ -56,6 +60,7 @@ class Capture:
         self._step = step
         self._log = -1
         self._inode = 0
+        self._stored_at = 0  # where the last turn's bytes begin
         self._index: Index | None = None
         self._losses = Losses(directory)
         self._reason = ""
@@ -67,12 +72,12 @@ class Capture:
         except OSError:
             pass
 
-    def turn(self, fifo: int, now_ns: int, now_mono: float) -> int:
-        """Move what is there, at most TURN_BYTES. Returns the bytes moved or dropped; 0: there was nothing."""
+    def turn(self, fifo: int, now_ns: int, now_mono: float, most: int | None = None) -> int:
+        """Move what is there, at most `most` (or TURN_BYTES). Returns the bytes moved or dropped; 0: nothing was there."""
         if self.gone or (self.retry_mono is not None and not self.retry(now_mono, now_ns)):
             return self._drop(fifo)
         try:
-            return self._store(fifo, now_ns)
+            return self._store(fifo, now_ns, TURN_BYTES if most is None else most)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -95,6 +100,39 @@ class Capture:
         self._reason, self.retry_mono = "", None
         return True
 
+    def limit(self, file_bytes: int, files: int) -> None:
+        """From the next rotation on."""
+        self._file_bytes, self._files = file_bytes, files
+
+    def rotate(self) -> None:
+        """Begin a new log with the next bytes. Raises OSError."""
+        rotation.rotate(self.directory, self._files, self._step)
+        self.rotated = True
+        self.close()
+
+    def lines_of_turn(self, moved: int) -> int:
+        """About how many lines the last turn stored, by a sample of it."""
+        try:
+            sample = os.pread(self._log, min(moved, SAMPLE_BYTES), self._stored_at)
+        except OSError:
+            return 0
+        return sample.count(b"\n") * moved // len(sample) if sample else 0
+
+    def say(self, text: str) -> bool:
+        """A line of ours between two lines of the agent's; False: not now, its last line is not whole yet."""
+        if self.gone or self.retry_mono is not None:
+            return False
+        try:
+            size = self._ready()
+            if size and os.pread(self._log, 1, size - 1) != b"\n":
+                return False
+            line = b"holdfast: %s\n" % text.encode()
+            if os.write(self._log, line) < len(line):
+                os.ftruncate(self._log, size)
+            return True
+        except OSError:
+            return True  # said or not: the disk has other worries
+
     def check_file(self) -> None:
         """Let go of the log file when it is no longer the one in the directory."""
         if self._log < 0:
@@ -113,11 +151,11 @@ class Capture:
             self._log = -1
 
     # --- storing ---------------------------------------------------------------------------------------------
-    def _store(self, fifo: int, now_ns: int) -> int:
-        size = self._ready()
+    def _store(self, fifo: int, now_ns: int, most: int) -> int:
+        size = self._stored_at = self._ready()
         if self._index is not None:
             self._index.note(now_ns, size)
-        count = min(TURN_BYTES, self._file_bytes - size)
+        count = min(most, self._file_bytes - size)
         if self.splices:
             try:
                 return os.splice(fifo, self._log, count, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
@@ -145,8 +183,7 @@ class Capture:
         size = os.lseek(self._log, 0, os.SEEK_END)
         if size < self._file_bytes:
             return size
-        rotation.rotate(self.directory, self._files, self._step)
-        self.close()
+        self.rotate()
         self._open()
         self._step("opened")
         return os.lseek(self._log, 0, os.SEEK_END)

@@ -17,11 +17,14 @@ import stat
 import sys
 import time
 
-from holdfast import limits
+from holdfast.logs import rotation, settings
 from holdfast.logs.capture import Capture, Step
+from holdfast.logs.crew import FIRST_LOOK_S, Crew
+from holdfast.logs.paces import Paces
 from holdfast.logs.watch import IN_IGNORED, IN_Q_OVERFLOW, Watch
 
-USAGE = "usage: python -m holdfast.logs --home HOME [--file-bytes N] [--files N]"
+USAGE = "usage: python -m holdfast.logs --home HOME [--file-bytes N] [--files N] [--rate N] [--first-look-ms N]"
+SETTINGS = "/"  # stands for the directory of the keeper's settings among the watched ones
 LIGHT_BYTES = 16 * 1024  # a round that moved less from everybody may wait a little for more
 PAUSE_S = 0.004  # 250 rounds a second are enough for agents that print line by line
 LOOK_S = 1.0  # how often to look around where inotify cannot
@@ -45,12 +48,15 @@ class Source:
 
 
 class Logger:
-    """Everything one logger holds. `step` is a fault point for tests."""
+    """Everything one logger holds. `default`: limits of agents that the keeper did not name; `step`: for tests."""
 
-    def __init__(self, home: str, file_bytes: int, files: int, step: Step = lambda name: None) -> None:
+    def __init__(
+        self, home: str, default: settings.Limit, first_look_s: float = FIRST_LOOK_S, step: Step = lambda name: None
+    ) -> None:
+        self._home = home
         self._logs = os.path.join(home, "logs")
-        self._file_bytes = file_bytes
-        self._files = files
+        self._default = default
+        self._limits: dict[str, settings.Limit] = {}
         self._step = step
         self._devnull = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         self._epoll = select.epoll()
@@ -65,11 +71,15 @@ class Logger:
         self._stopping = False
         self._wake, self._wake_in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._epoll.register(self._wake, select.EPOLLIN)
+        self._paces = Paces(home, self._epoll)
+        self._crew = Crew(home, first_look_s)
+        self._epoll.register(self._crew.fd, select.EPOLLIN)
 
     def run(self) -> None:
         """Until SIGTERM or SIGINT; then what is in the FIFOs is stored."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_stop)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)  # wakes us
         signal.set_wakeup_fd(self._wake_in, warn_on_full_buffer=False)
         try:
             self._watch = Watch()
@@ -99,23 +109,33 @@ class Logger:
                 self._heed_events(self._watch)
             elif fd == self._wake:
                 os.read(self._wake, 4096)
-        if self._dropping or self._look_mono is not None:
-            self._overdue(time.monotonic())
+                self._crew.reap()
+            elif fd == self._crew.fd:
+                for words in self._crew.orders():
+                    self._obey(words)
+        self._overdue(time.monotonic())
         if 0 < most < LIGHT_BYTES:
             time.sleep(PAUSE_S)
 
     def _timeout_s(self) -> float | None:
         """None while all is well: sleep until something happens."""
         due = [capture.retry_mono for capture in self._dropping if capture.retry_mono is not None]
-        if self._look_mono is not None:
-            due.append(self._look_mono)
-        return max(0.01, min(due) - time.monotonic()) if due else None
+        due += [
+            at for at in (self._look_mono, self._paces.next_due_mono(), self._crew.next_due_mono()) if at is not None
+        ]
+        return max(0.002, min(due) - time.monotonic()) if due else None
 
     def _turn(self, source: Source) -> int:
         capture = source.capture
-        moved = capture.turn(source.fd, time.time_ns(), time.monotonic())
+        now_mono = time.monotonic()
+        moved = capture.turn(source.fd, time.time_ns(), now_mono, self._paces.allowance(source.agent))
         if capture.retry_mono is not None:
             self._dropping.add(capture)
+        elif not source.retired:
+            self._paces.took(source.agent, source.fd, capture, moved, now_mono)
+        if capture.rotated:
+            capture.rotated = False
+            self._crew.rotated()
         if moved == 0 and source.retired and not self._has_writers(source.fd):
             self._close(source)
         source.full_turns = source.full_turns + 1 if moved >= 65536 else 0
@@ -133,6 +153,38 @@ class Logger:
         if self._look_mono is not None and now_mono >= self._look_mono:
             self._look_mono = None
             self._look_around()
+        self._paces.look(self._captures, now_mono)
+        self._crew.look()
+
+    # --- what others ask for -------------------------------------------------------------------------------------
+    def _read_settings(self) -> None:
+        found = settings.read(self._home)
+        if found is None:
+            return
+        self._limits, helpers = found
+        self._crew.want(helpers)
+        for agent, capture in self._captures.items():
+            self._limit(agent, capture)
+
+    def _limit(self, agent: str, capture: Capture) -> None:
+        size, files, rate = self._limits.get(agent, self._default)
+        capture.limit(size, files)
+        self._paces.limit(agent, rate, time.monotonic())
+
+    def _obey(self, words: list[str]) -> None:
+        """An order of a helper process. Files that we write are renamed and deleted by nobody else."""
+        capture = self._captures.get(words[1]) if len(words) > 1 else None
+        try:
+            if words[0] == "drop" and len(words) == 5 and "/" not in words[1]:
+                inode, size, mtime_ns = (int(word) for word in words[2:])
+                rotation.drop(os.path.join(self._logs, words[1]), inode, size, mtime_ns)
+            elif words[0] == "rotate" and capture is not None:
+                capture.rotate()
+                self._crew.rotated()
+            elif words[0] == "say" and capture is not None:
+                self._paces.say(words[1], capture, " ".join(words[2:]))
+        except (OSError, ValueError) as error:
+            self._say_once(f"{' '.join(words)}: {error}")
 
     # --- which agents there are ------------------------------------------------------------------------------
     def _heed_events(self, watch: Watch) -> None:
@@ -141,6 +193,8 @@ class Logger:
             agent = self._watched.get(number)
             if mask & IN_Q_OVERFLOW or (agent == "" and not name):
                 self._look_around()
+            elif agent == SETTINGS:
+                self._read_settings()
             elif agent == "":
                 changed.add(name)
             elif agent is not None and name in ("", "fifo", "log"):
@@ -153,6 +207,8 @@ class Logger:
     def _look_around(self) -> None:
         """Compare what we hold with what is there, for all agents."""
         self._watch_directory(self._logs, "")
+        self._watch_directory(os.path.join(self._home, settings.DIRECTORY), SETTINGS)
+        self._read_settings()
         try:
             there = set(os.listdir(self._logs))
         except OSError:
@@ -212,7 +268,9 @@ class Logger:
             os.close(fd)  # replaced in between: its event is on the way
             return
         if agent not in self._captures:
-            self._captures[agent] = Capture(directory, self._file_bytes, self._files, self._devnull, self._step)
+            size, files, _ = self._limits.get(agent, self._default)
+            self._captures[agent] = Capture(directory, size, files, self._devnull, self._step)
+            self._limit(agent, self._captures[agent])
             if self._captures[agent].retry_mono is not None:
                 self._dropping.add(self._captures[agent])
         for other in [one for one in self._sources.values() if one.retired and one.inode == inode]:
@@ -252,8 +310,10 @@ class Logger:
         capture.retry_mono = None
         capture.close()
         self._dropping.discard(capture)
+        self._paces.forget(agent)
 
     def _close(self, source: Source) -> None:
+        self._paces.closed(source.fd)
         self._epoll.unregister(source.fd)
         del self._sources[source.fd]
         os.close(source.fd)
@@ -270,12 +330,14 @@ def say(text: str) -> None:
 
 def main(arguments: list[str]) -> int:
     """Exit codes: 0 stopped as asked, or another logger has this home; 1 the home cannot be used; 2 usage."""
-    options = {"--home": "", "--file-bytes": str(limits.LOG_FILE_BYTES), "--files": str(limits.LOG_FILES)}
+    options = {"--home": "", "--first-look-ms": str(int(FIRST_LOOK_S * 1000))}
+    options.update(zip(("--file-bytes", "--files", "--rate"), map(str, settings.DEFAULT), strict=True))
     pairs = list(zip(arguments[::2], arguments[1::2], strict=False))
     known = len(arguments) % 2 == 0 and all(name in options for name, _ in pairs)
     options.update(pairs)
-    numbers = [options["--file-bytes"], options["--files"]]
-    if not known or not options["--home"] or not all(n.isascii() and n.isdigit() and int(n) > 0 for n in numbers):
+    texts = [options[name] for name in ("--file-bytes", "--files", "--rate", "--first-look-ms")]
+    numbers = [int(text) for text in texts if text.isascii() and text.isdigit()]
+    if not known or not options["--home"] or len(numbers) < 4 or 0 in numbers[:2]:
         print(USAGE, file=sys.stderr)
         return 2
     home = os.path.abspath(options["--home"])
@@ -290,7 +352,11 @@ def main(arguments: list[str]) -> int:
         say(f"another logger already works in {home}: nothing to do")
         return 0
     _raise_descriptor_limit()
-    Logger(home, int(numbers[0]), int(numbers[1])).run()
+    try:
+        os.makedirs(os.path.join(home, settings.DIRECTORY), 0o700, exist_ok=True)
+    except OSError:
+        pass  # a full or read-only disk: nothing is asked of us then
+    Logger(home, (numbers[0], numbers[1], numbers[2]), numbers[3] / 1000).run()
     return 0
 
 

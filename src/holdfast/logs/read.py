@@ -1,4 +1,4 @@
-"""Reading what agents printed: lines across rotated files, by time, by number, and as they come.
+"""Reading what agents printed: lines across rotated and compressed files, by time, by number, and as they come.
 
 Invariants: binary-safe; memory is bounded by the line length shown, whatever the logs hold; a line that rotation cut
 in two is one line again; following survives rotation. Called by the API, by post-mortems and by tests.
@@ -14,11 +14,10 @@ from dataclasses import dataclass
 
 from holdfast import limits
 from holdfast.home import Home
-from holdfast.logs import index, losses, rotation
+from holdfast.logs import losses, rotation
+from holdfast.logs.pieces import READ_BYTES, Piece, Stream, open_pieces
 
-READ_BYTES = 64 * 1024
 POLL_S = 0.2  # how often a follower looks for more
-FILES_MAX = 1000  # numbers looked for; more files than this are not kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,23 +95,37 @@ class Follower:
     ) -> None:
         self._directory = os.fspath(home.agent_logs(agent))
         self._lines = _Lines()
-        self._fd = -1
+        self._piece: Piece | None = None
         self._offset = 0
         self.more = False
-        files = open_files(self._directory)
+        stream = Stream(self._directory)
         try:
-            place = (0, 0)
+            start = 0
             if since_s is not None:
                 now = time.time() if now_at is None else now_at
-                place = max(place, _place_since(files, int((now - since_s) * 1e9)))
+                start = stream.since(int((now - since_s) * 1e9))
             if last is not None:
-                place = max(place, _place_last(files, last))
-            if files:
-                number, self._offset = place
-                self._fd = os.dup(files[number].fd)
+                start = max(start, stream.last_lines(last))
+            self._begin(stream, start)
         finally:
-            for file in files:
-                os.close(file.fd)
+            stream.close()
+
+    @classmethod
+    def behind(cls, home: Home, agent: str, stream: Stream, offset: int) -> Follower:
+        """Goes on where reading `stream` ended; takes a piece of it over."""
+        follower = cls.__new__(cls)
+        follower._directory = os.fspath(home.agent_logs(agent))
+        follower._lines = _Lines()
+        follower._piece = None
+        follower._offset = 0
+        follower.more = False
+        follower._begin(stream, offset)
+        return follower
+
+    def _begin(self, stream: Stream, offset: int) -> None:
+        if stream.pieces:
+            number, self._offset = stream.place(offset)
+            self._piece = stream.pieces.pop(number)
 
     def poll(self) -> list[bytes]:
         """Whole lines that came since, from at most READ_BYTES of log."""
@@ -126,142 +139,66 @@ class Follower:
 
     def close(self) -> None:
         """Idempotent."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self._piece is not None:
+            self._piece.close()
+            self._piece = None
 
     def _read(self) -> bytes:
-        if self._fd < 0:
+        if self._piece is None:
             self._advance()
-            if self._fd < 0:
-                return b""
-        while True:
-            chunk = self._read_current()
-            if chunk or not self._was_rotated():
+        while self._piece is not None:
+            chunk = self._read_current(self._piece)
+            if chunk or not self._was_rotated(self._piece):
                 return chunk
-            chunk = self._read_current()  # what came before the rotation, after the look above
+            chunk = self._read_current(self._piece)  # what came before the rotation, after the look above
             if chunk:
                 return chunk
             if not self._advance():
                 return b""
+        return b""
 
-    def _read_current(self) -> bytes:
-        if os.fstat(self._fd).st_size < self._offset:  # somebody emptied the file
+    def _read_current(self, piece: Piece) -> bytes:
+        piece.refresh()
+        if piece.size < self._offset:  # somebody emptied the file
             self._offset = 0
-        chunk = os.pread(self._fd, READ_BYTES, self._offset)
+        chunk = piece.read(READ_BYTES, self._offset)
         self._offset += len(chunk)
         return chunk
 
-    def _was_rotated(self) -> bool:
+    def _was_rotated(self, piece: Piece) -> bool:
+        if piece.is_packed:
+            return True
         try:
             newest = os.stat(rotation.path_of(self._directory, 0), follow_symlinks=False)
         except OSError:
             return True  # no byte came since
-        return newest.st_ino != os.fstat(self._fd).st_ino
+        return newest.st_ino != piece.inode
 
     def _advance(self) -> bool:
         """Go on with the file after the present one; when that is gone, with the oldest that changed after it."""
-        files = open_files(self._directory)
-        chosen = files[0].fd if files else -1
-        if self._fd >= 0:
-            here = os.fstat(self._fd)
-            known = next((number for number, file in enumerate(files) if file.inode == here.st_ino), None)
-            newer = files[known + 1 :] if known is not None else [f for f in files if f.changed_ns >= here.st_mtime_ns]
-            chosen = newer[0].fd if newer else -1
-        for file in files:
-            if file.fd != chosen:
-                os.close(file.fd)
-        if chosen < 0:
+        pieces = open_pieces(self._directory)
+        newer = pieces
+        here = self._piece
+        if here is not None:
+            here.refresh()
+            known = next((number for number, piece in enumerate(pieces) if _same(piece, here)), None)
+            newer = pieces[known + 1 :] if known is not None else [p for p in pieces if p.changed_ns >= here.changed_ns]
+        chosen = newer[0] if newer else None
+        for piece in pieces:
+            if piece is not chosen:
+                piece.close()
+        if chosen is None:
             return False
         self.close()
-        self._fd, self._offset = chosen, 0
+        self._piece, self._offset = chosen, 0
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    fd: int
-    path: str
-    inode: int
-    size: int
-    changed_ns: int
-
-
-def open_files(directory: str) -> list[_File]:
-    """All log files of an agent, open, oldest first. The caller closes them. A missing directory has none.
-
-    Opened newest first: a rotation in between moves files to higher numbers only, so none is missed.
-    """
-    try:
-        there = set(os.listdir(directory))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    highest = max((int(n) for n in (e.removeprefix("log.") for e in there) if n.isascii() and n.isdigit()), default=0)
-    found: list[_File] = []
-    for number in range(min(highest, FILES_MAX) + 2):  # one more: a rotation may be under way
-        path = rotation.path_of(directory, number)
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except FileNotFoundError:
-            continue
-        status = os.fstat(fd)
-        if any(status.st_ino == file.inode for file in found):
-            os.close(fd)
-            continue
-        found.append(_File(fd, path, status.st_ino, status.st_size, status.st_mtime_ns))
-    return found[::-1]
-
-
-def _place_since(files: list[_File], at_ns: int) -> tuple[int, int]:
-    """Number of the file and offset where the output of `at_ns` and later begins; the beginning of its line."""
-    for number in range(len(files) - 1, -1, -1):
-        file = files[number]
-        if file.changed_ns < at_ns:  # nothing in it is that new
-            offset: int | None = file.size
-        else:
-            offset = index.offset_before(file.path + index.SUFFIX, file.inode, at_ns, file.size)
-        if offset is not None:
-            if offset == file.size and number + 1 < len(files):
-                return number + 1, 0
-            return number, _line_start(file.fd, offset)
-    return 0, 0
-
-
-def _line_start(fd: int, offset: int) -> int:
-    """Where the line that `offset` lies in begins; `offset` itself when that is too far back."""
-    start = max(0, offset - limits.LOG_LINE_SHOWN_MAX_BYTES)
-    before = os.pread(fd, offset - start, start)
-    newline = before.rfind(b"\n")
-    if newline >= 0:
-        return start + newline + 1
-    return 0 if start == 0 else offset
-
-
-def _place_last(files: list[_File], count: int) -> tuple[int, int]:
-    """Number of the file and offset where the last `count` lines begin, read from the end."""
-    wanted = count + 1  # the newline in front of the first line wanted
-    ends_here = True  # a newline at the very end closes a line and begins none
-    for number in range(len(files) - 1, -1, -1):
-        file, end = files[number], files[number].size
-        if end and ends_here:
-            ends_here = False
-            if os.pread(file.fd, 1, end - 1) != b"\n":
-                wanted -= 1
-            if wanted <= 0 or count <= 0:
-                return number, end
-        while end > 0:
-            start = max(0, end - READ_BYTES)
-            chunk = os.pread(file.fd, end - start, start)
-            here = chunk.count(b"\n")
-            if here < wanted:
-                wanted -= here
-                end = start
-                continue
-            at = len(chunk)
-            for _ in range(wanted):
-                at = chunk.rfind(b"\n", 0, at)
-            return number, start + at + 1
-    return 0, 0
+def _same(one: Piece, other: Piece) -> bool:
+    """Whether both are the same file, perhaps compressed meanwhile."""
+    if one.is_packed or other.is_packed:
+        return one.identity == other.identity
+    return one.inode == other.inode
 
 
 class _Lines:

@@ -1,7 +1,7 @@
 """Rotation by rename: log -> log.1 -> log.2 ..., each with its index.
 
 Invariant: killed between any two steps, no file but the oldest is lost, and doing it again finishes the work: only
-the files in front of the first missing number are moved. Standard library only. Called by capture.py.
+the files in front of the first missing number are moved. Standard library only. Called by capture.py and logger.py.
 """
 
 from __future__ import annotations
@@ -57,6 +57,21 @@ def _move_index(source: str, target: str) -> None:
         os.close(fd)
     if stale:  # left there, it would pass for the index of another file once that inode number is used again
         _unlink(target + index.SUFFIX)
+
+
+def drop(directory: str, inode: int, size: int, mtime_ns: int) -> bool:
+    """Delete the rotated file with this identity, whatever its number is now; False: there is none. Raises OSError."""
+    for entry in os.listdir(directory):
+        number = entry.removeprefix(LOG + ".")
+        if not entry.startswith(LOG + ".") or not (number.isascii() and number.isdigit()):
+            continue
+        path = os.path.join(directory, entry)
+        status = os.stat(path, follow_symlinks=False)
+        if (status.st_ino, status.st_size, status.st_mtime_ns) == (inode, size, mtime_ns):
+            _unlink(path)
+            _unlink(path + index.SUFFIX)
+            return True
+    return False
 
 
 def trim(directory: str, files: int) -> None:
