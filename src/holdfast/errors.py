@@ -282,6 +282,25 @@ LIMIT_NOT_HELD = _kind(
     "See `holdfast doctor` for what this machine can hold.",
 )
 
+MEMORY_NEAR_LIMIT = _kind(
+    "HF4010",
+    "MemoryNearLimit",
+    "{agent}: {detail}",
+    "See its curve with `holdfast describe {agent}`; raise `limits.memory` or plan `restart.at`. Nothing was restarted.",
+)
+DISK_NEARLY_FULL = _kind(
+    "HF4011",
+    "DiskNearlyFull",
+    "{detail}",
+    "Free space there, or move what fills it: `du -xh {path} | sort -h | tail`. Nothing was stopped.",
+)
+NODE_TROUBLE = _kind(
+    "HF4012",
+    "NodeTrouble",
+    "{cause}; {count} agent(s) are held back from healing because of it: {agents}",
+    "Remove the cause on this machine; see `holdfast incidents show {incident}`. Nobody is restarted meanwhile.",
+)
+
 # --- HF5xxx: alerts ------------------------------------------------------------------------------------------
 ALERT_UNTESTED = _kind(
     "HF5001",

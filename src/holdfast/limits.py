@@ -99,6 +99,7 @@ API_HELD_BACK_S = 1.0  # after a start, until the world was compared; longer onl
 API_WAIT_MAX_S = 120.0  # longest {"wait": true}
 STREAM_SIGN_OF_LIFE_S = 15.0
 LOG_LINES_MAX = 1_000_000  # of one answer
+EVENTS_LAST_MAX = 100_000  # records counted from the end are held in memory until they are sent
 
 # --- start slots ---------------------------------------------------------------------------------------------
 SLOT_CPU_S = 10.0  # a start of this many CPU seconds takes one core's slot: OpenClaw (20) runs cores/2 at a time

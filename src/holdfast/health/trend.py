@@ -50,6 +50,10 @@ class _Ring:
         self._tenths[self._next], self._kib[self._next] = tenths, kib
         self._next = (self._next + 1) % self._size
 
+    def rise_bytes(self) -> int:
+        """From the lowest to the newest."""
+        return (self._kib[self._next - 1] - min(self._kib)) * _KIB if self._kib else 0
+
     def points(self) -> list[Point]:
         """Oldest first."""
         cut, tenths, kib = self._next, self._tenths, self._kib
@@ -83,6 +87,10 @@ class Curve:
         """The reading before an end: kept even when the last one is recent."""
         self._fine_mono = float("-inf")
         self.add(mono, used_bytes)
+
+    def may_grow(self) -> bool:
+        """Whether `growth` could find anything: asked often, so it has to be cheap."""
+        return self._fine.rise_bytes() >= limits.TREND_GROWTH_MIN_BYTES
 
     def points(self) -> list[Point]:
         """Oldest first: coarse ones as far back as the fine ones do not reach."""

@@ -69,6 +69,30 @@ class Outgoing:
         self._record("alert.raised", incident.agent, "an alert was raised", {"waiting": msgspec.to_builtins(waiting)})
         self.look()
 
+    def raise_notice(
+        self, alert_id: str, agent: str, said: HoldfastError, host: str, incident: Incident | None = None
+    ) -> None:
+        """As `raise_alert`, about the node or a resource: there need not be an incident. Idempotent by `alert_id`."""
+        if alert_id in self.waiting:
+            return
+        now_at = self._clock.now_at()
+        alert = hook.Alert(
+            kind="alert",
+            agent=agent,
+            title=f"Holdfast on {host}: {agent or 'this machine'} needs a look",
+            text=f"{said.summary}. {said.next_step}",
+            at=now_at,
+            incident="" if incident is None else incident.id,
+            cause=said.summary,
+            next=said.next_step,
+            host=host,
+            postmortem=None if incident is None else incident.postmortem,
+        )
+        waiting = Waiting(id=alert_id, alert=alert, raised_at=now_at, next_at=now_at)
+        self._put(waiting)
+        self._record("alert.raised", agent, "an alert was raised", {"waiting": msgspec.to_builtins(waiting)})
+        self.look()
+
     def look(self) -> None:
         """Send what is due, and set the timer for what is not. Called after a start and after a change of channels."""
         if self._timer is not None:

@@ -18,6 +18,7 @@ from holdfast.healing.model import Ladder
 from holdfast.incidents import model
 from holdfast.incidents.model import Incident
 from holdfast.keeper.agent import Memory, unpack_ladder
+from holdfast.keeper.alarms import Alarm
 from holdfast.keeper.store import Items, Store
 from holdfast.keeper.views import Death
 from holdfast.ledger.record import Record
@@ -37,6 +38,7 @@ class Recalled:
         self.init_seq = 0
         self.boot_id = ""
         self.tested = ""
+        self.alarms: dict[str, Alarm] = {}  # about resources, by key
         self.seq = 0  # of the ledger: everything up to here is included
         self.down = False  # Holdfast was taken down on request, and not yet back
         self.store: Store | None = None  # the open store it came from
@@ -50,6 +52,8 @@ def from_items(items: Items) -> Recalled:
     recalled.init_seq = int(meta.get("init_seq", "0"))
     recalled.boot_id = meta.get("boot_id", "")
     recalled.tested = meta.get("tested", "")
+    alarms = msgspec.json.decode(meta.get("alarms", "[]"), type=list[Alarm])
+    recalled.alarms = {alarm.key: alarm for alarm in alarms}
     recalled.fleet_digest = meta.get("fleet_digest", "")
     recalled.down = meta.get("down") == "1"
     recalled.seq = int(meta.get("ledger_head", "0").partition(":")[0])
@@ -94,6 +98,9 @@ def _apply(recalled: Recalled, record: Record) -> None:
         recalled.down = bool(body["down"])
     if "tested" in body:
         recalled.tested = str(body["tested"])
+    if "alarm" in body:
+        alarm = msgspec.convert(body["alarm"], Alarm)
+        recalled.alarms[alarm.key] = alarm
     if "digest" in body:
         recalled.fleet_digest = str(body["digest"])
     if "waiting" in body:
@@ -118,6 +125,8 @@ def _apply_to_agent(recalled: Recalled, record: Record, body: dict[str, Any]) ->
         memory.pod = int(body["pod"])
     if "start_cpu_s" in body:
         memory.start_cpu_s = float(body["start_cpu_s"])
+    if "beat_instance" in body:
+        memory.beat_instance = int(body["beat_instance"])
     if "settled_at" in body:
         memory.settled_at = float(body["settled_at"])
     if "death" in body:
