@@ -35,6 +35,7 @@ COMMANDS = {
     "doctor": "holdfast.cli.doctor",
     "explain": "holdfast.cli.explain",
     "completion": "holdfast.cli.completion",
+    "service": "holdfast.cli.service",
 }
 EXIT_INTERRUPTED = 130  # what a shell reports for Ctrl-C
 

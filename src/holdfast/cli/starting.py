@@ -43,7 +43,11 @@ def write_services(home: Home, last_resort: Sequence[str] | None) -> None:
             last_resort = json.loads(home.services.read_text()).get("last_resort", [])
         except (OSError, ValueError, AttributeError):
             last_resort = []
-    services = {**service_argv(home), "last_resort": list(last_resort or [])}
+    from holdfast.init.launch import own_code
+
+    # `code` and `pythonpath`: what init becomes at an upgrade, and where its keeper finds the same code.
+    code = {"code": own_code(), "pythonpath": os.environ.get("PYTHONPATH")}
+    services = {**service_argv(home), **code, "last_resort": list(last_resort or [])}
     try:
         write_atomic(home.services, json.dumps(services, indent=1).encode() + b"\n")
     except OSError as error:
@@ -81,8 +85,11 @@ def start_holdfast(session: Session, client: KeeperClient, last_resort: Sequence
         return False
     started = not is_owned(home)
     if started:
+        from holdfast.cli.service import start_unit
+
         try:
-            start_guard(str(home.path), str(home.run))
+            if not start_unit(home):
+                start_guard(str(home.path), str(home.run))
         except OSError as error:
             raise HoldfastError(errors.HOME_UNUSABLE, home=home.path, reason=error.strerror or error) from error
     if not client.wait_until_up(min(timeout_s, TELL_AFTER_S)):

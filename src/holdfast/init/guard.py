@@ -28,6 +28,7 @@ QUICK_DEATH_S = 1.0  # an init that lives shorter waits a little before it comes
 RESTART_DELAY_MAX_S = 1.0
 NICENESS = -10  # as root: under load the agent must still be back in milliseconds; newborns are set back to 0
 OWNED_ALREADY = 3  # exit code: somebody else holds the home
+EXIT_DOWN = 10  # exit code: a person asked for the end, so whoever started guard shall leave it at that
 
 
 class Guard:
@@ -47,6 +48,7 @@ class Guard:
         self.history: collections.deque[bytes] = collections.deque(maxlen=BACKLOG_MAX)
         self.missed = 0
         self.leaving = False  # init said goodbye: its exit is the end
+        self.told_to_leave = False  # by TERM: agents stay, and the next guard adopts them
 
     def start_init(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -56,7 +58,8 @@ class Guard:
         self.link, self.incoming, self.missed = ours, b"", 0
         for fd in (self.lock_fd, self.notify_fd, theirs.fileno()):
             os.set_inheritable(fd, True)
-        argv = launch.interpreter_argv(
+        argv = launch.chosen_argv(
+            self.home,
             "main",
             *("--home", self.home, "--run", self.run),
             *("--lock-fd", str(self.lock_fd), "--notify-fd", str(self.notify_fd)),
@@ -171,6 +174,7 @@ class Guard:
 
     def on_term(self, *_: object) -> None:
         """Leave the agents running; end Holdfast. The next `holdfast up` adopts them."""
+        self.told_to_leave = True
         self.backlog.append(b"leave\n")
 
 
@@ -230,6 +234,7 @@ def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     guard.serve()
+    sys.exit(0 if guard.told_to_leave else EXIT_DOWN)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ cannot take the home's lock leaves.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
@@ -21,6 +22,26 @@ def interpreter_argv(module: str, *arguments: str) -> list[str]:
     """Command line that runs `holdfast.init.MODULE`.main with the standard library alone."""
     boot = f"import sys; sys.path.insert(0, {PACKAGE_PARENT!r}); from holdfast.init.{module} import main; main()"
     return [sys.executable, "-I", "-S", "-c", boot, *arguments]
+
+
+def own_code() -> dict[str, str]:
+    """Which code this process runs, in the words of services.json."""
+    return {"python": sys.executable, "parent": PACKAGE_PARENT}
+
+
+def chosen_argv(home: str, module: str, *arguments: str) -> list[str]:
+    """As `interpreter_argv`, with the code that `up` or an upgrade chose last; with our own where that is gone."""
+    try:
+        with open(f"{home}/services.json") as file:
+            code = json.load(file)["code"]
+        python, parent = str(code["python"]), str(code["parent"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return interpreter_argv(module, *arguments)
+    argv = interpreter_argv(module, *arguments)
+    if os.access(python, os.X_OK) and os.path.isfile(f"{parent}/holdfast/init/{module}.py"):
+        argv[0] = python
+        argv[4] = argv[4].replace(repr(PACKAGE_PARENT), repr(parent), 1)
+    return argv
 
 
 class Options:

@@ -34,6 +34,7 @@ class Init:
     def __init__(self, options: launch.Options) -> None:
         self.options = options
         self.agents_nofile = options.nofile
+        self.since_mono = time.monotonic()
         self.epoll = select.epoll()
         self.home_id = _read(f"{options.home}/home.id").strip()
         self.journal = Journal(find_directory(options.home, self.home_id))
@@ -217,13 +218,14 @@ class Init:
         self.supervisor.settle()
         for fd in (self.options.lock_fd, self.notify.fileno()):
             os.set_inheritable(fd, True)
-        argv = launch.interpreter_argv(
+        argv = launch.chosen_argv(
+            self.options.home,
             "guard",
             *("--home", self.options.home, "--run", self.options.run),
             *("--lock-fd", str(self.options.lock_fd), "--notify-fd", str(self.notify.fileno())),
             *("--restarts", str(self.options.guard_restarts + 1), "--init-restarts", str(self.options.restarts + 1)),
         )
-        signal.set_wakeup_fd(-1)
+        self._leave_process()
         os.execve(argv[0], argv, launch.environment())
 
     def _from_peer(self, fd: int) -> None:
@@ -329,7 +331,7 @@ class Init:
 
         self.supervisor.settle()
         where = ("--home", self.options.home, "--run", self.options.run)
-        check = launch.interpreter_argv("main", *where, "--check", "yes")
+        check = launch.chosen_argv(self.options.home, "main", *where, "--check", "yes")
         try:
             proof = subprocess.run(check, env=launch.environment(), capture_output=True, timeout=CHECK_TIMEOUT_S)
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -340,10 +342,16 @@ class Init:
         options = self.options
         for fd in (options.lock_fd, self.notify.fileno(), self.guard.fileno()):
             os.set_inheritable(fd, True)
-        argv = launch.interpreter_argv("main", *sys.argv[1:])
-        signal.set_wakeup_fd(-1)
+        argv = launch.chosen_argv(self.options.home, "main", *sys.argv[1:])
+        self._leave_process()
         os.execve(argv[0], argv, launch.environment())
         return None
+
+    def _leave_process(self) -> None:
+        """What exec would hand on and nobody shall inherit: the wake-up pipe, and our raised limit of open files."""
+        signal.set_wakeup_fd(-1)
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self.agents_nofile, hard))
 
 
 def _reap() -> tuple[int, int] | None:

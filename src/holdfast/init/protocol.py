@@ -16,6 +16,7 @@ keeper -> init; each may carry "id": answered {"re": id, "ok": true, ...} or {"r
   ack        {"op":"ack","seq":N}                                events up to N are safe with the keeper
   beat       {"op":"beat"}                                       answered; a silent keeper is replaced
   shutdown   {"op":"shutdown","keep_agents":false}               stop all agents, then Holdfast itself
+  code       {"op":"code"}                                       which code init runs, since when, and its services
   reexec     {"op":"reexec"}                                     run the new code as a child first, then become it
 
 init -> keeper, durable events, in order, each once more after a reconnect until acked:

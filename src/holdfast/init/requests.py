@@ -6,7 +6,7 @@ import os
 import signal
 from typing import Any, Protocol
 
-from holdfast.init import procfs, tree
+from holdfast.init import launch, procfs, tree
 from holdfast.init.agent import LIVING, Agent
 from holdfast.init.link import Connection
 from holdfast.init.notify import Receiver
@@ -29,6 +29,7 @@ class Host(Protocol):
     beats: Receiver
     home_id: str
     agents_nofile: int
+    since_mono: float  # when this code began to run; a re-executed init has another
 
     def say_goodbye(self) -> None: ...
 
@@ -68,6 +69,8 @@ class Requests:
             supervisor.ack(int(message["seq"]))
         elif operation == "shutdown":
             self.begin_shutdown(keep_agents=bool(message.get("keep_agents")))
+        elif operation == "code":
+            return {"code": {**launch.own_code(), "since_mono": self.init.since_mono}, "services": self._services()}
         elif operation == "reexec":
             why = self.init.reexec()
             if why is not None:

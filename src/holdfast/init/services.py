@@ -49,6 +49,10 @@ class Services:
 
     def _definition(self, name: str, argv: list[str]) -> AgentDef:
         env = {**launch.environment(), "HOLDFAST_HOME": self.home, "PYTHONUNBUFFERED": "1"}
+        if "pythonpath" in self.settings:  # of the code that was chosen last, not of the one we were started by
+            env.pop("PYTHONPATH", None)
+            if self.settings["pythonpath"]:
+                env["PYTHONPATH"] = str(self.settings["pythonpath"])
         return AgentDef(
             argv=argv,
             env=env,
