@@ -98,8 +98,8 @@ def _records(count: int) -> bytes:
 
 def test_events_shows_the_last_ones_unless_all_are_asked_for(cli: Any, keeper: Any) -> None:
     def answer(request: fake_keeper.Request) -> fake_keeper.Answer:
-        after = int(request.query["after"])
-        return 200, b"".join(_records(80).splitlines(keepends=True)[after:])
+        after, last = int(request.query["after"]), int(request.query.get("last", 80))
+        return 200, b"".join(_records(80).splitlines(keepends=True)[after:][-last:])
 
     keeper.routes["GET", "/v1/events"] = answer
     assert len(cli("events").out.splitlines()) == 50
@@ -107,6 +107,11 @@ def test_events_shows_the_last_ones_unless_all_are_asked_for(cli: Any, keeper: A
     shown = [json.loads(line) for line in cli("events", "--json", "--after", "78", "--agent", "web").out.splitlines()]
     assert [one["seq"] for one in shown] == [79, 80]
     assert keeper.asked("GET", "/v1/events")[-1].query["agent"] == "web"
+    cli("events", "-l", "team=x", "--kind", "ladder", "--kind", "agent.stop", "--since", "1h30m")
+    asked = keeper.asked("GET", "/v1/events")[-1].query
+    assert (asked["selector"], asked["kind"], asked["since"]) == ("team=x", "ladder,agent.stop", "5400.0")
+    assert "last" not in asked
+    assert "did you mean 5m" in cli("events", "--since", "5 min").err
 
 
 def test_incidents_lists_and_shows(cli: Any, keeper: Any) -> None:
