@@ -98,6 +98,7 @@ class Ladder(Struct, frozen=True, kw_only=True):
     restarts_total: int = 0  # unplanned starts over the agent's life
     starved: bool = False
     misbehaves: bool = False  # a source of behaviour says that the running instance fails
+    blamed: tuple[str, ...] = ()  # which sources say so
     degraded: str = ""
     cause: str = ""  # of the open incident, one clause
 
@@ -167,12 +168,14 @@ class Checked(Struct, frozen=True, tag=True):
 class Behaved(Struct, frozen=True, tag=True):
     """What all sources of behaviour together say of the running instance. `cause`: one clause, "" when it is well.
 
-    Needs no strikes: each source has its own patience. Level-triggered: fed when it changes, and again when asked.
+    Needs no strikes: each source has its own patience. `sources`: those that say it fails. A source that does not
+    know says nothing: what it said before stands. Level-triggered: told until the ladder holds the same.
     """
 
     instance: int
     failing: bool
     cause: str = ""
+    sources: tuple[str, ...] = ()
 
 
 class Degraded(Struct, frozen=True, tag=True):

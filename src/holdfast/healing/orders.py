@@ -41,7 +41,7 @@ def _start_escalated(state: Ladder, policy: Policy, now: float) -> Outcome:
     state = taken_over(state)
     if not state.running:
         return start_now(state, now)
-    if trying:
+    if trying or state.misbehaves:
         return restart_tree(state, policy, now)
     if state.gate_passed:
         return validate.well(replace(state, strikes=0), policy, now), ()
@@ -65,8 +65,8 @@ def taken_over(state: Ladder) -> Ladder:
 
 
 def restart_tree(state: Ladder, policy: Policy, now: float) -> Outcome:
-    """A planned restart of what runs; evidence and short grace when it was struck out."""
-    hung = state.strikes >= policy.strikes
+    """A planned restart of what runs; evidence and short grace when it was struck out or misbehaves."""
+    hung = state.misbehaves or state.strikes >= policy.strikes
     state = replace(
         state,
         phase=Phase.STOPPING,

@@ -98,6 +98,7 @@ def _runs(state: Ladder, policy: Policy, now: float) -> Ladder:
         by_init=False,
         planned_stop=False,
         misbehaves=False,
+        blamed=(),
         degraded="",
     )
     if not gated:
@@ -122,6 +123,7 @@ def _gone(state: Ladder) -> Ladder:
         deadline_mono=None,
         deadline_left_s=None,
         misbehaves=False,
+        blamed=(),
         degraded="",
     )
 

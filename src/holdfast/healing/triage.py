@@ -142,6 +142,7 @@ def worth(old: Ladder, new: Ladder) -> Any:
         or new.restarts_mono != old.restarts_mono
         or new.starved is not old.starved
         or new.degraded != old.degraded
+        or new.blamed != old.blamed
     ):
         return "plain"
     return None

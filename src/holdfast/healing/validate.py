@@ -3,6 +3,7 @@
 Invariant: recovered means the gate passed and checks were good for Policy.confirm_s without a bad one between.
 Starvation takes the meaning from silence, not from a good answer: while it lasts, a run is confirmed by the next good
 check. Starved and degraded never lead to an act. A verdict about another instance than the running one says nothing.
+While the instance misbehaves there is no good run: a good answer at its endpoint proves nothing then.
 Called by: triage. Pure.
 """
 
@@ -28,6 +29,7 @@ from holdfast.healing.model import (
 )
 from holdfast.health.model import Verdict
 
+_BROKEN_START = "did not behave since its start"
 _WORDS = {
     Verdict.SLOW: "did not answer in time",
     Verdict.FAILING: "answered, but not well",
@@ -77,8 +79,10 @@ def gate_passed(state: Ladder, seen: GatePassed, policy: Policy, now: float, rol
     """Also after its deadline: a slow start that made it takes back the restart that was due."""
     if state.gate_passed or not heard(state, seen.instance):
         return state, ()
-    state = replace(state, gate_passed=True, strikes=0, good_since_mono=now, deadline_mono=None, deadline_left_s=None)
-    return well(state, policy, now), ()
+    since = None if state.misbehaves else now
+    state = replace(state, gate_passed=True, strikes=0, good_since_mono=since, deadline_mono=None, deadline_left_s=None)
+    state = well(state, policy, now)
+    return _misbehaves(state, policy, now, roll, _BROKEN_START) if state.misbehaves else (state, ())
 
 
 def start_progressed(state: Ladder, seen: StartProgressed, policy: Policy, now: float, roll: float) -> Outcome:
@@ -97,7 +101,7 @@ def checked(state: Ladder, seen: Checked, policy: Policy, now: float, roll: floa
     if verdict is Verdict.STARVED or not heard(state, seen.instance):
         return state, ()
     if verdict is Verdict.OK:
-        if not state.gate_passed:
+        if not state.gate_passed or state.misbehaves:
             return (replace(state, strikes=0) if state.strikes else state), ()
         if not state.strikes and state.good_since_mono is not None:
             return recovered(state, policy, now) if _proves(state, policy, now) else (state, ())
@@ -114,20 +118,31 @@ def checked(state: Ladder, seen: Checked, policy: Policy, now: float, roll: floa
 
 
 def behaved(state: Ladder, seen: Behaved, policy: Policy, now: float, roll: float) -> Outcome:
-    """The sum of what its sources of behaviour say. Failing acts at once: their patience is over already."""
-    if not heard(state, seen.instance) or (seen.failing is state.misbehaves and state.phase is not Phase.STARTING):
+    """The sum of what its sources of behaviour say. Failing acts at once: their patience is over already.
+
+    Before the gate it is only noted. While the host is starved it is not taken, and told again later.
+    """
+    if not heard(state, seen.instance) or (seen.failing, seen.sources) == (state.misbehaves, state.blamed):
         return state, ()
-    state = replace(state, misbehaves=seen.failing)
-    if not seen.failing or not state.gate_passed:
+    if seen.failing:
+        if state.starved:
+            return state, ()
+        before = state.misbehaves
+        state = replace(state, misbehaves=True, blamed=seen.sources, good_since_mono=None)
+        return (state, ()) if before or not state.gate_passed else _misbehaves(state, policy, now, roll, seen.cause)
+    state = replace(state, misbehaves=False, blamed=())
+    if not state.gate_passed or state.strikes:
         return state, ()
-    if state.starved:
-        return replace(state, misbehaves=False), ()  # told again when the machine has breath
-    state = replace(state, good_since_mono=None)
+    return well(replace(state, good_since_mono=now), policy, now), ()
+
+
+def _misbehaves(state: Ladder, policy: Policy, now: float, roll: float, cause: str) -> Outcome:
+    """It is past its gate and a source of behaviour says that it fails."""
     if state.phase is Phase.UNHEALTHY:
         return state, ()
     if state.phase is Phase.ESCALATED:
         return replace(state, due_mono=alert.due(state, policy, now)), ()
-    return climb.fail(replace(state, strikes=policy.strikes), policy, now, roll, seen.cause or "does not behave")
+    return climb.fail(state, policy, now, roll, cause or "did not behave")
 
 
 def _proves(state: Ladder, policy: Policy, now: float) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast.healing.model import Ladder, Policy
+from holdfast.health.beats import Beats
 from holdfast.health.gate import Gate
 from holdfast.health.model import HealthValue, Observed
 from holdfast.incidents.model import Incident
@@ -30,6 +31,7 @@ class Memory(Struct, kw_only=True):
     pod: int = 1
     start_cpu_s: float | None = None  # CPU seconds the last start was seen to take
     settled_at: float = 0.0  # the last planned slot that was done or passed over; 0: none was looked at yet
+    beat_instance: int = 0  # the last one that was heard to beat
     defined: str = ""  # digest of the definition that init confirmed
 
 
@@ -49,6 +51,7 @@ class Agent:
     """Everything about one agent in one place; plain data, changed only by the keeper's loop."""
 
     __slots__ = (
+        "beats",
         "caught_live", "checked_mono", "detail", "endpoint", "fault_mono", "gate", "good_mono", "incident", "last_exit",
         "leaving", "memory", "observed", "oom_kills", "owner", "permit_held", "place", "policy", "spec", "stops",
         "taken", "tidied", "usage_of", "waits_for", "world",
@@ -77,6 +80,7 @@ class Agent:
         self.tidied = 0  # number of the pod whose predecessors are being taken away
         self.usage_of = 0  # instance whose memory is being read
         self.waits_for = ""  # whom its start waits for, one clause
+        self.beats: Beats | None = None  # what the running instance said of itself
         self.observed: dict[str, Observed] = {}  # by source: what each says of the running instance
         self.caught_live = True  # the last fault was seen as it happened, not told later
 

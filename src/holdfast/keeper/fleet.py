@@ -17,6 +17,7 @@ from holdfast import errors, limits
 from holdfast.errors import HoldfastError
 from holdfast.files import write_atomic
 from holdfast.healing.model import Policy
+from holdfast.health import confirm
 from holdfast.health.gate import has_gate
 from holdfast.keeper.views import FleetChange
 from holdfast.spec.masking import MASK
@@ -88,6 +89,7 @@ def policy_of(spec: AgentSpec) -> Policy:
         window_s=spec.restart.window_s,
         spacing_s=spec.restart.spacing_s,
         retry_s=spec.restart.retry_s,
+        confirm_s=confirm.confirm_s(spec),
         start_deadline_s=spec.health.start_period_s,
         stop_grace_s=spec.stop.grace_s,
         hung_grace_s=spec.stop.hung_grace_s,

@@ -2,7 +2,7 @@
 
 Invariant: silence counts only if we and the machine were able to hear; verdicts about an older instance are
 dropped. One timer for everything; with nothing to ask and nobody looking there is no wake-up at all.
-Called by the keeper when agents come, go or change; reads node pressure, never writes anything.
+Called by the keeper when agents come, go or change; never writes anything.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from holdfast import limits
-from holdfast.healing.model import Checked, GatePassed, Ladder, Phase, StartProgressed, Starved
+from holdfast.healing.model import Checked, GatePassed, Ladder, Phase, StartProgressed
 from holdfast.health import gate as gates
 from holdfast.health.http import ProbeEngine
 from holdfast.health.model import HealthValue, ProbeResult, Verdict
@@ -24,10 +24,9 @@ from holdfast.keeper import ports
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.healer import Healer
 from holdfast.keeper.resources import Resources
+from holdfast.keeper.starvation import Starvation
 from holdfast.keeper.tasks import Tasks
-from holdfast.node import pressure
 
-PRESSURE_EVERY_S = 1.0
 _VALUE_OF = {
     Verdict.OK: HealthValue.OK,
     Verdict.SLOW: HealthValue.SLOW,
@@ -39,7 +38,7 @@ _VALUE_OF = {
 
 
 class HealthLoop:
-    """The engine, its rota, gates and pressure."""
+    """The engine, its rota and gates."""
 
     def __init__(
         self,
@@ -48,6 +47,7 @@ class HealthLoop:
         cgroups_of: Callable[[Agent], tuple[str, ...]],
         tasks: Tasks,
         resources: Resources,
+        starvation: Starvation,
     ) -> None:
         self._agents = agents
         self._tasks = tasks
@@ -59,9 +59,9 @@ class HealthLoop:
         self._resources = resources
         self._asked: set[str] = set()  # agents with something to ask
         self._starting: set[str] = set()  # of these, whose gate is awaited
-        self._held_back: set[str] = set()  # ladders that were told the host is starved
-        self.pressure = pressure.Pressure()
-        self._pressure_mono = 0.0
+        self._host = starvation
+        self.followers: list[Callable[[Agent, float], None]] = []  # other sources that follow the agent
+        self._host.changed = self._host_changed
         self._timer: asyncio.TimerHandle | None = None
         self._timer_due = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -69,8 +69,10 @@ class HealthLoop:
     def begin(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._engine.fileno(), self._ready)
+        self._host.begin()
 
     def close(self) -> None:
+        self._host.close()
         if self._timer is not None:
             self._timer.cancel()
         if self._loop is not None:
@@ -80,6 +82,8 @@ class HealthLoop:
     # --- who is asked --------------------------------------------------------------------------------------------
     def follow(self, agent: Agent, now: float) -> None:
         """Bring what is asked of an agent in line with its ladder and its spec. Idempotent."""
+        for also in self.followers:
+            also(agent, now)
         ladder, name = agent.ladder, agent.name
         running = ladder.running and agent.world.pid > 0
         if running and agent.usage_of != agent.world.epoch:
@@ -100,8 +104,6 @@ class HealthLoop:
         else:
             agent.gate = None
             self._starting.discard(name)
-        if not self._asked:
-            self._pressure_mono = 0.0
         self._asked.add(name)
         self._rota.set(name, gates.interval_s(agent.spec.health, ladder.gate_passed), now)
         self._wake_at(self._rota.next())
@@ -111,7 +113,6 @@ class HealthLoop:
         if name in self._asked:
             self._asked.discard(name)
             self._starting.discard(name)
-            self._held_back.discard(name)
             self._rota.drop(name)
             self._engine.forget(name)
             self._owner_looks.pop(name, None)
@@ -136,9 +137,8 @@ class HealthLoop:
         self._timer = None
         now = self._loop.time()
         self._engine.on_time(now, max(0.0, now - self._timer_due))
-        if self._asked and now - self._pressure_mono >= PRESSURE_EVERY_S:
-            self._pressure_mono = now
-            self._feel_pressure(now)
+        if self._asked:
+            self._host.feel(now)
         for name in self._rota.due(now):
             self._ask(name, now)
         for name in list(self._starting):
@@ -189,8 +189,8 @@ class HealthLoop:
             return
         if agent.fault_mono is None and agent.ladder.gate_passed:
             agent.fault_mono = agent.good_mono
-        if self.pressure.starved:
-            self._hold_back(agent, now)
+        if self._host.starved:
+            self._host.hold_back(agent, now)
         self._healer.observe(agent, Checked(instance=result.instance, verdict=result.verdict), now)
 
     def _unproven(self, agent: Agent, *, gate: bool) -> int | None:
@@ -248,34 +248,18 @@ class HealthLoop:
         if now - agent.gate.looked_mono < limits.GATE_LOOK_S:
             return
         used = cpu_s(agent.world.pid, next(iter(self._cgroups_of(agent)), None))
-        looked = gates.look(agent.gate, agent.spec.health, used or 0.0, now, self.pressure.starved)
+        looked = gates.look(agent.gate, agent.spec.health, used or 0.0, now, self._host.starved)
         prolonged = looked.deadline_mono > agent.gate.deadline_mono
         agent.gate = looked
         if prolonged:
             seen = StartProgressed(instance=agent.ladder.instance, until_mono=looked.deadline_mono)
             self._healer.observe(agent, seen, now)
 
-    # --- the host ------------------------------------------------------------------------------------------------
-    def _feel_pressure(self, now: float) -> None:
-        before = self.pressure.starved
-        self.pressure = pressure.judge(self.pressure, pressure.read(now))
-        starved = self.pressure.starved
+    def _host_changed(self, starved: bool, now: float) -> None:
         self._engine.host_starved = starved
-        if starved and not before:
+        if starved:
             for name in list(self._starting):
-                self._hold_back(self._agents[name], now)
-        elif before and not starved:
-            for name in list(self._held_back):
-                agent = self._agents.get(name)
-                if agent is not None:
-                    self._healer.observe(agent, Starved(on=False), now)
-            self._held_back.clear()
-
-    def _hold_back(self, agent: Agent, now: float) -> None:
-        """Only ladders for which it matters are told: a healthy fleet would fill the ledger with it."""
-        if agent.name not in self._held_back:
-            self._held_back.add(agent.name)
-            self._healer.observe(agent, Starved(on=True), now, text=f"the machine is starved: {self.pressure.why}")
+                self._host.hold_back(self._agents[name], now)
 
 
 def _is_news(ladder: Ladder) -> bool:

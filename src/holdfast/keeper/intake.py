@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 
 from holdfast import limits
-from holdfast.healing.model import Adopted, Degraded, Down, Exited, Phase, Spawned, SpawnFailed, Swept
+from holdfast.healing.model import Adopted, Down, Exited, Phase, Spawned, SpawnFailed, Swept
 from holdfast.health.model import HealthValue
 from holdfast.keeper import fold
 from holdfast.keeper.agent import Agent, World
+from holdfast.keeper.beats import BeatsLoop
 from holdfast.keeper.hands import InitHands
 from holdfast.keeper.healer import Healer
 from holdfast.keeper.health import HealthLoop
@@ -41,6 +42,7 @@ class Intake:
         healer: Healer,
         hands: InitHands,
         health: HealthLoop,
+        beats: BeatsLoop,
         places: NodePlaces,
         *,
         adopted: Callable[[], None],
@@ -54,6 +56,7 @@ class Intake:
         self._healer = healer
         self._hands = hands
         self._health = health
+        self._beats = beats
         self._places = places
         self._adopted = adopted
         self._gone = gone
@@ -70,6 +73,7 @@ class Intake:
         self.journal_failed = ""
         self.processes = {name: ProcessRow(name=name, pid=None, restarts=0) for name in OWN}
         self._connected_mono = 0.0
+        self._notify_socket: int | None = None
         self._strangers: dict[str, str] = {}
 
     # --- hello ---------------------------------------------------------------------------------------------------
@@ -79,6 +83,7 @@ class Intake:
         loop = asyncio.get_running_loop()
         self._connected_mono = loop.time()
         self.mode = str(state.get("mode", "run"))
+        self._notify_socket = state.get("notify_socket")
         self.journal_failed = str(state.get("journal_failed") or "")
         for name, told in {**state.get("services", {}), "init": state["init"], "guard": state["guard"]}.items():
             if name in self.processes:
@@ -107,6 +112,7 @@ class Intake:
         if answer.cancelled() or answer.exception() is not None:
             return
         now = asyncio.get_running_loop().time()
+        self._beats.back(self._notify_socket, now)
         for agent in list(self._agents.values()):
             self._compare(agent, now)
             self._healer.arm(agent)
@@ -146,6 +152,7 @@ class Intake:
 
     def lost(self) -> None:
         self.is_adopted = False
+        self._beats.lost()
 
     # --- events --------------------------------------------------------------------------------------------------
     def events(self, batch: list[dict[str, Any]]) -> None:
@@ -167,7 +174,7 @@ class Intake:
     def _event(self, event: dict[str, Any]) -> None:
         name = str(event.get("agent", ""))
         if event["ev"] == "notify":
-            self._beat(event)
+            self._beats.told(event, asyncio.get_running_loop().time())
             return
         seq = int(event.get("seq", 0))
         if seq <= self.init_seq:
@@ -253,13 +260,6 @@ class Intake:
         if what != "spawned":
             words = f"{name} (process {pid}) ended: {_status_words(event.get('status') or {})}"
         self._recorder.record(f"service.{what}", "", words, body)
-
-    def _beat(self, event: dict[str, Any]) -> None:
-        agent = self._agents.get(str(event.get("agent", "")))
-        text = (event.get("fields") or {}).get("X_DEGRADED")
-        if agent is not None and text is not None and event.get("epoch") == agent.ladder.instance:
-            now = asyncio.get_running_loop().time()
-            self._healer.observe(agent, Degraded(text=str(text)[: limits.DEGRADED_TEXT_MAX_CHARS]), now)
 
 
 def _status_words(status: dict[str, Any]) -> str:

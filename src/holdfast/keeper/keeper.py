@@ -20,9 +20,10 @@ from holdfast.errors import HoldfastError
 from holdfast.healing.model import Commanded, Ladder, NodeBooted, Phase
 from holdfast.home import Home
 from holdfast.incidents import model as incidents
-from holdfast.keeper import applying, notices, status, views
+from holdfast.keeper import applying, beats, notices, status, views
 from holdfast.keeper import fleet as fleets
 from holdfast.keeper.agent import Agent, Memory
+from holdfast.keeper.beats import BeatsLoop
 from holdfast.keeper.behaviour import Behaviour
 from holdfast.keeper.cases import Casebook, Evidence
 from holdfast.keeper.checkpoint import Checkpoint
@@ -38,6 +39,7 @@ from holdfast.keeper.queue import StartQueue
 from holdfast.keeper.recall import Recalled
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.resources import Resources
+from holdfast.keeper.starvation import Starvation
 from holdfast.keeper.tasks import Tasks
 from holdfast.ledger.chain import Ledger
 from holdfast.spec.model import AgentSpec, FleetSpec
@@ -89,7 +91,19 @@ class Keeper:
         )
         self.behaviour = Behaviour(self.agents, self.healer)
         self.resources = Resources(self.agents, clock, self.tasks, places.cgroups_of)
-        self.health = HealthLoop(self.agents, self.healer, places.cgroups_of, self.tasks, self.resources)
+        self.starvation = Starvation(self.agents, self.healer)
+        self.health = HealthLoop(
+            self.agents, self.healer, places.cgroups_of, self.tasks, self.resources, self.starvation
+        )
+        self.beats = BeatsLoop(
+            self.agents,
+            self.healer,
+            self.behaviour,
+            self.recorder,
+            self.starvation,
+            changed=lambda agent: self.checkpoint.agent(agent.name),
+        )
+        self.health.followers.append(self.beats.follow)
         self.queue = StartQueue(self.agents, self._grant, lambda: self.intake.is_adopted and not self.stopping)
         self.intake = Intake(
             self.agents,
@@ -97,6 +111,7 @@ class Keeper:
             self.healer,
             self.hands,
             self.health,
+            self.beats,
             places,
             adopted=self._adopted,
             gone=self.gone,
@@ -109,7 +124,7 @@ class Keeper:
             self.agents,
             clock,
             self.recorder,
-            idle=lambda agent: None,
+            idle=beats.idle,
             restart=lambda agent, why: self.command(agent, "restart", why),
             ready=lambda: self.intake.is_adopted and not self.stopping,
             changed=self.agent_changed,
@@ -160,6 +175,7 @@ class Keeper:
         self.outgoing.close()
         await self.tasks.finish(limits.KEEPER_FINISH_S)
         self.health.close()
+        self.beats.close()
         self.resources.close()
         self.recorder.record("keeper.stopped", "", f"keeper stopped (process {os.getpid()})")
         self.checkpoint.close()

@@ -16,7 +16,7 @@ from holdfast.keeper import behaviour, words
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.fleet import masked_agent
 from holdfast.keeper.permits import message
-from holdfast.keeper.views import AgentRow, Description, Levels
+from holdfast.keeper.views import AgentRow, BeatView, Description, Levels
 
 
 def row(agent: Agent, now: float, rss_bytes: int | None, heard: bool) -> AgentRow:
@@ -56,6 +56,7 @@ def _fields(agent: Agent, now: float, rss_bytes: int | None, heard: bool) -> dic
         "next": words.next_step(seen),
         "labels": agent.spec.labels,
         "priority": agent.spec.priority,
+        "beat": beat(agent, now),
         "user": agent.place.user if agent.place is not None else agent.spec.user,
     }
 
@@ -75,7 +76,26 @@ def scene(agent: Agent, now: float, heard: bool) -> words.Scene:
         leaving=agent.leaving,
         waits_for=agent.waits_for,
         taken=agent.taken,
+        unsure=behaviour.unsure(agent),
         heard=heard,
+    )
+
+
+def beat(agent: Agent, now: float) -> BeatView | None:
+    """What the running instance said of itself; None when it said nothing."""
+    known = agent.beats
+    if known is None or not agent.ladder.running or (known.last_mono is None and not known.ready):
+        return None
+    busy_s = (known.busy_until_mono or now) - now
+    return BeatView(
+        cycle=known.cycle,
+        busy_s=round(busy_s, 3) if busy_s > 0 else None,
+        idle=known.idle,
+        tokens=known.tokens,
+        quality=known.quality,
+        status=known.status,
+        last_s=None if known.last_mono is None else round(max(0.0, now - known.last_mono), 3),
+        bad=known.bad,
     )
 
 

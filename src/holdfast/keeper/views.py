@@ -21,6 +21,22 @@ class Levels(Struct, frozen=True, kw_only=True):
     behaviour: HealthValue
 
 
+class BeatView(Struct, frozen=True, kw_only=True):
+    """What an agent said of itself by sd_notify. `last_s`: seconds since its last beat; `busy_s`: it is busy so long.
+
+    `tokens` is cumulative, `quality` between 0 and 1; `bad` counts values that could not be understood.
+    """
+
+    cycle: int | None
+    busy_s: float | None
+    idle: bool
+    tokens: int | None
+    quality: float | None
+    status: str
+    last_s: float | None
+    bad: int = 0
+
+
 class AgentRow(Struct, kw_only=True):
     """One agent in `ps`. `why` is one sentence, `next` says what happens when."""
 
@@ -38,6 +54,7 @@ class AgentRow(Struct, kw_only=True):
     labels: dict[str, str]
     priority: int
     user: str | None
+    beat: BeatView | None = None
 
 
 class ProcessRow(Struct, kw_only=True):

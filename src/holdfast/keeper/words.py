@@ -28,6 +28,7 @@ class Scene(Struct, frozen=True, kw_only=True):
     leaving: bool = False
     waits_for: str = ""  # whom its start waits for, one clause
     taken: str = ""  # who was found to hold its port, one clause
+    unsure: str = ""  # why its behaviour is unknown, one clause that names the source
     heard: bool = True  # an alert has somewhere to go
 
 
@@ -43,9 +44,10 @@ def why(scene: Scene) -> str:
             word = "healthy" if scene.asked else "running"
             since = ladder.good_since_mono if scene.asked else ladder.started_mono
             doubt = f"; last check: {scene.detail}" if scene.doubtful and scene.detail else ""
-            return f"{word} for {span(scene.now - (since or scene.now))}{doubt}"
+            unsure = f"; {scene.unsure}" if scene.unsure else ""
+            return f"{word} for {span(scene.now - (since or scene.now))}{doubt}{unsure}"
         case Phase.DEGRADED:
-            return f"says of itself: {ladder.degraded}"
+            return f"works less well ({ladder.degraded})"
         case Phase.STOPPING:
             return "is taken out of the fleet" if scene.leaving else _stopping(ladder)
         case Phase.STOPPED:
@@ -102,6 +104,8 @@ def _stopping(ladder: Ladder) -> str:
 
 def _validating(scene: Scene) -> str:
     ladder = scene.ladder
+    if ladder.misbehaves:
+        return f"back, but its behaviour is bad again ({', '.join(ladder.blamed)})"
     if ladder.good_since_mono is None:
         return f"back after it {ladder.cause}, but: {scene.detail or 'no good check yet'}"
     return f"back and good for {span(scene.now - ladder.good_since_mono)} after it {_past(scene)}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from holdfast.limits import BEATS_MISSED
 from holdfast.node.users import Identity
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -47,10 +48,23 @@ def clean(identity: Identity, home_dir: str, tmpdir: str, caller: Mapping[str, s
 
 
 def complete(
-    base: Mapping[str, str], own: Mapping[str, str], scrub: Iterable[str], agent: str, notify: bool
+    base: Mapping[str, str],
+    own: Mapping[str, str],
+    scrub: Iterable[str],
+    agent: str,
+    notify: bool,
+    beat_s: float | None = None,
 ) -> dict[str, str]:
-    """`own`: what spec and recipe say. HOLDFAST_AGENT tells an agent that beats are heard."""
-    found = {**base, **own}
+    """`own`: what spec and recipe say. HOLDFAST_AGENT tells an agent that beats are heard.
+
+    WATCHDOG_USEC: beats due each `beat_s` are missed after twice that, and clients of sd_notify send one at half of it.
+    Without WATCHDOG_PID it means whoever reads it; with one it had to be the main process, whose number nobody knows
+    before it is born.
+    """
+    found = {**base}
+    if notify and beat_s is not None:
+        found["WATCHDOG_USEC"] = str(round(BEATS_MISSED * beat_s * 1e6))
+    found.update(own)
     if notify:
         found["HOLDFAST_AGENT"] = agent
     for name in (*scrub, *RESERVED):

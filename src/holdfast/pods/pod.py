@@ -53,7 +53,7 @@ def build(
     recipe_facts = recipes.PodFacts(home_dir=made.home_dir, tmpdir=str(made.tmp))
     launch = recipes.find(spec.recipe).prepare(spec, recipe_facts)
     base = environment.clean(identity, made.home_dir, str(made.tmp), os.environ if caller is None else caller, is_root)
-    env = environment.complete(base, launch.env, launch.scrub, spec.name, spec.notify)
+    env = environment.complete(base, launch.env, launch.scrub, spec.name, spec.notify, spec.health.beat_s)
     argv = list(launch.argv)
     command.check(spec.name, argv, spec.working_dir, env, identity)
     _check_reach(spec.name, made.tmp, identity)

@@ -61,7 +61,7 @@ def test_after_an_exit_the_permit_is_said_again() -> None:
     )
     there = cast(Any, nothing)
     intake = Intake(
-        {"one": agent}, there, there, there, there, there,
+        {"one": agent}, there, there, there, there, there, there,
         adopted=lambda: None, gone=lambda agent: None, changed=lambda agent: None, died=lambda agent: None,
         moved_in=lambda agent: None,
     )  # fmt: skip

@@ -47,3 +47,11 @@ def test_what_the_spec_says_wins_but_for_what_init_sets() -> None:
     assert found["HOLDFAST_AGENT"] == "a"
     assert not {"GONE", "LANG", "NOTIFY_SOCKET"} & found.keys()
     assert "HOLDFAST_AGENT" not in complete(base, {}, (), "a", notify=False)
+
+
+def test_an_agent_with_a_beat_is_told_when_it_is_missed_unless_it_must_not_beat() -> None:
+    assert complete({}, {}, (), "a", notify=True, beat_s=60.0)["WATCHDOG_USEC"] == "120000000"
+    assert complete({}, {}, (), "a", notify=True, beat_s=0.25)["WATCHDOG_USEC"] == "500000"
+    for found in (complete({}, {}, (), "a", notify=False, beat_s=60.0), complete({}, {}, (), "a", notify=True)):
+        assert not {"WATCHDOG_USEC", "WATCHDOG_PID"} & found.keys()
+    assert "WATCHDOG_USEC" not in complete({}, {}, ("WATCHDOG_USEC",), "a", notify=True, beat_s=1.0)
