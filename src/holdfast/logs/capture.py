@@ -73,7 +73,7 @@ class Capture:
             pass
 
     def turn(self, fifo: int, now_ns: int, now_mono: float, most: int | None = None) -> int:
-        """Move what is there, at most `most` (or TURN_BYTES). Returns the bytes moved or dropped; 0: nothing was there."""
+        """Move what is there, at most `most` bytes. Returns the bytes moved or dropped; 0: nothing was there."""
         if self.gone or (self.retry_mono is not None and not self.retry(now_mono, now_ns)):
             return self._drop(fifo)
         try:
