@@ -94,7 +94,7 @@ class Follower:
         now_at: float | None = None,
     ) -> None:
         self._directory = os.fspath(home.agent_logs(agent))
-        self._lines = _Lines()
+        self._lines = CutLines()
         self._piece: Piece | None = None
         self._offset = 0
         self.more = False
@@ -115,7 +115,7 @@ class Follower:
         """Goes on where reading `stream` ended; takes a piece of it over."""
         follower = cls.__new__(cls)
         follower._directory = os.fspath(home.agent_logs(agent))
-        follower._lines = _Lines()
+        follower._lines = CutLines()
         follower._piece = None
         follower._offset = 0
         follower.more = False
@@ -201,7 +201,7 @@ def _same(one: Piece, other: Piece) -> bool:
     return one.inode == other.inode
 
 
-class _Lines:
+class CutLines:
     """Cuts a stream into lines; keeps no more of a line than is shown."""
 
     def __init__(self) -> None:
