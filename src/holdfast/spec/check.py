@@ -57,7 +57,8 @@ class _Checker:
         written = setting is not None and setting.line > 0
         line = setting.line if setting is not None and written else self.one.line
         field = setting.field if setting is not None and written else ".".join(("agents", self.one.spec.name, *path))
-        self.problems.add(line, field, found, expected, meant, severity=severity)
+        file = setting.file if setting is not None and written else self.one.file
+        self.problems.add(line, field, found, expected, meant, file=file, severity=severity)
 
     def _identity(self, user: str | None) -> Identity | None:
         """Who the agent will be; None when that cannot be known here."""

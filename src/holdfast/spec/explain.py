@@ -8,21 +8,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.spec import units
 from holdfast.spec.fields import FIELDS
 from holdfast.spec.load import Loaded
 from holdfast.spec.masking import MASK
-from holdfast.spec.model import AgentSpec, HttpProbe
+from holdfast.spec.model import AgentSpec
 from holdfast.spec.recipe import Path
 from holdfast.spec.resolve import Resolved
+from holdfast.spec.shown import shown
 
-_UNITS = {path: one.unit for path, one in FIELDS.items()} | {("health", "start_cpu"): "s"}
 _ORDER = {path: number for number, path in enumerate(FIELDS)}
 
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """One key of one agent. `source`: FILE:LINE (and which template), `recipe NAME`, or `default`."""
+    """One key of one agent. `source`: FILE:LINE (and which template), `recipe NAME`, or `default` (built in)."""
 
     agent: str
     field: str
@@ -54,23 +53,11 @@ def _shown(spec: AgentSpec, path: Path, value: Any) -> str:
     if path[0] == "env" and path[1] in spec.secret_env:
         return MASK
     if path == ("command",):
-        return " ".join(spec.command)
-    if path == ("working_dir",):
-        return spec.working_dir
-    if value is None:
-        return "off" if path[0] == "health" else "none"
-    if isinstance(value, HttpProbe):
-        expect = ", ".join(f"{name}={wanted}" for name, wanted in value.expect.items())
-        return f"{value.url} ({expect})" if expect else value.url
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return ", ".join(_number(path, item) for item in value)
-    return _number(path, value)
-
-
-def _number(path: Path, value: Any) -> str:
-    unit = _UNITS.get(path, "")
-    if unit == "s":
-        return units.format_duration(value)
-    return units.format_size(value) if unit == "bytes" else str(value)
+        value = spec.command
+    elif path == ("working_dir",):
+        value = spec.working_dir
+    elif path == ("health", "command"):
+        value = spec.health.command
+    elif path == ("depends_on",):
+        value = spec.depends_on
+    return shown(path, value)

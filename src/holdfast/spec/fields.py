@@ -1,7 +1,8 @@
-"""The keys of an agent, in one table: how each is read, its default, and why that default.
+"""The keys of an agent, in one table: how each is read, what it means, its default, and why that default.
 
 Invariant: a key that is not in this table is an error, and every key has exactly one default. Called by `layers.py`
-(reading), `resolve.py` (defaults), `explain.py` (what is in force and why); the reference page is checked against it.
+(reading), `resolve.py` (defaults), `explain.py` (what is in force and why) and `schema.py` (what editors are told);
+the reference page is checked against it.
 """
 
 from __future__ import annotations
@@ -10,118 +11,254 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast import limits
-from holdfast.spec import readers
-from holdfast.spec.document import Mapping, Scalar
-from holdfast.spec.model import HttpProbe
-from holdfast.spec.readers import REFUSED, Cursor, Reader
+from holdfast.spec import amounts, blocks, readers, watching
+from holdfast.spec.model import Maintenance
+from holdfast.spec.readers import Shaped
 from holdfast.spec.recipe import Default, Path
-
-NOT_YET = "nothing: not available in this version"
-
-
-def probe(at: Cursor) -> Any:
-    """`off` -> None; a URL, or {url, expect} -> HttpProbe."""
-    node = at.node
-    if isinstance(node, Scalar):
-        if node.text.lower() in ("off", "none") or (node.kind == "bool" and node.text.lower() in ("no", "false")):
-            return None
-        address = readers.url("http")(at)
-        return REFUSED if address is REFUSED else HttpProbe(url=address)
-    address, expect = REFUSED, {}
-    if not isinstance(node, Mapping):
-        return at.refuse("a URL, a mapping with url and expect, or off")
-    for key, inner in at.pairs():
-        if key.text == "url":
-            address = readers.url("http")(inner)
-        elif key.text == "expect":
-            expect = {name.text: _expected(value) for name, value in inner.pairs("a mapping of JSON field to value")}
-        else:
-            at.unknown(key, ("url", "expect"))
-    if node.get("url") is None:
-        return at.refuse("url: http://...", "a mapping without url")
-    return REFUSED if address is REFUSED or REFUSED in expect.values() else HttpProbe(url=address, expect=expect)
-
-
-def _expected(at: Cursor) -> Any:
-    """The value a JSON field must have, typed as YAML types it."""
-    if isinstance(at.node, Scalar):
-        try:
-            if at.node.kind == "bool":
-                return at.node.text.lower() in ("true", "yes", "on")
-            if at.node.kind == "int":
-                return int(at.node.text)
-            if at.node.kind == "float":
-                return float(at.node.text)
-        except ValueError:
-            return at.refuse("a plain decimal number, or text in quotes")
-        if at.node.kind == "str":
-            return at.node.text
-    return at.refuse("text, a number, true or false")
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One key. `unit`: how `--explain` prints it; `each`: the key is a mapping with names of the user's choice."""
+    """One key. `means`: one clause; `why`: of the default; `unit`: "s", "bytes" or "share", for showing numbers;
+    `each`: the key is a mapping with names of the user's choice."""
 
-    read: Reader
+    read: Shaped
     default: Any
     why: str
+    means: str
     unit: str = ""
     each: bool = False
 
 
-FIELDS: dict[Path, Field] = {
-    ("recipe",): Field(readers.text, "process", "any program that runs in the foreground"),
-    ("template",): Field(readers.text, None, "no template"),
-    ("replicas",): Field(readers.whole(1, 1000), None, "one agent with the plain name"),
-    ("command",): Field(readers.words, None, "a recipe may give it, else it is required"),
-    ("working_dir",): Field(readers.path, None, "the directory of the file"),
-    ("env",): Field(readers.env_value, None, "a clean environment", each=True),
-    ("env_file",): Field(readers.paths, (), "none"),
-    ("user",): Field(readers.user, None, "chosen at start; see the guide on users"),
-    ("priority",): Field(
-        readers.whole(0, limits.PRIORITY_MAX), limits.PRIORITY_DEFAULT, "the middle; larger is kept longer"
+_AGENT: dict[Path, Field] = {
+    ("recipe",): Field(
+        readers.text, "process", "any program that runs in the foreground", "the ready definition it is built on"
     ),
-    ("labels",): Field(readers.label_value, None, "none", each=True),
-    ("once",): Field(readers.switch, False, "an agent runs for ever; exit 0 is followed by a restart"),
-    ("notify",): Field(readers.notify, True, "beats are optional; the socket costs nothing"),
-    ("limits", "memory"): Field(readers.memory, None, "no limit", "bytes"),
-    ("limits", "cpus"): Field(readers.cpus, None, "no limit"),
-    ("limits", "pids"): Field(readers.count(1, 4_194_304), None, "no limit"),
-    ("limits", "nofile"): Field(readers.count(16, 1_073_741_816), None, "what the system gives"),
-    ("health", "http"): Field(probe, None, "process level only"),
+    ("template",): Field(readers.text, None, "no template", "the template whose keys lie under its own"),
+    ("replicas",): Field(
+        amounts.whole(1, 1000), None, "one agent with the plain name", "so many agents, named NAME-1 to NAME-n"
+    ),
+    ("command",): Field(
+        readers.words, None, "a recipe may give it, else it is required", "the program and its arguments; no shell"
+    ),
+    ("working_dir",): Field(readers.path, None, "the directory of the file", "the directory it starts in"),
+    ("env",): Field(readers.env_value, None, "a clean environment", "variables of its environment", each=True),
+    ("env_file",): Field(readers.paths, (), "none", "files of NAME=value lines; all of them secret"),
+    ("user",): Field(readers.user, None, "chosen at start; see the guide on users", "the user it runs as"),
+    ("priority",): Field(
+        amounts.whole(0, limits.PRIORITY_MAX),
+        limits.PRIORITY_DEFAULT,
+        "the middle; larger is kept longer",
+        "larger is started first, and kept longer when memory runs short",
+    ),
+    ("labels",): Field(readers.label_value, None, "none", "names that selectors choose by", each=True),
+    ("once",): Field(
+        readers.switch, False, "an agent runs for ever; exit 0 is followed by a restart", "exit 0 means finished"
+    ),
+    ("notify",): Field(
+        readers.notify, True, "beats are optional; the socket costs nothing", "whether NOTIFY_SOCKET is offered"
+    ),
+    ("depends_on",): Field(
+        blocks.dependencies, (), "starts at once", "agents that must be started, healthy or finished before its start"
+    ),
+    ("limits", "memory"): Field(
+        amounts.size(limits.MEMORY_LIMIT_MIN_BYTES, none="none"), None, "no limit", "most memory it may use", "bytes"
+    ),
+    ("limits", "cpus"): Field(amounts.cpus, None, "no limit", "most cores it may use"),
+    ("limits", "pids"): Field(amounts.count(1, 4_194_304), None, "no limit", "most processes and threads"),
+    ("limits", "nofile"): Field(amounts.count(16, 1_073_741_816), None, "what the system gives", "most open files"),
+}
+_HEALTH: dict[Path, Field] = {
+    ("health", "http"): Field(watching.http, None, "process level only", "a URL that is asked, or {url, expect}"),
     ("health", "interval"): Field(
-        readers.duration(0.1, 86_400), limits.PROBE_INTERVAL_S, "a hung agent is noticed within seconds", "s"
+        amounts.duration(0.1, 86_400),
+        limits.PROBE_INTERVAL_S,
+        "a hung agent is noticed within seconds",
+        "time between two questions",
+        "s",
     ),
     ("health", "timeout"): Field(
-        readers.duration(0.01, 3600), limits.PROBE_TIMEOUT_S, "local answers take milliseconds", "s"
+        amounts.duration(0.01, 3600), limits.PROBE_TIMEOUT_S, "local answers take milliseconds", "for one answer", "s"
     ),
-    ("health", "retries"): Field(readers.whole(1, 100), limits.PROBE_STRIKES, "one slow answer is no illness"),
+    ("health", "retries"): Field(
+        amounts.whole(1, 100), limits.PROBE_STRIKES, "one slow answer is no illness", "bad answers in a row that count"
+    ),
     ("health", "start_period"): Field(
-        readers.duration(0), limits.START_PERIOD_S, "stretched while the agent burns CPU", "s"
+        amounts.duration(0),
+        limits.START_PERIOD_S,
+        "stretched while the agent burns CPU",
+        "time until the first good answer after a start",
+        "s",
     ),
-    ("stop", "signal"): Field(readers.stop_signal, "TERM", "what programs expect"),
-    ("stop", "grace"): Field(readers.duration(0), limits.STOP_GRACE_S, "then the whole tree is killed", "s"),
+    ("health", "beat"): Field(
+        amounts.duration(1, 86_400, off=True),
+        None,
+        "few programs beat; those that do are held to it from their first beat on",
+        "its sd_notify beats are due this often; two missed are a failure",
+        "s",
+    ),
+    ("health", "busy_max"): Field(
+        amounts.duration(1, 86_400),
+        limits.BUSY_MAX_S,
+        "the longest model call with tools that a loop may announce",
+        "longest time for which it may declare itself busy at once",
+        "s",
+    ),
+    ("health", "file"): Field(
+        watching.file, None, "nothing is looked at", "a file that a living loop touches, or {path, max_age}"
+    ),
+    ("health", "command"): Field(
+        watching.command,
+        None,
+        "nothing is run",
+        "a command whose exit says how it is: 0 well, 1 degraded, else failing",
+    ),
+    ("health", "log"): Field(
+        watching.log, None, "what it prints says nothing", "silence and lines of its output that mean something"
+    ),
+    ("health", "push"): Field(
+        watching.push, None, "no URL is made", "beats by HTTP are due this often, or {every, grace}", "s"
+    ),
+    ("health", "function"): Field(
+        watching.function,
+        limits.FUNCTION_INTERVAL_S,
+        "a recipe that can ask whether its agent works does; others ask nothing",
+        "the recipe's own question: on, off, or {interval}",
+        "s",
+    ),
+}
+_LIFE: dict[Path, Field] = {
+    ("stop", "signal"): Field(readers.stop_signal, "TERM", "what programs expect", "asks it to end"),
+    ("stop", "grace"): Field(
+        amounts.duration(0),
+        limits.STOP_GRACE_S,
+        "then the whole tree is killed",
+        "time after a planned stop's signal",
+        "s",
+    ),
     ("stop", "hung_grace"): Field(
-        readers.duration(0), limits.HUNG_GRACE_S, "a hung agent rarely answers the signal", "s"
+        amounts.duration(0),
+        limits.HUNG_GRACE_S,
+        "a hung agent rarely answers the signal",
+        "the same when it hangs",
+        "s",
     ),
     ("restart", "backoff"): Field(
-        readers.durations(1, 10), limits.RESTART_BACKOFF_S, "the first restart is free; then the next tier", "s"
+        amounts.durations(1, 10),
+        limits.RESTART_BACKOFF_S,
+        "the first restart is free; then the next tier",
+        "the delay before each restart",
+        "s",
     ),
     ("restart", "window"): Field(
-        readers.duration(1), limits.RESTART_WINDOW_S, "older failures say nothing about the present cause", "s"
+        amounts.duration(1),
+        limits.RESTART_WINDOW_S,
+        "older failures say nothing about the present cause",
+        "failures older than this are forgotten",
+        "s",
     ),
-    ("restart", "spacing"): Field(readers.duration(0), 0.0, "a recipe may need more", "s"),
+    ("restart", "spacing"): Field(
+        amounts.duration(0), 0.0, "a recipe may need more", "unplanned starts are at least this far apart", "s"
+    ),
     ("restart", "retry"): Field(
-        readers.duration(1, limits.QUIET_TRY_MAX_S), limits.QUIET_TRY_FIRST_S, "doubles up to one hour", "s"
+        amounts.duration(1, limits.QUIET_TRY_MAX_S),
+        limits.QUIET_TRY_FIRST_S,
+        "doubles up to one hour",
+        "first quiet try after the alert",
+        "s",
     ),
-    ("exit_codes",): Field(readers.exit_meaning, None, "the usual meanings", each=True),
+    ("restart", "at"): Field(
+        blocks.planned_times, (), "no planned restarts", "times such as 04:00 Europe/Berlin or Mon-Fri 04:00"
+    ),
+    ("restart", "when_idle"): Field(
+        blocks.when_idle,
+        None,
+        "most agents do not say when they are idle",
+        "a planned restart waits for an idle agent",
+        "s",
+    ),
+    ("maintenance",): Field(
+        blocks.maintenance, Maintenance(), "always on duty", "hands off: on, off, or {windows, length}"
+    ),
+    ("exit_codes",): Field(readers.exit_meaning, None, "the usual meanings", "its exit codes in words", each=True),
 }
-RESERVED: frozenset[Path] = frozenset(
-    (("state",), ("probation",), ("secrets",), ("llm",), ("schedules",), ("health", "beat"), ("restart", "at"))
-)
+_LOGS: dict[Path, Field] = {
+    ("logs", "max_size"): Field(
+        amounts.size(limits.LOG_FILE_LEAST_BYTES), limits.LOG_FILE_BYTES, "100 MB x 5 is what people keep",
+        "of one log file, before it is rotated", "bytes",
+    ),
+    ("logs", "max_files"): Field(amounts.whole(1, limits.LOG_FILES_MAX), limits.LOG_FILES, "as above", "files kept"),
+    ("logs", "max_age"): Field(
+        amounts.duration(60, 10 * 365 * 86_400.0), limits.LOG_AGE_S, "older output explains nothing", "then deleted",
+        "s",
+    ),
+    ("logs", "total"): Field(
+        amounts.size(limits.LOG_FILE_LEAST_BYTES, none="off"), None, "what size and number of files allow",
+        "all of its logs on disk", "bytes",
+    ),
+    ("logs", "rate"): Field(
+        amounts.whole(1, 10_000_000, off="off"), limits.LOG_RATE_LINES_S, "only a loop that prints says more",
+        "lines in a second; above it the agent is slowed down, visibly",
+    ),
+    ("logs", "files"): Field(readers.paths, (), "it prints, as it should", "globs of log files that it writes itself"),
+    ("logs", "files_max"): Field(
+        amounts.size(limits.LOG_FILE_LEAST_BYTES), limits.LOG_CAPPED_FILES_BYTES, "as one log file of ours",
+        "cap of each file that it writes itself", "bytes",
+    ),
+    ("logs", "ship"): Field(blocks.shipping, (), "nothing leaves the machine", "where its lines are sent as well"),
+}  # fmt: skip
+_RESOURCES: dict[Path, Field] = {
+    ("resources", "memory"): Field(
+        blocks.memory_shares, (limits.MEMORY_WARN_SHARE, limits.MEMORY_ALARM_SHARE), "time left to do something",
+        "of limits.memory: from the first on a warning, from the second an alarm", "share",
+    ),
+    ("resources", "cpu"): Field(
+        amounts.share(4096.0), limits.CPU_BUSY_SHARE, "a loop that spins uses a whole core", "of one core", "share"
+    ),
+    ("resources", "cpu_for"): Field(
+        amounts.duration(1, 86_400), limits.CPU_BUSY_FOR_S, "work comes in bursts", "so long without a pause", "s"
+    ),
+    ("resources", "disk"): Field(
+        amounts.share(), limits.DISK_FULL_SHARE, "file systems slow down before they are full",
+        "of the disks that it writes to", "share",
+    ),
+    ("resources", "disk_bytes"): Field(
+        amounts.size(1_000_000, none="off"), None, "no agent's own share is known", "of its own directories", "bytes"
+    ),
+    ("resources", "processes"): Field(
+        amounts.whole(1, 4_194_304, off="off"), None, "no usual number is known", "processes and threads"
+    ),
+    ("resources", "descriptors"): Field(
+        amounts.share(), limits.DESCRIPTORS_SHARE, "programs fail in odd ways without them",
+        "of its limit on open files", "share",
+    ),
+}  # fmt: skip
+FIELDS: dict[Path, Field] = _AGENT | _HEALTH | _LIFE | _LOGS | _RESOURCES
+
+# Keys of later versions, with what they will be about.
+RESERVED: dict[Path, str] = {
+    ("state",): "versioned state",
+    ("probation",): "probation of changes",
+    ("secrets",): "the store of secrets",
+    ("llm",): "the LLM gateway",
+    ("schedules",): "schedules",
+    ("journal",): "durable tasks",
+}
 GROUPS: frozenset[str] = frozenset(path[0] for path in FIELDS if len(path) == 2)
-NOT_IN_DEFAULTS: frozenset[str] = frozenset(("template", "replicas", "command"))
+# What a whole group that is `off` stands for.
+SWITCHED_OFF: dict[str, dict[Path, Any]] = {
+    "health": {("health", name): None for name in ("http", "beat", "file", "command", "log", "push", "function")},
+    "resources": {
+        ("resources", "memory"): (limits.SHARE_NEVER, limits.SHARE_NEVER),
+        ("resources", "cpu"): limits.SHARE_NEVER,
+        ("resources", "disk"): limits.SHARE_NEVER,
+        ("resources", "disk_bytes"): None,
+        ("resources", "processes"): None,
+        ("resources", "descriptors"): limits.SHARE_NEVER,
+    },
+}
+# `depends_on` for all would make each agent wait for itself.
+NOT_IN_DEFAULTS: frozenset[str] = frozenset(("template", "replicas", "command", "depends_on"))
 NOT_IN_TEMPLATES: frozenset[str] = frozenset(("template", "replicas"))
 
 BUILT_IN: dict[Path, Default] = {
@@ -129,3 +266,8 @@ BUILT_IN: dict[Path, Default] = {
     for path, one in FIELDS.items()
     if not one.each and path[0] not in ("template", "replicas")
 }
+
+
+def later(what: str) -> str:
+    """What is expected where a reserved key stands."""
+    return f"nothing yet: {what} will come with a later version"

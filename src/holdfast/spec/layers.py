@@ -9,29 +9,31 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from holdfast.spec import readers
-from holdfast.spec.document import Mapping, Scalar
-from holdfast.spec.fields import FIELDS, GROUPS, NOT_YET, RESERVED
-from holdfast.spec.readers import Cursor, Reader
+from holdfast.spec import amounts, readers
+from holdfast.spec.document import Mapping
+from holdfast.spec.fields import FIELDS, GROUPS, RESERVED, SWITCHED_OFF, later
+from holdfast.spec.readers import Cursor, Reader, is_off
 from holdfast.spec.recipe import Path, RecipeBook, RecipeForm
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value with where it comes from. `line` 0: not from the file. `field`: its full name for messages."""
+    """A value with where it comes from. `line` 0: not from a file. `field`: its full name for messages."""
 
     value: Any
     origin: str
     line: int = 0
     field: str = ""
     why: str = ""
+    file: str = ""
 
 
 Layer = dict[Path, Setting]
 _OPTION_READERS: dict[str, Reader] = {
     "path": readers.path,
-    "port": readers.whole(1, 65_535),
+    "port": amounts.whole(1, 65_535),
     "text": readers.text,
+    "words": readers.texts,
 }
 
 
@@ -52,7 +54,7 @@ class LayerReader:
             if name in self.excluded:
                 inner.refuse("this key in an agent, not here", f"the key {name}")
             elif (name,) in RESERVED:
-                inner.refuse(NOT_YET, f"the reserved key {name}")
+                inner.refuse(later(RESERVED[(name,)]), f"the reserved key {name}")
             elif name in GROUPS:
                 self._group(layer, name, inner)
             elif (name,) in FIELDS:
@@ -65,7 +67,7 @@ class LayerReader:
 
     def _put(self, layer: Layer, path: Path, at: Cursor, value: Any) -> None:
         origin = f"{at.problems.file}:{at.node.line}{self.where}"
-        layer[path] = Setting(value, origin, at.node.line, at.field)
+        layer[path] = Setting(value, origin, at.node.line, at.field, file=at.problems.file)
 
     def _field(self, layer: Layer, path: Path, at: Cursor) -> None:
         one = FIELDS[path]
@@ -77,15 +79,17 @@ class LayerReader:
 
     def _group(self, layer: Layer, name: str, at: Cursor) -> None:
         members = sorted(path[1] for path in FIELDS if path[0] == name and len(path) == 2)
-        if name == "health" and isinstance(at.node, Scalar) and at.node.text.lower() in ("off", "none", "false", "no"):
-            self._put(layer, ("health", "http"), at, None)
+        if name in SWITCHED_OFF and is_off(at.node):
+            for path, value in SWITCHED_OFF[name].items():
+                self._put(layer, path, at, value)
             return
-        for key, inner in at.pairs(f"a mapping with {', '.join(members)}"):
+        or_off = ", or off" if name in SWITCHED_OFF else ""
+        for key, inner in at.pairs(f"a mapping with {', '.join(members)}{or_off}"):
             path = (name, key.text)
             if path in FIELDS:
                 self._field(layer, path, inner)
             elif path in RESERVED:
-                inner.refuse(NOT_YET, f"the reserved key {key.text}")
+                inner.refuse(later(RESERVED[path]), f"the reserved key {key.text}")
             else:
                 at.unknown(key, members)
 

@@ -43,6 +43,11 @@ def secret_names(env: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(sorted(name for name, value in env.items() if is_secret(name, value)))
 
 
+def mask_url(url: str) -> str:
+    """A URL as it may be shown: without its password."""
+    return _URL_PASSWORD.sub(lambda match: match[0].partition("://")[0] + "://" + MASK + "@", url)
+
+
 def mask_line(line: str) -> str:
     """A line of a file as it may be quoted in a message: cut after the first name that looks secret."""
     for match in _ASSIGNMENT.finditer(line):

@@ -90,7 +90,9 @@ class Health(Struct, frozen=True, kw_only=True):
     interval_s: float = limits.PROBE_INTERVAL_S
     timeout_s: float = limits.PROBE_TIMEOUT_S
     retries: int = limits.PROBE_STRIKES
-    start_period_s: float = limits.START_PERIOD_S  # the gate must pass within this (stretched while the agent burns CPU)
+    start_period_s: float = (
+        limits.START_PERIOD_S
+    )  # the gate must pass within this (stretched while the agent burns CPU)
     start_cpu_s: float | None = None  # CPU seconds a start may take; the deadline waits for them under load
     beat_s: float | None = None  # sd_notify beats are due this often; two missed are a failure, from the first on
     busy_max_s: float = limits.BUSY_MAX_S  # longest time a loop may declare itself busy at once

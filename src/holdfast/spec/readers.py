@@ -1,7 +1,9 @@
 """Readers of single values: a node of the document in, a typed value or REFUSED (with the problem noted) out.
 
 Invariant: what a reader returns is whole and safe to hand to the kernel (no NUL, valid UTF-8, within ARG limits);
-a reader never raises. Called by `fields.py` (the table of agent keys), by `layers.py` and by `load.py`.
+a reader never raises. Each carries the JSON Schema of what it accepts, so that editors are told the same. Called by
+`fields.py` (the table of agent keys), by `layers.py` and by `load.py`; numbers are in `amounts.py`, small mappings in
+`blocks.py` and `watching.py`.
 """
 
 from __future__ import annotations
@@ -10,18 +12,47 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Mapping as Table
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from holdfast import limits
-from holdfast.spec import units
 from holdfast.spec.document import Mapping, Node, Scalar, Sequence, describe
 from holdfast.spec.problems import Problems, nearest, show
 
 REFUSED: Final = object()
 Reader = Callable[["Cursor"], Any]
+Shape = dict[str, Any]  # a JSON Schema (draft 2020-12)
+
+
+@dataclass(frozen=True, slots=True)
+class Shaped:
+    """A reader with the schema of what it accepts. The schema may accept more, never less."""
+
+    read: Reader
+    shape: Shape
+
+    def __call__(self, at: Cursor) -> Any:
+        return self.read(at)
+
+
+def shaped(shape: Shape) -> Callable[[Reader], Shaped]:
+    return lambda read: Shaped(read, shape)
+
+
+def either(*shapes: Shape) -> Shape:
+    return {"anyOf": list(shapes)}
+
+
+def list_of(item: Shape, most: int = 0) -> Shape:
+    return {"type": "array", "items": item} | ({"maxItems": most} if most else {})
+
+
+TEXT: Final[Shape] = {"type": "string"}
+OFF: Final[Shape] = {"enum": ["off", False]}  # editors that read YAML 1.1 take `off` for false
+WORDS: Final[Shape] = either(TEXT, {"type": "array", "items": {"type": ["string", "number"]}, "minItems": 1})
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -65,7 +96,41 @@ class Cursor:
         at.refuse(f"one of {', '.join(names)}", f"the unknown key {show(key.text)}", nearest(key.text, names))
 
 
-def _scalar(at: Cursor, expected: str, kinds: tuple[str, ...]) -> str | None:
+def is_off(node: Node) -> bool:
+    """`off` or `none`, or what YAML takes for false."""
+    if not isinstance(node, Scalar):
+        return False
+    return node.text.lower() in ("off", "none") or (node.kind == "bool" and node.text.lower() in ("no", "false"))
+
+
+def is_on(node: Node) -> bool:
+    """`on`, or what YAML takes for true."""
+    return isinstance(node, Scalar) and (
+        node.text.lower() == "on" or (node.kind == "bool" and node.text.lower() in ("yes", "true"))
+    )
+
+
+def members(at: Cursor, readers: Table[str, Reader], needed: tuple[str, ...] = ()) -> dict[str, Any] | None:
+    """The keys of a small mapping, each read by its reader; None when anything was refused."""
+    if not isinstance(at.node, Mapping):
+        at.refuse(f"a mapping with {', '.join(readers)}")
+        return None
+    found: dict[str, Any] = {}
+    whole = True
+    for key, inner in at.pairs():
+        if key.text in readers:
+            found[key.text] = readers[key.text](inner)
+        else:
+            at.unknown(key, readers)
+            whole = False
+    for name in needed if whole else ():  # a slip may be the very key that is needed
+        if at.node.get(name) is None:
+            at.refuse(f"the key {name}", f"a mapping without {name}")
+            whole = False
+    return found if whole and REFUSED not in found.values() else None
+
+
+def scalar(at: Cursor, expected: str, kinds: tuple[str, ...]) -> str | None:
     """The source text of a scalar of one of `kinds`, clean for the kernel; None after a refusal."""
     node = at.node
     if not isinstance(node, Scalar) or node.kind not in kinds:
@@ -88,20 +153,23 @@ def _scalar(at: Cursor, expected: str, kinds: tuple[str, ...]) -> str | None:
     return node.text
 
 
+@shaped({"type": "string", "minLength": 1})
 def text(at: Cursor) -> Any:
     """Text that is not empty."""
-    value = _scalar(at, "text", ("str",))
+    value = scalar(at, "text", ("str",))
     if value == "":
         return at.refuse("text", "empty text")
     return REFUSED if value is None else value
 
 
+@shaped({"type": ["string", "number"]})
 def value_text(at: Cursor) -> Any:
     """Text, possibly empty; numbers keep their source text (env values, labels)."""
-    value = _scalar(at, "text", ("str", "int", "float"))
+    value = scalar(at, "text", ("str", "int", "float"))
     return REFUSED if value is None else value
 
 
+@shaped({"type": ["string", "number"]})
 def env_value(at: Cursor) -> Any:
     """The value of an environment variable; its name is the key."""
     name = at.key
@@ -112,6 +180,7 @@ def env_value(at: Cursor) -> Any:
     return value_text(at)
 
 
+@shaped({"type": ["string", "number"]})
 def label_value(at: Cursor) -> Any:
     value = value_text(at)
     if value is not REFUSED and len(value) > 255:
@@ -119,6 +188,7 @@ def label_value(at: Cursor) -> Any:
     return value
 
 
+@shaped({"type": "boolean"})
 def switch(at: Cursor) -> Any:
     """true or false."""
     node = at.node
@@ -130,6 +200,7 @@ def switch(at: Cursor) -> Any:
     return at.refuse("true or false", meant=meant)
 
 
+@shaped({"enum": [True, False, "none"]})
 def notify(at: Cursor) -> Any:
     """true, false, or none."""
     if isinstance(at.node, Scalar) and at.node.text == "none":
@@ -137,97 +208,7 @@ def notify(at: Cursor) -> Any:
     return switch(at)
 
 
-def whole(low: int, high: int) -> Reader:
-    """A whole number in [low, high]."""
-    expected = f"a whole number from {low} to {high}" if low < high else str(low)
-
-    def read(at: Cursor) -> Any:
-        value = _scalar(at, expected, ("int",))
-        if value is None:
-            return REFUSED
-        if not re.fullmatch(r"-?[0-9]{1,18}", value) or not low <= int(value) <= high:
-            return at.refuse(expected)
-        return int(value)
-
-    return read
-
-
-def duration(low_s: float, high_s: float = limits.DURATION_MAX_S) -> Reader:
-    """Seconds in [low_s, high_s]."""
-    expected = (
-        f"a duration from {units.format_duration(low_s)} to {units.format_duration(high_s)}, such as 10s or 1h30m"
-    )
-
-    def read(at: Cursor) -> Any:
-        value = _scalar(at, expected, ("str", "int", "float"))
-        if value is None:
-            return REFUSED
-        try:
-            seconds = units.parse_duration(value)
-        except ValueError as error:
-            return at.refuse(expected, meant=str(error))
-        return seconds if low_s <= seconds <= high_s else at.refuse(expected)
-
-    return read
-
-
-def durations(low: int, high: int) -> Reader:
-    """A list of `low` to `high` durations."""
-    one = duration(0)
-
-    def read(at: Cursor) -> Any:
-        if not isinstance(at.node, Sequence) or not low <= len(at.node.items) <= high:
-            return at.refuse(f"a list of {low} to {high} durations, such as [0s, 10s, 60s]")
-        values = [one(at.child(str(index), item)) for index, item in enumerate(at.node.items)]
-        return REFUSED if REFUSED in values else tuple(values)
-
-    return read
-
-
-def memory(at: Cursor) -> Any:
-    """Bytes, or None for `none`."""
-    expected = "a size such as 500M or 1.5G, at least 1M, or none"
-    value = _scalar(at, expected, ("str", "int", "float"))
-    if value is None:
-        return REFUSED
-    if value == "none":
-        return None
-    try:
-        size = units.parse_size(value)
-    except ValueError as error:
-        return at.refuse(expected, meant=str(error))
-    if limits.MEMORY_LIMIT_MIN_BYTES <= size < 2**62:
-        return size
-    return at.refuse(expected, meant=f"{value}M" if value.isdigit() and size < 100_000 else "")
-
-
-def cpus(at: Cursor) -> Any:
-    """Cores, or None for `none`."""
-    expected = "a number of cores such as 0.5, from 0.01 to 4096, or none"
-    value = _scalar(at, expected, ("str", "int", "float"))
-    if value is None:
-        return REFUSED
-    if value == "none":
-        return None
-    try:
-        cores = units.parse_cpus(value)
-    except ValueError as error:
-        return at.refuse(expected, meant=str(error))
-    return cores if 0.01 <= cores <= 4096 else at.refuse(expected)
-
-
-def count(low: int, high: int) -> Reader:
-    """A whole number in [low, high], or None for `none`."""
-    number = whole(low, high)
-
-    def read(at: Cursor) -> Any:
-        if isinstance(at.node, Scalar) and at.node.text == "none":
-            return None
-        return number(at)
-
-    return read
-
-
+@shaped(WORDS)
 def words(at: Cursor) -> Any:
     """A command line: a list of words, or one text split like a shell would, without running a shell."""
     expected = "a list such as [python, loop.py], or one line of text"
@@ -238,7 +219,7 @@ def words(at: Cursor) -> Any:
         if not items or not items[0]:
             return at.refuse(expected, "no program to run")
         return tuple(items)
-    line = _scalar(at, expected, ("str",))
+    line = scalar(at, expected, ("str",))
     if line is None:
         return REFUSED
     try:
@@ -252,9 +233,17 @@ def words(at: Cursor) -> Any:
     return tuple(parts)
 
 
+def texts(at: Cursor) -> Any:
+    """A list of texts, or one text alone; none may be empty."""
+    items = at.node.items if isinstance(at.node, Sequence) else [at.node]
+    found = [value_text(at.child(str(index), item)) for index, item in enumerate(items)]
+    return REFUSED if REFUSED in found else tuple(found)
+
+
+@shaped(TEXT)
 def path(at: Cursor) -> Any:
     """An absolute path; `~/` is the home of who reads the file, the rest is relative to the file's directory."""
-    value = _scalar(at, "a path", ("str",))
+    value = scalar(at, "a path", ("str",))
     if value is None:
         return REFUSED
     if not value or len(value.encode()) > 4095:
@@ -264,6 +253,7 @@ def path(at: Cursor) -> Any:
     return os.path.normpath(at.base / value)
 
 
+@shaped(either(TEXT, list_of(TEXT)))
 def paths(at: Cursor) -> Any:
     """One path or a list of them."""
     if not isinstance(at.node, Sequence):
@@ -273,19 +263,21 @@ def paths(at: Cursor) -> Any:
     return REFUSED if REFUSED in found else tuple(found)
 
 
+@shaped({"type": ["string", "integer"]})
 def user(at: Cursor) -> Any:
     """A user's name or number."""
     expected = "the name or number of a user"
-    value = _scalar(at, expected, ("str", "int"))
+    value = scalar(at, expected, ("str", "int"))
     if value is None:
         return REFUSED
     return value if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}\$?", value) else at.refuse(expected)
 
 
+@shaped({"enum": [*STOP_SIGNALS, *(f"SIG{name}" for name in STOP_SIGNALS)]})
 def stop_signal(at: Cursor) -> Any:
     """A signal's name without SIG."""
     expected = f"one of {', '.join(STOP_SIGNALS)}"
-    value = _scalar(at, expected, ("str", "int"))
+    value = scalar(at, expected, ("str", "int"))
     if value is None:
         return REFUSED
     bare = value.removeprefix("SIG")
@@ -294,6 +286,7 @@ def stop_signal(at: Cursor) -> Any:
     return bare if bare in STOP_SIGNALS else at.refuse(expected, meant=nearest(bare, STOP_SIGNALS))
 
 
+@shaped(TEXT)
 def exit_meaning(at: Cursor) -> Any:
     """The meaning of an exit code or signal; the code is the key."""
     code = at.key
@@ -316,12 +309,12 @@ def label(at: Cursor, value: str) -> bool:
     return False
 
 
-def url(*schemes: str) -> Reader:
+def url(*schemes: str) -> Shaped:
     """A URL with one of `schemes`, a host, and no control characters."""
     expected = f"a URL such as {schemes[0]}://HOST:PORT/PATH"
 
     def read(at: Cursor) -> Any:
-        value = _scalar(at, expected, ("str",))
+        value = scalar(at, expected, ("str",))
         if value is None:
             return REFUSED
         try:
@@ -337,4 +330,4 @@ def url(*schemes: str) -> Reader:
             return at.refuse(expected, found, f"{schemes[0]}://{value}" if re.match(r"[\w.-]+:\d+", value) else "")
         return value
 
-    return read
+    return Shaped(read, {"type": "string", "format": "uri"})

@@ -18,7 +18,7 @@ class Option:
     """One key of the block that is named like the recipe."""
 
     name: str
-    kind: Literal["path", "port", "text"]
+    kind: Literal["path", "port", "text", "words"]
     summary: str
     default: str = ""  # shown in the reference; the recipe applies it
 

@@ -7,47 +7,46 @@ was refused; the settings say for every key where its value came from. Called by
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path as FilePath
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 from holdfast.spec import masking, units
+from holdfast.spec.build import build
 from holdfast.spec.envfile import EnvLine, read_env_file
 from holdfast.spec.fields import BUILT_IN
 from holdfast.spec.layers import Layer, Setting
-from holdfast.spec.model import AgentSpec, Health, Limits, Restart, Stop
+from holdfast.spec.model import AgentSpec
 from holdfast.spec.problems import Problems, nearest, show, show_path
-from holdfast.spec.readers import REFUSED
-from holdfast.spec.recipe import Ask, Finding, Given, RecipeBook, RecipeForm
+from holdfast.spec.readers import REFUSED, Cursor
+from holdfast.spec.recipe import Ask, Finding, RecipeBook, RecipeForm
 from holdfast.spec.source import Unreadable
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """One agent and the origin of each of its settings."""
+    """One agent, the origin of each of its settings, and where it is declared."""
 
     spec: AgentSpec
     settings: Layer
     line: int
+    file: str
 
 
 @dataclass(slots=True)
 class Resolver:
-    """Resolves the agents of one file; env files are read once each."""
+    """Resolves the agents of all files; env files are read once each."""
 
     book: RecipeBook
     problems: Problems
-    base: FilePath
     env_files: dict[str, dict[str, EnvLine]] = field(default_factory=dict)
 
     def agent(
-        self, name: str, field_name: str, line: int, layers: Sequence[Layer], *, flawed: bool = False
+        self, name: str, at: Cursor, line: int, layers: Sequence[Layer], *, flawed: bool = False
     ) -> Resolved | None:
         """`layers`: the defaults first, then the template if any, the agent's own last; None when refused.
 
-        `flawed`: something about it was already refused, which may be why it has no command.
+        `at` and `line`: where it is declared. `flawed`: something about it was already refused, which may be why it
+        has no command.
         """
         strong: Layer = {}
         for layer in layers[1:]:
@@ -65,15 +64,21 @@ class Resolver:
         settings |= {path: Setting(one.value, source, why=one.why) for path, one in given.values.items()}
         settings |= env | strong
         for finding in given.findings:
-            self._note(finding, own, field_name, line)
+            self._note(finding, own, at, line)
         if settings[("command",)].value is None and not given.findings and not flawed:
             recipes = ", ".join(one for one in sorted(self.book.names()) if one != "process")
             expected = f"command: [PROGRAM, ...], or recipe: with one of {recipes}"
-            self.problems.add(line, field_name, "no command", expected)
-        self._cross_checks(settings, recipe, field_name, line)
+            at.refuse(expected, "no command", line=line)
+        self._cross_checks(settings, recipe, at, line)
+        self._beats(settings, strong)
         if any(one.value is REFUSED for one in own.values()) or settings[("command",)].value is None:
             return None
-        return Resolved(self._build(name, recipe, settings, given, env), settings, line)
+        environment = {path[1]: str(one.value) for path, one in settings.items() if path[0] == "env" and len(path) == 2}
+        from_files = {path[1] for path in env if settings[path] is env[path]}
+        secrets = sorted(from_files.union(masking.secret_names(environment)))
+        values = {path: one.value for path, one in settings.items()}
+        spec = build(name, recipe.name, values, given, secrets, str(at.base))
+        return Resolved(spec, settings, line, at.problems.file)
 
     def _recipe(self, own: Layer) -> RecipeForm | None:
         chosen = own.get(("recipe",))
@@ -88,6 +93,7 @@ class Resolver:
                 f"the recipe {show(chosen.value)}",
                 f"one of {', '.join(sorted(names))}",
                 nearest(chosen.value, names),
+                file=chosen.file,
             )
         return found
 
@@ -95,13 +101,20 @@ class Resolver:
         for path, setting in own.items():
             if path[0] in self.book.names() and path[0] != recipe.name:
                 said = f"a key of recipe {path[0]} in an agent of recipe {recipe.name}"
-                self.problems.add(setting.line, setting.field, said, f"recipe: {path[0]}")
+                self.problems.add(setting.line, setting.field, said, f"recipe: {path[0]}", file=setting.file)
 
-    def _note(self, finding: Finding, own: Layer, field_name: str, line: int) -> None:
-        at = own.get(finding.field)
-        where = ".".join((field_name, *finding.field)) if at is None else at.field
+    def _note(self, finding: Finding, own: Layer, at: Cursor, line: int) -> None:
+        setting = own.get(finding.field) or Setting(
+            None, "", line, ".".join((at.field, *finding.field)), file=at.problems.file
+        )
         self.problems.add(
-            at.line if at else line, where, finding.found, finding.expected, finding.meant, severity=finding.severity
+            setting.line,
+            setting.field,
+            finding.found,
+            finding.expected,
+            finding.meant,
+            file=setting.file,
+            severity=finding.severity,
         )
 
     def _env_files(self, own: Layer) -> Layer:
@@ -113,7 +126,7 @@ class Resolver:
             if path not in self.env_files:
                 self.env_files[path] = self._read_env_file(path, asked)
             for name, one in self.env_files[path].items():
-                env[("env", name)] = Setting(one.value, f"{path}:{one.line}", one.line, name)
+                env[("env", name)] = Setting(one.value, f"{path}:{one.line}", one.line, name, file=path)
         return env
 
     def _read_env_file(self, path: str, asked: Setting) -> dict[str, EnvLine]:
@@ -123,76 +136,38 @@ class Resolver:
             if error.line:
                 self.problems.add(error.line, "env_file", error.reason, "UTF-8 text", file=path)
             elif error.missing:
-                self.problems.add(asked.line, asked.field, f"no file {show_path(path)}", "an env file that exists")
+                said = f"no file {show_path(path)}"
+                self.problems.add(asked.line, asked.field, said, "an env file that exists", file=asked.file)
             else:
                 said = f"{show_path(path)}, which cannot be read: {error.reason}"
-                self.problems.add(asked.line, asked.field, said, "a readable env file")
+                self.problems.add(asked.line, asked.field, said, "a readable env file", file=asked.file)
         return {}
 
-    def _cross_checks(self, settings: Layer, recipe: RecipeForm, name: str, line: int) -> None:
+    def _cross_checks(self, settings: Layer, recipe: RecipeForm, at: Cursor, line: int) -> None:
+        home = Setting(None, "", line, at.field, file=at.problems.file)
         interval, timeout = settings[("health", "interval")], settings[("health", "timeout")]
         if isinstance(interval.value, float) and isinstance(timeout.value, float) and timeout.value > interval.value:
-            at = timeout if timeout.line else interval
-            most = units.format_duration(interval.value)
-            found = units.format_duration(timeout.value)
-            self.problems.add(
-                at.line or line, at.field or name, f"a timeout of {found}", f"at most the interval ({most})"
-            )
+            written = next((one for one in (timeout, interval) if one.line), home)
+            found = f"a timeout of {units.format_duration(timeout.value)}"
+            self._refuse(written, found, f"at most the interval ({units.format_duration(interval.value)})")
         signal = settings[("stop", "signal")]
         reason = recipe.refused_stop_signals.get(signal.value) if isinstance(signal.value, str) else None
         if reason:
-            self.problems.add(signal.line or line, signal.field or name, signal.value, f"another signal: {reason}")
+            self._refuse(signal if signal.line else home, signal.value, f"another signal: {reason}")
 
-    def _build(self, name: str, recipe: RecipeForm, settings: Layer, given: Given, env_file: Layer) -> AgentSpec:
-        def get(*path: str) -> Any:
-            setting = settings.get(path)
-            return setting.value if setting else None
+    def _refuse(self, at: Setting, found: str, expected: str) -> None:
+        self.problems.add(at.line, at.field, found, expected, file=at.file)
 
-        env = {path[1]: str(one.value) for path, one in settings.items() if path[0] == "env" and len(path) == 2}
-        from_files = {path[1] for path in env_file if settings[path] is env_file[path]}
-        working_dir = get("working_dir") or str(self.base)
-        probe = get("health", "http")
-        return AgentSpec(
-            name=name,
-            command=_program(get("command"), working_dir),
-            recipe=recipe.name,
-            working_dir=working_dir,
-            env=env,
-            secret_env=tuple(sorted(from_files.union(masking.secret_names(env)))),
-            user=get("user"),
-            priority=get("priority"),
-            labels={path[1]: str(one.value) for path, one in settings.items() if path[0] == "labels"},
-            once=get("once"),
-            limits=Limits(
-                memory_bytes=get("limits", "memory"),
-                cpus=get("limits", "cpus"),
-                pids=get("limits", "pids"),
-                nofile=get("limits", "nofile"),
-            ),
-            health=Health(
-                http=probe,
-                start_gate=get("health", "start_gate") if probe is not None else None,
-                interval_s=get("health", "interval"),
-                timeout_s=get("health", "timeout"),
-                retries=get("health", "retries"),
-                start_period_s=get("health", "start_period"),
-                start_cpu_s=get("health", "start_cpu"),
-            ),
-            stop=Stop(
-                signal=get("stop", "signal"), grace_s=get("stop", "grace"), hung_grace_s=get("stop", "hung_grace")
-            ),
-            restart=Restart(
-                backoff_s=get("restart", "backoff"),
-                window_s=get("restart", "window"),
-                spacing_s=get("restart", "spacing"),
-                retry_s=get("restart", "retry"),
-            ),
-            exit_codes={path[1]: one.value for path, one in settings.items() if path[0] == "exit_codes"},
-            ask_codes=given.ask_codes,
-            notify=get("notify"),
-            scrub_env=given.scrub_env,
-            recipe_data=dict(given.recipe_data),
-        )
+    def _beats(self, settings: Layer, strong: Layer) -> None:
+        """Beats come over the socket that `notify` offers: without it, beats asked for by defaults are not due."""
+        beat, notify = settings[("health", "beat")], settings[("notify",)]
+        if notify.value is not False or not isinstance(beat.value, float):
+            return
+        if ("health", "beat") in strong:
+            self._refuse(beat, "beats without a socket for them", "no notify: false, or no beat")
+            return
+        why = "notify is off: there is no socket to beat on"
+        settings[("health", "beat")] = replace(notify, value=None, why=why)
 
 
 def _ask(recipe: RecipeForm, own: Layer) -> Ask:
@@ -204,11 +179,3 @@ def _ask(recipe: RecipeForm, own: Layer) -> Ask:
         memory_bytes=memory.value if memory and isinstance(memory.value, int) else None,
         has_command=("command",) in own,
     )
-
-
-def _program(command: tuple[str, ...], working_dir: str) -> tuple[str, ...]:
-    """A program named by a path is made absolute here; a bare name is left to the agent's PATH."""
-    first = os.path.expanduser(command[0]) if command[0].startswith("~/") else command[0]
-    if "/" in first:
-        first = os.path.normpath(os.path.join(working_dir, first))
-    return (first, *command[1:])

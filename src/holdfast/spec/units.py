@@ -1,4 +1,4 @@
-"""Units as people write them: durations, sizes, processor shares.
+"""Units as people write them: durations, sizes, shares, cores.
 
 Invariant: parsing is exact (decimal arithmetic, no rounding surprises) and total: any text gives a number or a
 ValueError whose text is the suggestion, never another exception. Called by the field readers and by `--explain`.
@@ -84,6 +84,21 @@ def parse_cpus(text: str) -> float:
         return float(Decimal(text))
     match = re.fullmatch(r"([0-9]{1,9})m", text)
     raise ValueError(f"{Decimal(match[1]) / 1000:f}" if match else "")
+
+
+def parse_share(text: str) -> float:
+    """`80%` and `0.8` are 0.8; above one only with its sign. ValueError carries a suggestion."""
+    match = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(%?)", text)
+    if match is None:
+        raise ValueError("")
+    if not match[2] and Decimal(match[1]) > 1:
+        raise ValueError(f"{match[1]}%")
+    return float(Decimal(match[1]) / (100 if match[2] else 1))
+
+
+def format_share(share: float) -> str:
+    """As a percentage, which `parse_share` reads back as the same number (to nine digits)."""
+    return f"{(Decimal(repr(share)) * 100).normalize():f}%"
 
 
 def format_duration(seconds: float) -> str:

@@ -9,8 +9,8 @@ import pytest
 
 from holdfast import recipes
 from holdfast.spec.fields import BUILT_IN, FIELDS, RESERVED
-from holdfast.spec.load import RESERVED_TOP_LEVEL, TOP_LEVEL
-from holdfast.spec.units import format_duration
+from holdfast.spec.reading import RESERVED_TOP_LEVEL, TOP_LEVEL
+from holdfast.spec.shown import shown
 
 PAGE = Path(__file__).parents[3].joinpath("docs/reference/holdfast-yaml.md").read_text()
 ROWS = dict(re.findall(r"^\| `([^`]+)` \|.*\| ([^|]*) \|$", PAGE, re.MULTILINE))
@@ -18,21 +18,10 @@ ROWS = dict(re.findall(r"^\| `([^`]+)` \|.*\| ([^|]*) \|$", PAGE, re.MULTILINE))
 
 @pytest.mark.parametrize("path", FIELDS, ids=".".join)
 def test_every_key_is_on_the_page_with_its_default(path: tuple[str, ...]) -> None:
-    shown = ROWS[".".join(path)]
+    shown_there = ROWS[".".join(path)]
     if path not in BUILT_IN or path[0] in ("command", "working_dir", "user", "env_file"):
         return
-    value = BUILT_IN[path].value
-    if isinstance(value, bool):
-        expected = "true" if value else "false"
-    elif isinstance(value, tuple):
-        expected = ", ".join(format_duration(one) for one in value)
-    elif isinstance(value, float) and FIELDS[path].unit == "s":
-        expected = format_duration(value)
-    elif value is None:
-        expected = "off" if path[0] == "health" else "none"
-    else:
-        expected = str(value)
-    assert shown.strip("`") == expected
+    assert shown_there.strip("`") == shown(path, BUILT_IN[path].value)
 
 
 def test_every_option_of_every_recipe_is_on_the_page() -> None:
@@ -52,6 +41,12 @@ def test_every_example_loads(tmp_path: Path, text: str) -> None:
     for program in (script, tmp_path / "opt/openclaw/bin/node", tmp_path / "opt/hermes/bin/hermes"):
         program.parent.mkdir(parents=True, exist_ok=True)
         program.touch(mode=0o755)
+    for name, included in (
+        ("teams/a", "agents: {a: {template: t}}"),
+        ("shared/templates", "templates: {t: {command: x}}"),
+    ):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / f"{name}.yaml").write_text(included)
     file = tmp_path / "holdfast.yaml"
     file.write_text(text.replace("/opt/", f"{tmp_path}/opt/"))
     assert recipes.load(file).agents
