@@ -180,10 +180,29 @@ DISK_FULL_BYTES = 32 * 1024 * 1024  # less than this, and less than 1 %, is full
 DISK_FULL_SHARE = 0.01
 DISK_ROOM_FACTOR = 2.0  # full is left when there is twice that
 
+# --- one cause on the node -------------------------------------------------------------------------------------
+NODE_CONFIRM_S = 10.0  # a full disk or a dead loopback for this long is an incident even if nobody suffers yet
+NODE_CALM_S = 60.0  # its cause must stay away for this long before an incident of the node is over: no flapping
+NODE_ALERT_S = 120.0  # one alert for all agents after this long; most causes are over by then
+NODE_LOOK_S = 1.0  # while something stands
+NODE_IDLE_LOOK_S = 5.0  # clocks; disks and interfaces each LOOK_EVERY_S
+AWAY_GAP_S = 5.0  # wall and monotonic clock drift apart by less than that in years of slewing
+AWAY_GRACE_S = 30.0  # after a gap everybody has connections and timers to put in order
+TOGETHER_WINDOW_S = 10.0  # two probe intervals of most recipes
+TOGETHER_FRESH_S = 30.0  # older words may be outdated
+TOGETHER_MIN = 5  # fewer that fail alike is chance, or one bad deployment
+TOGETHER_SHARE = 0.2  # of the agents that run and can be heard
+TOGETHER_OVER_SHARE = 0.3  # fewer of them than this still bad: it is over ...
+TOGETHER_CALM_S = 10.0  # ... when that holds for this long
+TOGETHER_PATIENCE_S = 30.0  # then one agent is let go, to see whether a restart helps
+CANARY_S = 120.0  # and the next one: a restart with its gate takes less
+CANARY_GOOD_S = 5.0
+
 # --- the first minutes: service, adoption, upgrade ---------------------------------------------------------------
 SYSTEMCTL_TIMEOUT_S = 30.0  # systemd itself answers at once; a machine that is starting may not
 SERVICE_STOP_S = 360.0  # above the longest grace: OpenClaw drains for up to 330 s
 RENEW_S = 60.0  # a new keeper answers within a second or two; a starved machine takes longer
+VERSION_TIMEOUT_S = 5.0  # `--version` of a Node program takes half a second
 TAKE_OVER_S = 30.0  # a guard told to leave ends keeper and logger first, which get 5 s each
 
 # --- evidence before a hung instance is killed, and post-mortems ---------------------------------------------------
@@ -261,3 +280,14 @@ OWN_LATE_S = 1.0  # a timer of ours that rings later than this: we could not hea
 CLOCK_JUMP_S = 2.0  # the wall clock moved so far against the monotonic one: it was set, or the machine slept
 CONFIRM_SLACK_S = 5.0  # beyond the longest silence that a source of behaviour allows
 RETELL_S = 1.0  # a judgement that triage could not take (starved, an act under way) is told again
+
+# --- sources of behaviour beside beats ----------------------------------------------------------------------------
+SOURCE_LAG_S = 1.0  # our loop later than this: what was due meanwhile may lie unread with us
+FILE_LOOK_TIMEOUT_S = 5.0  # a stat takes microseconds; longer is a file system that does not answer
+MATCHER_TIMEOUT_S = 15.0  # 1 MiB searched by many patterns, on a loaded machine
+MATCHER_ANSWER_MAX_BYTES = 1_048_576  # counts and one cut line for each pattern
+PROBES_AT_ONCE_PER_CORE = 2  # probes mostly wait; more would be load of our own
+PROBER_SLACK_S = 5.0  # ending a tree and saying so
+PROBER_ANSWER_MAX_BYTES = 262_144  # 16 KiB of output, escaped
+FUNCTION_TIMEOUT_S = 30.0  # OpenClaw's RPC was seen to take 8 s on a loaded machine
+FUNCTION_RETRIES = 3

@@ -28,8 +28,7 @@ class Heard(Struct, frozen=True, kw_only=True):
     quotes: tuple[str, ...] = ()
     disabled: tuple[str, ...] = ()  # patterns that are not looked for any more, with the reason
     behind: str = ""  # what was not read, one clause
-    age_s: float = 0.0  # of the instance
-    able: bool = True
+    able: bool = True  # neither we nor the machine were starved since the last look
 
 
 class LogState(Struct, frozen=True, kw_only=True):
@@ -82,7 +81,7 @@ def _judged(rule: LogWatch, start_period_s: float, state: LogState, heard: Heard
                 return Judgement.UNKNOWN, f"{late}, but the machine is starved"
             return Judgement.FAILING, late
         if state.hearing.silent_s > max(rule.silence_s, start_period_s):
-            said.append(f"has not printed a line yet in {seconds(heard.age_s)}")
+            said.append("has not printed a line since it started")
     said += heard.disabled
     if heard.behind:
         said.append(heard.behind)

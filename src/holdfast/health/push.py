@@ -73,7 +73,7 @@ def _judged(rule: PushBeat, state: PushState, able: bool) -> tuple[Judgement, st
         late = f"no success pushed for {seconds(silent_s)} (due every {seconds(rule.every_s)})"
         return (Judgement.FAILING, late) if able else (Judgement.UNKNOWN, f"{late}, but the machine is starved")
     if state.ran_s is not None and state.ran_s > rule.grace_s:
-        return Judgement.DEGRADED, f"a run started {seconds(state.ran_s)} ago has not ended"
+        return Judgement.DEGRADED, f"a run has not ended for more than {seconds(rule.grace_s)}"
     if not state.succeeded:
         return Judgement.UNKNOWN, "no success pushed yet"
     return (Judgement.OK, "") if state.hearing.heard else (Judgement.UNKNOWN, "nothing pushed since we listen again")

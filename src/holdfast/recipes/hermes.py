@@ -14,19 +14,23 @@ from __future__ import annotations
 import glob
 import json
 import os
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from holdfast.recipes import exits
-from holdfast.recipes.model import FileWrite
+from holdfast.recipes.model import FileWrite, FunctionProbe
 from holdfast.recipes.process import ProcessRecipe
-from holdfast.spec.model import AgentSpec, HttpProbe
+from holdfast.spec.model import AgentSpec, FileBeat, HttpProbe
 from holdfast.spec.recipe import Ask, Default, Finding, Given, Option, Path
 
 VERSION = "0.19.0"
 PORT = 8642  # Hermes' own default
 START_PERIOD_S = 120.0  # 2 to 7 s idle, 45 s seen on a loaded machine
 STOP_GRACE_S = 30.0  # a stop takes 1 to 2 s; with a turn under way it may hang until killed
+HEARTBEAT = os.path.join("state", "gateway.heartbeat")  # written by its event loop every 30 s
+HEARTBEAT_MAX_AGE_S = 180.0  # six of them missed
+_FUNCTION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hermes_function.py")
 MARKER = ".gateway-planned-stop.json"
 EXIT_RESTART = 75
 EXIT_FATAL_CONFIG = 78
@@ -36,7 +40,7 @@ SCRUB = ("INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID")
 
 class HermesRecipe(ProcessRecipe):
     name = "hermes"
-    options = (
+    options: tuple[Option, ...] = (
         Option("home", "path", "HERMES_HOME: config.yaml, .env and all state", "required"),
         Option("venv", "path", "the virtual environment Hermes is installed in", "required"),
         Option("port", "port", "port of its API server, which answers /health", str(PORT)),
@@ -65,6 +69,8 @@ class HermesRecipe(ProcessRecipe):
         }
         if home:
             values[("env", "HERMES_HOME")] = Default(home, "its state")
+            beat = FileBeat(path=os.path.join(home, HEARTBEAT), max_age_s=HEARTBEAT_MAX_AGE_S)
+            values[("health", "file")] = Default(beat, "its event loop writes it every 30 s")
             values[("working_dir",)] = Default(home, "relative paths of its tools stay inside its home")
         findings = [
             Finding(("hermes", name), "nothing", f"{name}: {why}")
@@ -128,6 +134,11 @@ class HermesRecipe(ProcessRecipe):
             if reason:
                 return exits.clause("exit 78: fatal configuration", reason)
         return super().explain_exit(spec, code, signal, last_log_lines)
+
+    def function_probe(self, spec: AgentSpec) -> FunctionProbe | None:
+        home = spec.env.get("HERMES_HOME") or spec.recipe_data.get("home")
+        port = spec.recipe_data.get("port", "")
+        return FunctionProbe(argv=(sys.executable, "-I", "-S", _FUNCTION, port, home)) if port and home else None
 
     def check(self, spec: AgentSpec) -> tuple[Finding, ...]:
         findings: list[Finding] = []

@@ -38,6 +38,17 @@ class FileWrite(Struct, frozen=True, kw_only=True):
     mode: int = 0o600
 
 
+class FunctionProbe(Struct, frozen=True, kw_only=True):
+    """A program that asks the agent how it works, run with the agent's rights, environment and directory.
+
+    It prints one JSON line {"judgement": "ok" | "degraded" | "failing" | "unknown", "detail", "facts"}. Secrets reach
+    it by `env` or the agent's own files, never by `argv`.
+    """
+
+    argv: tuple[str, ...]
+    env: dict[str, str] = {}
+
+
 class Recipe(RecipeForm, Protocol):
     """A ready agent definition."""
 
@@ -52,5 +63,14 @@ class Recipe(RecipeForm, Protocol):
     def explain_exit(self, spec: AgentSpec, code: int | None, signal: int | None, last_log_lines: Sequence[str]) -> str:
         """One clause saying what the exit means; both None: unknown. Never holds a secret."""
 
+    def inspector_port(self, spec: AgentSpec) -> int | None:
+        """Port on which the agent's own Node inspector listens and may be asked for the stack of a hung agent.
+
+        None: it may not. SIGUSR1 is never sent: it would open one for every local user.
+        """
+
     def check(self, spec: AgentSpec) -> tuple[Finding, ...]:
         """What is missing or doubtful around the agent, by reading the disk; for `holdfast check`."""
+
+    def function_probe(self, spec: AgentSpec) -> FunctionProbe | None:
+        """The probe of function; None: this kind of agent has none. Pure and cheap: asked often."""

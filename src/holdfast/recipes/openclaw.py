@@ -16,11 +16,13 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from holdfast.recipes import exits
+from holdfast.recipes.model import FunctionProbe
 from holdfast.recipes.process import ProcessRecipe
 from holdfast.spec.model import AgentSpec, HttpProbe
 from holdfast.spec.recipe import Ask, Default, Finding, Given, Option, Path
@@ -38,6 +40,7 @@ SPACING_S = 100.0  # three unclean starts in 300 s trip its crash-loop breaker: 
 HEAP_SHARE = 0.5  # half of its memory lives outside V8's old space
 HEAP_MIN_MIB = 256  # at 120 MiB it dies before it answers once
 EXIT_REFUSED = 78
+_FUNCTION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "openclaw_function.py")
 UPTIME_UNIT_S = 0.001  # uptimeMs
 # These make it believe that systemd or launchd runs it, or that somebody reads sd_notify messages.
 SCRUB = (
@@ -62,7 +65,7 @@ _CONTRACT = {
 
 class OpenClawRecipe(ProcessRecipe):
     name = "openclaw"
-    options = (
+    options: tuple[Option, ...] = (
         Option("install", "path", "directory in which `npm install openclaw` was run", "required"),
         Option("node", "path", "the Node program (24.16 or later)", "found in `install`, else on PATH"),
         Option("port", "port", "port of the gateway", str(PORT)),
@@ -121,6 +124,11 @@ class OpenClawRecipe(ProcessRecipe):
         if code == 0 and "0" not in spec.exit_codes:
             return "exit 0: it ended by itself: a restart it asked for, or a stop from outside Holdfast"
         return super().explain_exit(spec, code, signal, last_log_lines)
+
+    def function_probe(self, spec: AgentSpec) -> FunctionProbe | None:
+        config = spec.env.get("OPENCLAW_CONFIG_PATH", spec.recipe_data.get("config", ""))
+        port = spec.recipe_data.get("port", "")
+        return FunctionProbe(argv=(sys.executable, "-I", _FUNCTION, port, config)) if port and config else None
 
     def check(self, spec: AgentSpec) -> tuple[Finding, ...]:
         config = spec.env.get("OPENCLAW_CONFIG_PATH", "")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from holdfast.recipes import exits
-from holdfast.recipes.model import FileWrite, Launch, PodFacts
+from holdfast.recipes.model import FileWrite, FunctionProbe, Launch, PodFacts
 from holdfast.spec.model import AgentSpec
 from holdfast.spec.recipe import Ask, Finding, Given, Option
 
@@ -33,5 +33,11 @@ class ProcessRecipe:
     def explain_exit(self, spec: AgentSpec, code: int | None, signal: int | None, last_log_lines: Sequence[str]) -> str:
         return exits.explain(spec, code, signal, last_log_lines)
 
+    def inspector_port(self, spec: AgentSpec) -> int | None:
+        return None
+
     def check(self, spec: AgentSpec) -> tuple[Finding, ...]:
         return ()
+
+    def function_probe(self, spec: AgentSpec) -> FunctionProbe | None:
+        return None

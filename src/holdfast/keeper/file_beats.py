@@ -1,0 +1,73 @@
+"""The source `file`: heartbeat files that living loops touch. What a look means is decided in health/file_beat.py.
+
+Invariant: only the file's name is looked up, in a thread that may be given up; an answer about an older instance is
+dropped by the reporter. Called by sources.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from holdfast.clock import Clock
+from holdfast.health import file_beat
+from holdfast.health.file_beat import FileState, Look
+from holdfast.keeper.agent import Agent
+from holdfast.keeper.file_looks import FileLooks, Stamp
+from holdfast.keeper.sources import Reporter, Turn
+from holdfast.spec.model import AgentSpec
+
+
+class FileSource:
+    """See sources.Source."""
+
+    name = "file"
+
+    def __init__(self, reporter: Reporter, clock: Clock) -> None:
+        self._reporter = reporter
+        self._clock = clock
+        self._looks = FileLooks()
+        self._states: dict[str, tuple[int, FileState]] = {}  # by agent, with the instance
+        self._asked: set[str] = set()  # whose look is under way
+
+    def interval_s(self, spec: AgentSpec) -> float | None:
+        return None if spec.health.file is None else file_beat.interval_s(spec.health.file)
+
+    def begin(self, agent: Agent) -> None:
+        self._states[agent.name] = (agent.ladder.instance, FileState())
+        self.look(agent, Turn(asyncio.get_running_loop().time(), True))
+
+    def look(self, agent: Agent, turn: Turn) -> None:
+        rule = agent.spec.health.file
+        if rule is None or agent.name in self._asked:
+            return
+        name, instance = agent.name, agent.ladder.instance
+        self._asked.add(name)
+
+        def answer(stamp: Stamp | None, blocked: str) -> None:
+            self._asked.discard(name)
+            self._judge(name, instance, turn, stamp, blocked)
+
+        self._looks.ask(rule.path, answer)
+
+    def _judge(self, name: str, instance: int, turn: Turn, stamp: Stamp | None, blocked: str) -> None:
+        agent = self._reporter.agent(name, instance)
+        if agent is None or agent.spec.health.file is None:
+            return
+        held, state = self._states.get(name, (instance, FileState()))
+        now = asyncio.get_running_loop().time()
+        look = Look(
+            stamp=stamp, blocked=blocked, age_s=max(0.0, now - agent.world.spawned_mono), at=self._clock.now_at(),
+            spawned_at=agent.world.spawned_at, able=turn.able,
+        )  # fmt: skip
+        state = state if held == instance else FileState()
+        health = agent.spec.health
+        assert health.file is not None
+        state, judgement, detail = file_beat.judge(health.file, health.start_period_s, state, look, now)
+        self._states[name] = (instance, state)
+        self._reporter.report(self.name, name, instance, judgement, detail, now)
+
+    def forget(self, agent: str) -> None:
+        self._states.pop(agent, None)
+
+    def close(self) -> None:
+        self._looks.close()

@@ -1,0 +1,195 @@
+"""Asks a running OpenClaw gateway how it works: its channels and its event loop, over its own WebSocket RPC.
+
+Run by the keeper's prober as the agent's user: `python -I openclaw_function.py PORT CONFIG`. The token is read from the
+gateway's own configuration or environment and never leaves this process. Prints one JSON line
+{"judgement", "detail", "facts"}. Invariant: it never says failing. Its liveness is asked over HTTP; a gateway whose
+RPC is busy, refuses us or stands still while that answers is shown, not restarted, for a restart costs a minute, and
+three unclean ones in five minutes make the gateway's own breaker leave its channels off. What is left of that breaker
+is seen here as channels that are enabled and do not run. Its database is not opened: readers from outside beside a
+live gateway were seen to damage it. Needs the standard library and `websockets`, nothing of Holdfast.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from typing import Any
+
+PROTOCOL = 4
+OPEN_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 15.0  # 0.1 s idle, 8 s seen on a loaded machine
+MESSAGE_MAX_BYTES = 16 * 1024 * 1024
+CONFIG_MAX_BYTES = 4 * 1024 * 1024
+CHANNELS_NAMED = 4
+Told = tuple[str, str, dict[str, Any]]  # judgement, detail, facts
+
+
+class Refused(Exception):
+    """The gateway answered that it will not; the text says why."""
+
+
+# --- judging: pure -----------------------------------------------------------------------------------------------
+def judge(status: dict[str, Any], server: dict[str, Any]) -> Told:
+    """What the answer of `channels.status` means. `server`: what the handshake told of the gateway."""
+    loop = status.get("eventLoop") or {}
+    accounts = list(_accounts(status))
+    silent = [words for words in map(_silence, accounts) if words]
+    facts = {
+        "version": server.get("version", ""),
+        "channels": sum(1 for _, account in accounts if _is_wanted(account)),
+        "channels_down": len(silent),
+        "event_loop_p99_ms": loop.get("delayP99Ms"),
+        "event_loop_degraded": bool(loop.get("degraded")),
+    }
+    said: list[str] = []
+    if silent:
+        more = f" and {len(silent) - CHANNELS_NAMED} more" if len(silent) > CHANNELS_NAMED else ""
+        said.append("; ".join(silent[:CHANNELS_NAMED]) + more)
+    if loop.get("degraded"):
+        reasons = ", ".join(str(one) for one in loop.get("reasons") or ()) or "slow"
+        said.append(f"its event loop is degraded ({reasons}; {loop.get('delayP99Ms')} ms at the 99th percentile)")
+    return ("degraded", "; ".join(said), facts) if said else ("ok", "", facts)
+
+
+def _accounts(status: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    found = status.get("channelAccounts")
+    pairs = found.items() if isinstance(found, dict) else ()
+    return [
+        (str(channel), account)
+        for channel, accounts in pairs
+        for account in (accounts if isinstance(accounts, list) else [])
+        if isinstance(account, dict)
+    ]
+
+
+def _is_wanted(account: dict[str, Any]) -> bool:
+    return account.get("enabled") is not False and account.get("configured") is True
+
+
+def _silence(named: tuple[str, dict[str, Any]]) -> str:
+    """Why a channel that is wanted receives nothing; "" when it does, or when it does not say."""
+    channel, account = named
+    if not _is_wanted(account):
+        return ""
+    name = channel if account.get("accountId") in (None, "default") else f"{channel}/{account['accountId']}"
+    reason = f": {account['lastError']}" if account.get("lastError") else ""
+    if account.get("running") is False:
+        return f"channel {name} does not run{reason}"
+    if account.get("connected") is False:
+        return f"channel {name} is not connected{reason}"
+    return ""
+
+
+# --- the configuration -------------------------------------------------------------------------------------------
+_JSON5 = re.compile(
+    r"""(?P<string>"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')|(?P<comment>//[^\n]*|/\*.*?\*/)"""
+    r"""|(?P<comma>,)(?=(?:\s|//[^\n]*|/\*.*?\*/)*[}\]])|(?P<key>[A-Za-z_$][\w$]*)(?=\s*:)""",
+    re.DOTALL,
+)
+
+
+def parse_json5(text: str) -> Any:
+    """JSON with comments, trailing commas, bare keys and single quotes. Raises ValueError."""
+
+    def plain(match: re.Match[str]) -> str:
+        if match["comment"] is not None or match["comma"] is not None:
+            return ""
+        if match["key"] is not None:
+            return json.dumps(match["key"])
+        string = match["string"]
+        if string[0] == '"':
+            return string
+        return '"' + string[1:-1].replace("\\'", "'").replace('"', '\\"') + '"'
+
+    return json.loads(_JSON5.sub(plain, text))
+
+
+def credentials(config: Any, env: dict[str, str]) -> dict[str, str]:
+    """What opens the gateway. Raises Refused when that cannot be told from here."""
+    auth = config.get("gateway", {}).get("auth", {}) if isinstance(config, dict) else {}
+    auth = auth if isinstance(auth, dict) else {}
+    for name, variable in (("token", "OPENCLAW_GATEWAY_TOKEN"), ("password", "OPENCLAW_GATEWAY_PASSWORD")):
+        value = auth.get(name)
+        if isinstance(value, str) and value:
+            value = re.sub(r"\$\{(\w+)\}", lambda match: env.get(match[1], ""), value)
+        else:
+            value = env.get(variable, "")
+        if value:
+            return {name: value}
+    if auth.get("mode") == "none":
+        return {}
+    raise Refused("neither its configuration nor its environment holds a token that can be read")
+
+
+# --- asking ------------------------------------------------------------------------------------------------------
+def ask(port: int, auth: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The answers of `channels.status` and of the handshake. Raises Refused, OSError or TimeoutError."""
+    from websockets.exceptions import WebSocketException
+    from websockets.sync.client import connect
+
+    try:
+        with connect(
+            f"ws://127.0.0.1:{port}", open_timeout=OPEN_TIMEOUT_S, close_timeout=1.0, max_size=MESSAGE_MAX_BYTES,
+            proxy=None, compression=None,
+        ) as socket:  # fmt: skip
+            hello = _call(socket, "connect", _introduction(auth))
+            return _call(socket, "channels.status", {"probe": False}), dict(hello.get("server") or {})
+    except WebSocketException as error:
+        raise Refused(f"its RPC broke off: {type(error).__name__}") from error
+
+
+def _introduction(auth: dict[str, str]) -> dict[str, Any]:
+    """A local back end with the shared token: needs no paired device and may only read."""
+    client = {"id": "gateway-client", "version": "1", "platform": "linux", "mode": "backend"}
+    return {
+        "minProtocol": PROTOCOL, "maxProtocol": PROTOCOL, "client": client, "role": "operator",
+        "scopes": ["operator.read"], "caps": [], "commands": [], "permissions": {}, "auth": auth,
+        "locale": "en-US", "userAgent": "holdfast",
+    }  # fmt: skip
+
+
+def _call(socket: Any, method: str, params: dict[str, Any]) -> dict[str, Any]:
+    """One request and its answer; events in between are passed over. Raises Refused or TimeoutError."""
+    import time
+
+    socket.send(json.dumps({"type": "req", "id": method, "method": method, "params": params}))
+    deadline_mono = time.monotonic() + ANSWER_TIMEOUT_S
+    while True:
+        told = json.loads(socket.recv(timeout=max(0.01, deadline_mono - time.monotonic())))
+        if isinstance(told, dict) and told.get("type") == "res" and told.get("id") == method:
+            if told.get("ok"):
+                return dict(told.get("payload") or {})
+            error = told.get("error") or {}
+            raise Refused(f"{method}: {error.get('message') or error.get('code') or 'refused'}")
+
+
+def look(port: int, config_path: str, env: dict[str, str]) -> Told:
+    """Everything, as one judgement. Never raises for what may be wrong with a gateway."""
+    try:
+        with open(config_path, encoding="utf-8") as file:
+            config = parse_json5(file.read(CONFIG_MAX_BYTES))
+    except FileNotFoundError:
+        config = {}
+    except (OSError, ValueError) as error:
+        return "unknown", f"its configuration cannot be read: {type(error).__name__}", {}
+    try:
+        status, server = ask(port, credentials(config, env))
+    except Refused as error:
+        return "unknown", f"its RPC: {error}", {}
+    except TimeoutError:
+        return "degraded", f"its RPC did not answer in {ANSWER_TIMEOUT_S:.0f} s", {}
+    except (OSError, ValueError) as error:
+        return "unknown", f"its RPC cannot be reached: {getattr(error, 'strerror', None) or error}", {}
+    return judge(status, server)
+
+
+def main(arguments: list[str]) -> int:
+    judgement, detail, facts = look(int(arguments[0]), arguments[1], dict(os.environ))
+    print(json.dumps({"judgement": judgement, "detail": detail, "facts": facts}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
