@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 
 PATTERN_MAX_CHARS = 4096
+MISSES_MAX = 64  # lines that hold the literal and do not match, more than do, before the literal is given up
 # What could match a newline, with a form that cannot; a line holds none, so nothing else changes.
 _WITHOUT_NEWLINE = {"s": r"[^\S\n]", "D": r"[^\d\n]", "W": r"[^\w\n]"}
 _QUANTIFIERS = "*+?{"
@@ -47,7 +48,7 @@ class Matcher:
 
     def hits(self, block: bytes) -> Iterator[tuple[int, int]]:
         """Start and end (without newline) of each wanted line. Lines end with a newline, the last one may lack it."""
-        found = self._matching(block) if self._may_hold(block) else iter(())
+        found = self._by_literal(block) if self._literal else self._matching(block, 0)
         return _others(block, found) if self._invert else found
 
     def _found(self, line: bytes) -> bool:
@@ -55,18 +56,32 @@ class Matcher:
             return self._text.search(line.decode("utf-8", "replace")) is not None
         return self._line.search(line) is not None
 
-    def _may_hold(self, block: bytes) -> bool:
-        if not self._literal:
-            return True
-        return self._literal in (block.lower() if self._ignore_case else block)
+    def _by_literal(self, block: bytes) -> Iterator[tuple[int, int]]:
+        """From one place of the literal to the next; where it says little, the expression searches by itself."""
+        literal, size, misses = self._literal, len(block), 0
+        folded = block.lower() if self._ignore_case else block
+        place = folded.find(literal)
+        while place >= 0:
+            start = block.rfind(b"\n", 0, place) + 1
+            end = block.find(b"\n", place)
+            end = size if end < 0 else end
+            if self._found(block[start:end]):
+                yield start, end
+                misses -= 1
+            else:
+                misses += 1
+                if misses > MISSES_MAX:
+                    yield from self._matching(block, end + 1)
+                    return
+            place = folded.find(literal, end + 1)
 
-    def _matching(self, block: bytes) -> Iterator[tuple[int, int]]:
+    def _matching(self, block: bytes, position: int) -> Iterator[tuple[int, int]]:
         if self._block is None or self._as_text:
-            for start, end in _lines(block):
+            for start, end in _lines(block, position):
                 if self._found(block[start:end]):
                     yield start, end
             return
-        position, size, search = 0, len(block), self._block.search
+        size, search = len(block), self._block.search
         while position < size:
             match = search(block, position)
             if match is None or match.start() >= size:
@@ -80,8 +95,8 @@ class Matcher:
             position = end + 1
 
 
-def _lines(block: bytes) -> Iterator[tuple[int, int]]:
-    start, size = 0, len(block)
+def _lines(block: bytes, start: int = 0) -> Iterator[tuple[int, int]]:
+    size = len(block)
     while start < size:
         end = block.find(b"\n", start)
         end = size if end < 0 else end

@@ -136,3 +136,35 @@ def _stamped(agent: str, stream: Stream, lines: Iterable[_Found]) -> Iterator[Li
     for line in lines:
         latest = max(latest, stream.stamp(line.start))  # after a jump of the clock the order of the lines is kept
         yield Line(latest, agent, line.text, line.gap)
+
+
+class Following:
+    """The same choice for lines as they come."""
+
+    def __init__(self, agent: str, query: Query) -> None:
+        self._agent = agent
+        self._matcher = query.matcher
+        self._context = query.context
+        self._before: deque[bytes] = deque(maxlen=query.context)
+        self._left = 0
+        self._hidden = False  # a line was left out since the last one shown
+
+    def feed(self, lines: list[bytes], at_ns: int) -> Iterator[Line]:
+        """Those of `lines`, without newlines, that are wanted."""
+        for text in lines:
+            if self._matcher is None:
+                yield Line(at_ns, self._agent, text)
+            elif self._matcher.matches(text):
+                gap = self._hidden and self._context > 0
+                for earlier in self._before:
+                    yield Line(at_ns, self._agent, earlier, gap)
+                    gap = False
+                yield Line(at_ns, self._agent, text, gap)
+                self._before.clear()
+                self._left, self._hidden = self._context, False
+            elif self._left:
+                self._left -= 1
+                yield Line(at_ns, self._agent, text)
+            else:
+                self._hidden = self._hidden or len(self._before) == self._context
+                self._before.append(text)
