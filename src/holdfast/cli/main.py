@@ -23,6 +23,7 @@ COMMANDS = {
     "down": "holdfast.cli.down",
     "run": "holdfast.cli.run",
     "check": "holdfast.cli.check",
+    "schema": "holdfast.cli.schema",
     "ps": "holdfast.cli.ps",
     "describe": "holdfast.cli.describe",
     "logs": "holdfast.cli.logs",

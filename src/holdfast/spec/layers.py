@@ -12,7 +12,7 @@ from typing import Any
 from holdfast.spec import amounts, readers
 from holdfast.spec.document import Mapping
 from holdfast.spec.fields import FIELDS, GROUPS, RESERVED, SWITCHED_OFF, later
-from holdfast.spec.readers import Cursor, Reader, is_off
+from holdfast.spec.readers import Cursor, Shaped, is_off
 from holdfast.spec.recipe import Path, RecipeBook, RecipeForm
 
 
@@ -29,7 +29,7 @@ class Setting:
 
 
 Layer = dict[Path, Setting]
-_OPTION_READERS: dict[str, Reader] = {
+OPTION_READERS: dict[str, Shaped] = {
     "path": readers.path,
     "port": amounts.whole(1, 65_535),
     "text": readers.text,
@@ -100,7 +100,7 @@ class LayerReader:
             return
         for key, inner in at.pairs():
             if key.text in options:
-                value = _OPTION_READERS[options[key.text].kind](inner)
+                value = OPTION_READERS[options[key.text].kind](inner)
                 self._put(layer, (form.name, key.text), inner, value)
             else:
                 at.unknown(key, options)

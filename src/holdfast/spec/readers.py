@@ -233,6 +233,7 @@ def words(at: Cursor) -> Any:
     return tuple(parts)
 
 
+@shaped(either({"type": ["string", "number"]}, list_of({"type": ["string", "number"]})))
 def texts(at: Cursor) -> Any:
     """A list of texts, or one text alone; none may be empty."""
     items = at.node.items if isinstance(at.node, Sequence) else [at.node]
