@@ -197,11 +197,17 @@ TOGETHER_CALM_S = 10.0  # ... when that holds for this long
 TOGETHER_PATIENCE_S = 30.0  # then one agent is let go, to see whether a restart helps
 CANARY_S = 120.0  # and the next one: a restart with its gate takes less
 CANARY_GOOD_S = 5.0
+NAMES_SHOWN = 10  # of agents in one sentence
 
 # --- the first minutes: service, adoption, upgrade ---------------------------------------------------------------
 SYSTEMCTL_TIMEOUT_S = 30.0  # systemd itself answers at once; a machine that is starting may not
 SERVICE_STOP_S = 360.0  # above the longest grace: OpenClaw drains for up to 330 s
 RENEW_S = 60.0  # a new keeper answers within a second or two; a starved machine takes longer
+ADOPT_QUIET_S = 60.0  # an agent at work is waited for this long; its graceful stop then finishes the turn
+ADOPT_STOP_SLACK_S = 30.0  # beyond the agent's own grace, for the manager that stops it
+ADOPT_CLEAR_S = 30.0  # a port is free within a second of its process's end
+ADOPT_START_S = 300.0  # the former way's own start: OpenClaw was seen to take 119 s under load
+ADOPT_HEALTHY_S = 900.0  # a start under load may take several times its start period
 VERSION_TIMEOUT_S = 5.0  # `--version` of a Node program takes half a second
 TAKE_OVER_S = 30.0  # a guard told to leave ends keeper and logger first, which get 5 s each
 

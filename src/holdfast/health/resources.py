@@ -108,6 +108,12 @@ def node_disk(before: Standing, share: float, where: str, enter: float) -> Stand
     return before if before.level >= ALARM else Standing(ALARM, f"the disk of {where} is {share:.0%} full")
 
 
+def is_full(free_bytes: int, total_bytes: int, files_left: bool, *, was: bool) -> bool:
+    """Whether writes to a filesystem fail now or in a moment. Left when there is clearly room again."""
+    least = min(limits.DISK_FULL_BYTES, round(limits.DISK_FULL_SHARE * total_bytes))
+    return not files_left or free_bytes < least * (limits.DISK_ROOM_FACTOR if was else 1.0)
+
+
 def cpu_share(before_s: float | None, now_s: float | None, elapsed_s: float, limit_cores: float | None) -> float | None:
     """Share of its limit, or of one core, used between two looks; None when they do not compare."""
     if before_s is None or now_s is None or elapsed_s <= 0 or now_s < before_s:

@@ -109,6 +109,7 @@ class Checkpoint:
         self.store.put("meta", "init_seq", str(keeper.intake.init_seq).encode())
         self.store.put("meta", "boot_id", keeper.boot_id.encode())
         self.store.put("meta", "tested", keeper.outgoing.tested.encode())
+        self.store.put("meta", "alarms", _encode(list(keeper.alarms.known.values())))
         self.store.put("meta", "down", b"1" if keeper.stopping else b"0")
         self.store.put("meta", "ledger_head", keeper.recorder.ledger.head.text.encode())
 

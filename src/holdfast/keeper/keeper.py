@@ -23,6 +23,7 @@ from holdfast.incidents import model as incidents
 from holdfast.keeper import applying, beats, notices, status, views
 from holdfast.keeper import fleet as fleets
 from holdfast.keeper.agent import Agent, Memory
+from holdfast.keeper.alarms import Alarms
 from holdfast.keeper.beats import BeatsLoop
 from holdfast.keeper.behaviour import Behaviour
 from holdfast.keeper.cases import Casebook, Evidence
@@ -90,7 +91,10 @@ class Keeper:
             slots_wanted=lambda: self.queue.look(),
         )
         self.behaviour = Behaviour(self.agents, self.healer)
-        self.resources = Resources(self.agents, clock, self.tasks, places.cgroups_of)
+        self.alarms = Alarms(self.recorder, self.outgoing, clock, home.home_id())
+        self.resources = Resources(
+            self.agents, clock, self.tasks, home, self.alarms, places.cgroups_of, self.behaviour.report
+        )
         self.starvation = Starvation(self.agents, self.healer)
         self.health = HealthLoop(
             self.agents, self.healer, places.cgroups_of, self.tasks, self.resources, self.starvation
@@ -144,6 +148,7 @@ class Keeper:
                 self.agents[name].incident = incident
                 self.agents[name].fault_mono = incident.fault_mono if incident.boot_id == self.boot_id else None
         self.outgoing.waiting = dict(recalled.waiting)
+        self.alarms.known = dict(recalled.alarms)
         self.outgoing.tested = recalled.tested
         self.intake.init_seq = recalled.init_seq
         self.recorder.record(
@@ -246,20 +251,22 @@ class Keeper:
     # --- the API: looking ----------------------------------------------------------------------------------------
     def status(self) -> views.Status:
         now = self.clock.now_mono()
-        rss, heard = self.resources.rss_bytes(now), bool(self.fleet.alerts)
+        heard = bool(self.fleet.alerts)
+        self.resources.freshen(now)
         processes = list(self.intake.processes.values())
         keeper = self.intake.processes["keeper"]
         keeper.pid = os.getpid()
         return views.Status(
             holdfast=views.Own(version=__version__, processes=processes),
-            agents=[status.row(agent, now, rss.get(name), heard) for name, agent in self.agents.items()],
+            agents=[status.row(agent, now, self.resources.usage(name), heard) for name, agent in self.agents.items()],
             warnings=notices.warnings(self),
         )
 
     def describe(self, name: str) -> views.Description:
         agent, now = self.agent(name), self.clock.now_mono()
-        rss = self.resources.rss_bytes(now).get(name)
-        return status.description(agent, now, rss, bool(self.fleet.alerts), self.places.describe(agent))
+        self.resources.freshen(now)
+        usage = self.resources.usage(name)
+        return status.description(agent, now, usage, bool(self.fleet.alerts), self.places.describe(agent))
 
     def phase(self, name: str) -> Phase:
         return self.agent(name).ladder.phase

@@ -16,20 +16,20 @@ from holdfast.keeper import behaviour, words
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.fleet import masked_agent
 from holdfast.keeper.permits import message
-from holdfast.keeper.views import AgentRow, BeatView, Description, Levels
+from holdfast.keeper.views import AgentRow, BeatView, Description, Levels, UsageView
 
 
-def row(agent: Agent, now: float, rss_bytes: int | None, heard: bool) -> AgentRow:
+def row(agent: Agent, now: float, usage: UsageView | None, heard: bool) -> AgentRow:
     """The agent's line in `ps`. `heard`: an alert has somewhere to go."""
-    return AgentRow(**_fields(agent, now, rss_bytes, heard))
+    return AgentRow(**_fields(agent, now, usage, heard))
 
 
 def description(
-    agent: Agent, now: float, rss_bytes: int | None, heard: bool, pod: dict[str, Any] | None
+    agent: Agent, now: float, usage: UsageView | None, heard: bool, pod: dict[str, Any] | None
 ) -> Description:
     """Everything known, secrets masked."""
     return Description(
-        **_fields(agent, now, rss_bytes, heard),
+        **_fields(agent, now, usage, heard),
         spec=msgspec.to_builtins(masked_agent(agent.spec)),
         ladder=msgspec.to_builtins(agent.ladder),
         deaths=list(agent.memory.deaths),
@@ -38,7 +38,7 @@ def description(
     )
 
 
-def _fields(agent: Agent, now: float, rss_bytes: int | None, heard: bool) -> dict[str, Any]:
+def _fields(agent: Agent, now: float, usage: UsageView | None, heard: bool) -> dict[str, Any]:
     ladder, world = agent.ladder, agent.world
     running = ladder.running and world.pid > 0
     seen = scene(agent, now, heard)
@@ -51,7 +51,8 @@ def _fields(agent: Agent, now: float, rss_bytes: int | None, heard: bool) -> dic
         "tier": int(max(ladder.tier, ladder.pending)),
         "restarts": ladder.restarts_total,
         "uptime_s": round(max(0.0, now - world.spawned_mono), 3) if running and world.spawned_mono else None,
-        "rss_bytes": rss_bytes if running else None,
+        "rss_bytes": usage.memory_bytes if running and usage is not None else None,
+        "usage": usage if running else None,
         "why": words.why(seen),
         "next": words.next_step(seen),
         "labels": agent.spec.labels,

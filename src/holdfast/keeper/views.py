@@ -37,6 +37,48 @@ class BeatView(Struct, frozen=True, kw_only=True):
     bad: int = 0
 
 
+class UsageView(Struct, frozen=True, kw_only=True):
+    """What a running agent uses. None: nobody knows, which is never guessed.
+
+    `cpu_share`: of its cpu limit, or of one core without one; `cpu`: the same in cores. `memory_slope_bytes_s` only
+    when growth is confirmed; `limit_in_s`: until its memory limit at that growth. Network only where an agent has a
+    network of its own, since the kernel does not count by process.
+    """
+
+    memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    memory_share: float | None = None
+    memory_slope_bytes_s: float | None = None
+    limit_in_s: int | None = None
+    cpu_share: float | None = None
+    cpu: float | None = None
+    disk_bytes: int | None = None
+    net_rx_bytes_s: float | None = None
+    net_tx_bytes_s: float | None = None
+    descriptors: int | None = None
+    processes: int | None = None
+
+
+class DiskView(Struct, frozen=True, kw_only=True):
+    """A filesystem that Holdfast or an agent lives on. `share`: of its room or, if larger, of its number of files."""
+
+    path: str
+    share: float
+    free_bytes: int
+
+
+class NodeView(Struct, frozen=True, kw_only=True):
+    """The machine. `incident`: the open one of the node; `held_back`: agents that are not healed because of it."""
+
+    starved: bool = False
+    why: str = ""
+    net_rx_bytes_s: float | None = None
+    net_tx_bytes_s: float | None = None
+    disks: list[DiskView] = []
+    incident: str | None = None
+    held_back: int = 0
+
+
 class AgentRow(Struct, kw_only=True):
     """One agent in `ps`. `why` is one sentence, `next` says what happens when."""
 
@@ -55,6 +97,7 @@ class AgentRow(Struct, kw_only=True):
     priority: int
     user: str | None
     beat: BeatView | None = None
+    usage: UsageView | None = None
 
 
 class ProcessRow(Struct, kw_only=True):

@@ -1,0 +1,1 @@
+"""One cause, one incident: whether agents fail for a reason of the node that healing them would not remove."""
