@@ -35,6 +35,7 @@ def put(keeper: Keeper, new: FleetSpec, *, merge: bool) -> views.FleetChange:
         keeper.checkpoint.fleet()
         _apply(keeper, old, wanted, change)
         keeper.outgoing.look()
+        keeper.log_settings.write()
     for spec in new.agents:  # `up` also means: try again now what waits for a person
         if spec.name in change.unchanged and keeper.phase(spec.name) is Phase.ESCALATED:
             keeper.command(keeper.agents[spec.name], "start", "the fleet was put up again")

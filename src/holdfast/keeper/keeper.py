@@ -33,6 +33,7 @@ from holdfast.keeper.healer import Healer
 from holdfast.keeper.health import HealthLoop
 from holdfast.keeper.intake import Intake
 from holdfast.keeper.link import InitLink
+from holdfast.keeper.log_settings import LogSettings
 from holdfast.keeper.outgoing import Outgoing
 from holdfast.keeper.places import NodePlaces
 from holdfast.keeper.planned import PlannedRestarts
@@ -92,6 +93,9 @@ class Keeper:
         )
         self.behaviour = Behaviour(self.agents, self.healer)
         self.alarms = Alarms(self.recorder, self.outgoing, clock, home.home_id())
+        self.log_settings = LogSettings(
+            home, self.agents, lambda: self.fleet, self.behaviour.report, clock.now_mono
+        )
         self.resources = Resources(
             self.agents, clock, self.tasks, home, self.alarms, places.cgroups_of, self.behaviour.report
         )
@@ -168,6 +172,7 @@ class Keeper:
         """For ever: hold the line to init; everything else is driven by events and timers."""
         self.health.begin()
         self.outgoing.look()
+        self.log_settings.begin()
         try:
             await self.link.run()
         finally:
@@ -182,6 +187,7 @@ class Keeper:
         self.health.close()
         self.beats.close()
         self.resources.close()
+        self.log_settings.close()
         self.recorder.record("keeper.stopped", "", f"keeper stopped (process {os.getpid()})")
         self.checkpoint.close()
         self.recorder.ledger.close()

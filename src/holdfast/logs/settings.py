@@ -13,6 +13,7 @@ from holdfast import limits
 
 DIRECTORY = "logger"
 LIMITS, FACTS, SETTINGS = "limits", "facts.json", "settings.json"
+FILES_FACTS = "files.json"  # of the caretaker
 HEAD = "holdfast-logger 1"
 SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.@ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -74,3 +75,15 @@ def write_facts(home: str, throttled: dict[str, tuple[int, float]]) -> None:
             os.rename(partial, path)
     except OSError:
         pass
+
+
+def read_facts(path: str | os.PathLike[str], key: str) -> dict[str, object]:
+    """What is told under `key`, by agent; nothing when it cannot be read. For the keeper, not for the logger."""
+    import json
+
+    try:
+        with open(path, "rb") as file:
+            found = json.load(file)[key]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -19,13 +19,10 @@ from holdfast.spec.model import Logs
 
 
 class AgentWanted(Struct, frozen=True, kw_only=True):
-    """`uid`, `gid`, `groups`: the rights with which its own files are looked after; None: those of Holdfast."""
+    """One agent of the fleet."""
 
     logs: Logs = field(default_factory=Logs)
     labels: dict[str, str] = {}
-    uid: int | None = None
-    gid: int | None = None
-    groups: tuple[int, ...] = ()
 
 
 class Wanted(Struct, frozen=True, kw_only=True):

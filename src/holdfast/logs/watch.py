@@ -39,6 +39,10 @@ class Watch:
     def remove(self, number: int) -> None:
         self._libc.inotify_rm_watch(self.fd, number)
 
+    def close(self) -> None:
+        """All watches end. Once only."""
+        os.close(self.fd)
+
     def events(self) -> list[tuple[int, int, str]]:
         """What happened: (watch, mask, name), empty when nothing did."""
         try:
