@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 
-from msgspec import Struct
+from msgspec import Struct, structs
 from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast import limits
 from holdfast.api.operation import Handler, Operation, answer, read_json
 from holdfast.healing.model import Phase
-from holdfast.keeper import views
+from holdfast.keeper import outlook, views
 from holdfast.keeper.keeper import Keeper
+from holdfast.keeper.outlook import Outlook
 
 _RESTING = {Phase.STOPPED, Phase.FINISHED}
 _RUNNING = {Phase.HEALTHY, Phase.DEGRADED, Phase.FINISHED, Phase.ESCALATED}
@@ -25,8 +26,17 @@ class ActOptions(Struct, frozen=True, forbid_unknown_fields=True):
     wait: bool = False
 
 
+class Described(views.Description, kw_only=True):
+    """Everything known about one agent, and what lies ahead of it."""
+
+    outlook: Outlook
+
+
 async def describe(keeper: Keeper, request: Request) -> Response:
-    return answer(keeper.describe(request.path_params["name"]))
+    name = request.path_params["name"]
+    known = keeper.describe(name)
+    ahead = outlook.of(keeper.agent(name), keeper.clock.now_mono(), keeper.clock.now_at())
+    return answer(Described(**structs.asdict(known), outlook=ahead))
 
 
 def _act(kind: str) -> Handler:
@@ -53,7 +63,7 @@ async def _settled(keeper: Keeper, name: str, phases: set[Phase]) -> None:
 
 
 OPERATIONS = (
-    Operation("GET", "/v1/agents/{name}", describe, "Everything known about one agent.", views.Description),
+    Operation("GET", "/v1/agents/{name}", describe, "Everything known about one agent.", Described),
     *(
         Operation("POST", f"/v1/agents/{{name}}/{kind}", _act(kind), words, views.AgentPhase, ActOptions)
         for kind, words in (

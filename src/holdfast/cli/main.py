@@ -25,6 +25,7 @@ COMMANDS = {
     "check": "holdfast.cli.check",
     "schema": "holdfast.cli.schema",
     "ps": "holdfast.cli.ps",
+    "top": "holdfast.cli.top",
     "describe": "holdfast.cli.describe",
     "logs": "holdfast.cli.logs",
     "events": "holdfast.cli.events",
