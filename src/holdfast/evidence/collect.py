@@ -136,16 +136,16 @@ def line_of(bundle: Bundle, order: Order, began: float) -> bytes:
     return fit(secrets.mask_all(shown, order.secrets)) + b"\n"
 
 
-def fit(shown: dict[str, Any]) -> bytes:
-    """As JSON in at most BUNDLE_MAX_BYTES: what is worth least goes first."""
+def fit(shown: dict[str, Any], most: int = limits.BUNDLE_MAX_BYTES) -> bytes:
+    """As JSON in less than `most` bytes: what is worth least goes first."""
     data = msgspec.json.encode(shown)
     for field, kept in (("descriptors", 20), ("descriptors", 0), ("sockets", 20), ("threads", 8), ("threads", 2)):
-        if len(data) < limits.BUNDLE_MAX_BYTES:
+        if len(data) < most:
             return data
         for process in shown["processes"]:
             process[field] = process[field][:kept]
         data = msgspec.json.encode(shown)
-    if len(data) < limits.BUNDLE_MAX_BYTES:
+    if len(data) < most:
         return data
     shown["processes"] = shown["processes"][:1]
     return msgspec.json.encode(shown)

@@ -38,6 +38,7 @@ _ASSIGNED = re.compile(
     r"(?P<value>\"(?:[^\"\\]|\\.)*\"?|'(?:[^'\\]|\\.)*'?|[^\s\"',;&)}\]]+)"
 )
 _SHORT_SECRET_OPTIONS = frozenset({"-p", "-u", "-H"})  # curl -u, mysql -p, curl -H "Authorization: …"
+_NO_SECRET_ENDINGS = ("Error", "Exception", "Warning")  # KeyError: 'name' is the reason, not a key
 _OPTION = re.compile(r"--?(?P<name>[A-Za-z][A-Za-z0-9_-]*)")
 
 
@@ -56,7 +57,8 @@ def mask(text: str, values: Iterable[str] = ()) -> str:
 
 
 def _assigned(found: re.Match[str]) -> str:
-    if not is_secret(found["name"].lstrip("-")) or found["value"].lower() in ("bearer", "basic"):
+    name = found["name"]
+    if name.endswith(_NO_SECRET_ENDINGS) or not is_secret(name) or found["value"].lower() in ("bearer", "basic"):
         return found[0]
     return f"{found['name']}{found['between']}{MASK}"
 

@@ -48,6 +48,13 @@ class Incident(Struct, kw_only=True):
     timeline: tuple[Moment, ...] = ()
     moments_dropped: int = 0
     postmortem: str | None = None
+    agents: tuple[str, ...] = ()  # of an incident of the node: who suffered; `agent` is "" then
+    node: str = ""  # of an incident of the node: which cause, e.g. "disk:/data"
+    kind: str = ""  # the rule that explained it (rules.py); "" until it was looked at
+    likely: str = ""  # the most likely cause, one sentence
+    confidence: str = ""
+    function: str = ""  # where it hung, "stuck_here (agent.py:12)"
+    fingerprint: str = ""  # the same for incidents of the same kind
 
 
 def incident_id(home_id: str, agent: str, number: int, opened_at: float) -> str:
@@ -84,6 +91,13 @@ def summary(incident: Incident) -> dict[str, object]:
         "outcome": incident.outcome.value,
         "postmortem": incident.postmortem,
         "opened_at": round(incident.opened_at, 3),
+        "agents": list(incident.agents),
+        "node": incident.node,
+        "kind": incident.kind,
+        "likely": incident.likely,
+        "confidence": incident.confidence,
+        "function": incident.function,
+        "fingerprint": incident.fingerprint,
     }
 
 

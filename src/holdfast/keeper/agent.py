@@ -15,6 +15,7 @@ from holdfast.healing.model import Ladder, Policy
 from holdfast.health.beats import Beats
 from holdfast.health.gate import Gate
 from holdfast.health.model import HealthValue, Observed
+from holdfast.incidents.changes import Proven
 from holdfast.incidents.model import Incident
 from holdfast.keeper.permits import Permit
 from holdfast.keeper.views import Death
@@ -32,6 +33,7 @@ class Memory(Struct, kw_only=True):
     start_cpu_s: float | None = None  # CPU seconds the last start was seen to take
     settled_at: float = 0.0  # the last planned slot that was done or passed over; 0: none was looked at yet
     beat_instance: int = 0  # the last one that was heard to beat
+    proven: Proven | None = None  # what the last instance ran with that was good for a while
     defined: str = ""  # digest of the definition that init confirmed
 
 

@@ -11,33 +11,44 @@ import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 from holdfast import limits
 from holdfast.clock import Clock
 from holdfast.errors import AGENT_ESCALATED, HoldfastError
+from holdfast.evidence.model import Bundle
 from holdfast.healing.model import Alert, CloseIncident, OpenIncident
 from holdfast.home import Home
 from holdfast.incidents import files, model
+from holdfast.incidents.facts import joined
 from holdfast.incidents.model import Incident, Outcome
 from holdfast.keeper import words
 from holdfast.keeper.agent import Agent
+from holdfast.keeper.evidence import AfterFault, Evidence
 from holdfast.keeper.outgoing import Outgoing
 from holdfast.keeper.tasks import Tasks
 
 
-class Evidence(NamedTuple):
-    """What is found out after a fault. `taken`: who held its port instead of it, "" when nobody did."""
+class Ears(NamedTuple):
+    """Who hears of it: an incident changed; the last death is explained; the likely cause was found."""
 
-    exit: str
-    taken: str
-    lines: Sequence[str]
+    changed: Callable[[Incident], None]
+    explained: Callable[[Agent, Evidence, int], None]
+    judged: Callable[[Incident], None]
 
 
-TakeEvidence = Callable[[Agent], Evidence]
-"""Secrets are masked. May block for a while: belongs into a thread."""
+class _Waiting(Struct):
+    """What the next post-mortem of an incident has to take in. `agent`: look at the machine for it first."""
+
+    agent: Agent | None = None
+    bundle: Bundle | None = None
+    hung: bool = False
+    gap: str = ""
+    found: Evidence | None = None
 
 
 class Casebook:
@@ -49,9 +60,9 @@ class Casebook:
         clock: Clock,
         tasks: Tasks,
         outgoing: Outgoing,
-        evidence: TakeEvidence,
-        changed: Callable[[Incident], None],
-        explained: Callable[[Agent, Evidence, int], None],
+        evidence: AfterFault,
+        ears: Ears,
+        values_of: Callable[[str], Sequence[str]],
         boot_id: str,
     ) -> None:
         self.known: OrderedDict[str, Incident] = OrderedDict()
@@ -60,12 +71,13 @@ class Casebook:
         self._tasks = tasks
         self._outgoing = outgoing
         self._evidence = evidence
-        self._changed = changed
-        self._explained = explained
+        self._changed, self._explained, self._judged = ears
+        self._values_of = values_of  # secrets by agent
         self._boot_id = boot_id
-        self._unwritten: OrderedDict[str, Agent | None] = OrderedDict()
+        self._unwritten: OrderedDict[str, _Waiting] = OrderedDict()
         self._writing = False
         self.write_error = ""
+        self.covered: Callable[[Agent], str] = lambda agent: ""  # the incident of the node that tells of it
 
     # --- as triage says ------------------------------------------------------------------------------------------
     def opened(self, agent: Agent, act: OpenIncident, now_mono: float) -> dict[str, Any]:
@@ -131,6 +143,9 @@ class Casebook:
         incident.outcome = Outcome.ESCALATED
         self._changed(incident)
         self._later(incident, agent)
+        if node := self.covered(agent):
+            model.add_moment(incident, self._clock.now_at(), f"a person is told by incident {node} of the machine")
+            return
         said = HoldfastError(AGENT_ESCALATED, agent=agent.name, cause=incident.cause, incident=incident.id)
         self._outgoing.raise_alert(incident, said, os.uname().nodename)
 
@@ -143,20 +158,36 @@ class Casebook:
             gone, _ = self.known.popitem(last=False)
             self._unwritten.pop(gone, None)
 
+    def rewrite(self, incident: Incident) -> None:
+        """It changed: have its files written anew."""
+        self._changed(incident)
+        self._later(incident, None)
+
     def note(self, agent: Agent, at: float, text: str) -> None:
         """A ledger record about an agent whose incident is open belongs to its timeline."""
         if agent.incident is not None:
             model.add_moment(agent.incident, at, text)
 
+    def looked_into(self, agent: Agent, bundle: Bundle | None, why: str) -> None:
+        """A hung instance is about to be killed: what was seen of it, or why nothing was."""
+        incident = agent.incident
+        if incident is None:
+            return
+        waiting = self._waiting(incident)
+        waiting.hung, waiting.bundle, waiting.gap = True, bundle or waiting.bundle, why
+        self._later(incident, agent)
+
+    def _waiting(self, incident: Incident) -> _Waiting:
+        return self._unwritten.setdefault(incident.id, _Waiting())
+
     def _later(self, incident: Incident, agent: Agent | None) -> None:
         """Have the evidence taken (when `agent` is given) and the post-mortem written anew."""
-        self._unwritten[incident.id] = agent or self._unwritten.get(incident.id)
-        if not self._writing:
-            self._writing = True
-            self._tasks.spawn(self._write_all())
+        waiting = self._waiting(incident)
+        waiting.agent = agent or waiting.agent
+        self.write_again()
 
     def write_again(self) -> None:
-        """Called now and then: what a full disk refused is tried once more."""
+        """Also called when the store was written: what a full disk refused is tried once more."""
         if self._unwritten and not self._writing:
             self._writing = True
             self._tasks.spawn(self._write_all())
@@ -164,18 +195,15 @@ class Casebook:
     async def _write_all(self) -> None:
         try:
             while self._unwritten:
-                incident_id, agent = next(iter(self._unwritten.items()))
+                incident_id, waiting = self._unwritten.popitem(last=False)
                 incident = self.known.get(incident_id)
-                if incident is not None:
-                    if agent is not None:
-                        await self._take_evidence(incident, agent)
-                    path = str(files.path_of(self._home.incidents, incident.id))
-                    copied = msgspec.structs.replace(incident, postmortem=path)
-                    await asyncio.to_thread(files.write, self._home.incidents, copied)
-                    incident.postmortem = path  # told only when it is there
-                    self._changed(incident)
-                if self._unwritten.get(incident_id) is agent:
-                    del self._unwritten[incident_id]
+                if incident is None:
+                    continue
+                try:
+                    await self._write(incident, waiting)
+                except BaseException:
+                    self._put_back(incident_id, waiting)
+                    raise
             await asyncio.to_thread(files.prune, self._home.incidents)
             self.write_error = ""
         except OSError as error:
@@ -183,19 +211,59 @@ class Casebook:
         finally:
             self._writing = False
 
-    async def _take_evidence(self, incident: Incident, agent: Agent) -> None:
-        """Exit in words and last lines; without them the post-mortem says so."""
+    def _put_back(self, incident_id: str, waiting: _Waiting) -> None:
+        """It could not be written: what came in meanwhile is newer."""
+        newer = self._unwritten.setdefault(incident_id, waiting)
+        newer.agent = newer.agent or waiting.agent
+        newer.found = newer.found or waiting.found
+        newer.hung = newer.hung or waiting.hung
+        newer.bundle = newer.bundle or waiting.bundle
+
+    async def _write(self, incident: Incident, waiting: _Waiting) -> None:
+        """Raises OSError when the disk refuses; nothing is lost then."""
+        if waiting.agent is not None:
+            waiting.found = await self._take_evidence(incident, waiting.agent) or waiting.found
+            waiting.agent = None
+        path = str(files.path_of(self._home.incidents, incident.id))
+        copied = msgspec.structs.replace(incident, postmortem=path)
+        values, known = self._values_of(incident.agent), list(self.known.values())
+        await asyncio.to_thread(_write_files, self._home.incidents, copied, waiting, known, values)
+        news = (copied.kind, copied.likely) != (incident.kind, incident.likely)
+        for field in ("postmortem", "kind", "likely", "confidence", "function", "fingerprint"):
+            setattr(incident, field, getattr(copied, field))  # told only when it is there
+        self._changed(incident)
+        if news:
+            self._judged(incident)
+
+    async def _take_evidence(self, incident: Incident, agent: Agent) -> Evidence | None:
+        """Exit in words, last lines and the rest; without them the post-mortem says so."""
         deaths = agent.memory.deaths
         try:
-            work = asyncio.to_thread(self._evidence, agent)
+            work = asyncio.to_thread(self._evidence.begin(agent, incident))
             found = await asyncio.wait_for(work, limits.EVIDENCE_TIMEOUT_S)
         except (OSError, TimeoutError, HoldfastError):
-            return
-        incident.exit, incident.log_lines = found.exit, tuple(found.lines)
+            return None
+        incident.exit, incident.log_lines = found.exit or incident.exit, tuple(found.lines)
         if found.taken:
             incident.cause = found.taken
-        if agent.last_exit is not None and deaths and agent.memory.deaths[-1] is deaths[-1]:
+        if found.exit and deaths and agent.memory.deaths[-1] is deaths[-1]:
             self._explained(agent, found, deaths[-1].instance)
+        return found
+
+
+def _write_files(
+    directory: Path, incident: Incident, waiting: _Waiting, known: Sequence[Incident], values: Sequence[str]
+) -> None:
+    """What was found joins what is on disk; then both forms. Raises OSError."""
+    facts = files.read_facts(directory, incident.id)
+    if waiting.found is not None:
+        facts = joined(facts, waiting.found.facts)
+    if waiting.hung:
+        facts.hung, facts.bundle = True, waiting.bundle or facts.bundle
+        facts.gaps = (*facts.gaps, waiting.gap) if waiting.gap and waiting.gap not in facts.gaps else facts.gaps
+    if waiting.found is not None or waiting.hung:
+        files.write_facts(directory, incident.id, facts, values)
+    files.write(directory, incident, facts, known, values)
 
 
 def case_body(incident: Incident) -> dict[str, Any]:

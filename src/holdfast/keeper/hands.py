@@ -47,6 +47,16 @@ class Places(Protocol):
         """Write them with the rights of the agent's user, in bounded time."""
 
 
+class Looking(Protocol):
+    """Looks into an agent that is about to be killed; see collecting.py."""
+
+    def wanted(self, agent: Agent, instance: int) -> bool:
+        """Whether there is something to look into."""
+
+    def look(self, agent: Agent, instance: int) -> Awaitable[None]:
+        """Returns in bounded time, whatever hangs. Never raises."""
+
+
 class InitHands:
     """See healer.Hands."""
 
@@ -55,6 +65,7 @@ class InitHands:
         link: InitLink,
         places: Places,
         tasks: Tasks,
+        looking: Looking,
         now_mono: Callable[[], float],
         failed: Callable[[Agent, str], None],
         not_there: Callable[[Agent], None],
@@ -63,6 +74,7 @@ class InitHands:
         self._link = link
         self._places = places
         self._tasks = tasks
+        self._looking = looking
         self._now_mono = now_mono
         self._failed = failed
         self._not_there = not_there
@@ -85,9 +97,32 @@ class InitHands:
         if act.tier is Tier.NONE and not act.hung:
             self._planned("restart", agent, fields)
         else:
-            self._link.send("restart", agent=agent.name, **fields)
+            self._when_looked_into(
+                agent, act.instance, act.hung, lambda: self._link.send("restart", agent=agent.name, **fields)
+            )
 
     def recreate(self, agent: Agent, act: Recreate) -> None:
+        self._when_looked_into(agent, act.instance, True, lambda: self._recreate(agent, act))
+
+    def _when_looked_into(self, agent: Agent, instance: int, hung: bool, go_on: Callable[[], object]) -> None:
+        """Do it once the evidence is taken or its time is over; at once when there is none to take.
+
+        An order given meanwhile takes its place. A keeper that dies in between does the act again, as every act is.
+        """
+        agent.stops += 1
+        if not hung or not self._looking.wanted(agent, instance):
+            go_on()
+            return
+        number = agent.stops
+
+        async def look_then_go_on() -> None:
+            await self._looking.look(agent, instance)
+            if agent.stops == number and agent.ladder.instance == instance and agent.ladder.wanted:
+                go_on()
+
+        self._tasks.spawn(look_then_go_on())
+
+    def _recreate(self, agent: Agent, act: Recreate) -> None:
         """The number of the place was raised before (it is in the ledger); making it twice gives the same one."""
         try:
             definition = self._places.recreate(agent)

@@ -17,17 +17,21 @@ from holdfast import __version__, errors, limits
 from holdfast.alerts.hook import Outcome
 from holdfast.clock import Clock
 from holdfast.errors import HoldfastError
+from holdfast.evidence.model import Bundle
 from holdfast.healing.model import Commanded, Ladder, NodeBooted, Phase
 from holdfast.home import Home
 from holdfast.incidents import model as incidents
+from holdfast.incidents import stuck
 from holdfast.keeper import applying, beats, notices, status, views
 from holdfast.keeper import fleet as fleets
 from holdfast.keeper.agent import Agent, Memory
 from holdfast.keeper.alarms import Alarms
 from holdfast.keeper.beats import BeatsLoop
 from holdfast.keeper.behaviour import Behaviour
-from holdfast.keeper.cases import Casebook, Evidence
+from holdfast.keeper.cases import Casebook, Ears, case_body
 from holdfast.keeper.checkpoint import Checkpoint
+from holdfast.keeper.collecting import Collecting, secret_values
+from holdfast.keeper.evidence import AfterFault, Evidence
 from holdfast.keeper.hands import InitHands
 from holdfast.keeper.healer import Healer
 from holdfast.keeper.health import HealthLoop
@@ -40,6 +44,7 @@ from holdfast.keeper.planned import PlannedRestarts
 from holdfast.keeper.queue import StartQueue
 from holdfast.keeper.recall import Recalled
 from holdfast.keeper.recorder import Recorder
+from holdfast.keeper.proven import ProvenRuns
 from holdfast.keeper.resources import Resources
 from holdfast.keeper.starvation import Starvation
 from holdfast.keeper.tasks import Tasks
@@ -64,12 +69,18 @@ class Keeper:
         self.places = places
         self.recorder = Recorder(ledger, self._on_record)
         self.outgoing = Outgoing(clock, self.tasks, lambda: self.fleet.alerts, self._alert_changed, self.recorder)
-        self.casebook = Casebook(
-            home, clock, self.tasks, self.outgoing, places.evidence, self._incident_changed, self._explained, boot_id
+        self.proven = ProvenRuns(
+            self.agents, self.recorder, self.tasks, clock, boot_id, home.home_id(), self.agent_changed
         )
         self.link = InitLink(
             home.init_socket,
             on_hello=lambda state: self.intake.hello(state),
+        evidence = AfterFault(
+            self.agents, home, clock, places.cgroups_of, self.proven, curve=lambda name: self.resources.curve(name)
+        )
+        ears = Ears(self._incident_changed, self._explained, self._judged)
+        self.casebook = Casebook(home, clock, self.tasks, self.outgoing, evidence, ears, self._secrets_of, boot_id)
+        self.collecting = Collecting(places.cgroups_of, self._looked_into)
             on_events=lambda batch: self.intake.events(batch),
             on_lost=lambda: self.intake.lost(),
             on_absent=lambda gone_s: self.on_absent(gone_s),
@@ -81,6 +92,7 @@ class Keeper:
             clock.now_mono,
             failed=self._start_failed,
             not_there=self._not_there,
+            self.collecting,
             changed=self.agent_changed,
         )
         self.healer = Healer(
@@ -197,6 +209,7 @@ class Keeper:
         self.agents[spec.name] = agent
         return agent
 
+        self.proven.begin()
     def _adopted(self) -> None:
         self.queue.look()
         self.planned.look()
@@ -208,6 +221,7 @@ class Keeper:
 
     def _start_failed(self, agent: Agent, reason: str) -> None:
         """Called in the middle of an act: the ladder hears of it in the next turn."""
+        self.proven.close()
         asyncio.get_running_loop().call_soon(self.intake.could_not_start, agent, reason)
 
     def _not_there(self, agent: Agent) -> None:
@@ -247,6 +261,7 @@ class Keeper:
             body = {"instance": instance, "explained": to_builtins(told)}
             self.recorder.record("agent.explained", agent.name, f"it died so: {told.exit}", body)
             self.agent_changed(agent)
+        self.collecting.forget(agent.name)
 
     def _incident_changed(self, incident: incidents.Incident) -> None:
         self.checkpoint.incident(incident.id)
@@ -279,6 +294,26 @@ class Keeper:
 
     def shown_fleet(self) -> FleetSpec:
         return fleets.masked(self.fleet)
+    def _looked_into(self, agent: Agent, bundle: Bundle | None, why: str) -> None:
+        """A hung instance was looked into and is about to be killed."""
+        found = stuck.spot(bundle)
+        said = why or f"evidence was taken in {bundle.took_s if bundle else 0.0:.2f} s"
+        said += f": it hung in {stuck.place(found)}" if found else ""
+        self.recorder.record("agent.evidence", agent.name, said, {"instance": agent.ladder.instance})
+        self.casebook.looked_into(agent, bundle, why)
+
+    def _judged(self, incident: incidents.Incident) -> None:
+        """The most likely cause was found; replay needs it only while the incident is open."""
+        agent = self.agents.get(incident.agent)
+        body: dict[str, Any] = {"incident": incident.id, "kind": incident.kind, "likely": incident.likely}
+        if agent is not None and agent.incident is incident:
+            body["case"] = case_body(incident)
+        self.recorder.record("incident.judged", incident.agent, f"most likely: {incident.likely}", body)
+
+    def _secrets_of(self, name: str) -> tuple[str, ...]:
+        agent = self.agents.get(name)
+        return () if agent is None else secret_values(agent.spec)
+
 
     def events(self, after: int) -> Iterator[views.Event]:
         return self.recorder.events(after)

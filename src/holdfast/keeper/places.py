@@ -1,7 +1,7 @@
-"""Where agents run on this machine, as the keeper needs it: pods, users, stop files and evidence behind one door.
+"""Where agents run on this machine, as the keeper needs it: pods, users and stop files behind one door.
 
 Invariant: nothing here decides; every call is idempotent, and what may take long runs in a thread. Called by
-hands.py, the casebook and `describe`.
+hands.py, intake.py and `describe`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,14 +17,11 @@ import msgspec
 from holdfast import limits, recipes
 from holdfast.home import Home
 from holdfast.init.protocol import AgentDef
-from holdfast.keeper import ports
+from holdfast.keeper import evidence
 from holdfast.keeper.agent import Agent
-from holdfast.keeper.cases import Evidence
-from holdfast.logs import read as logs
 from holdfast.node import cgroups, users
 from holdfast.pods import groups, pod
 from holdfast.pods.model import Pod
-from holdfast.spec.masking import MASK
 
 Writes = Sequence[tuple[str, bytes, int]]
 # Runs as the agent's user, since every directory on the way may be the agent's own and made of links.
@@ -130,63 +126,11 @@ class NodePlaces:
             if process.returncode:
                 raise OSError(0, f"{path} could not be written")
 
-    # --- evidence ------------------------------------------------------------------------------------------------
-    def evidence(self, agent: Agent) -> Evidence:
-        """The last exit in words, who held the port, the last lines. May take long: belongs into a thread."""
-        lines = [hide(line, agent) for line in logs.tail(self._home, agent.name, limits.POSTMORTEM_LOG_LINES)]
-        taken = self._taken(agent)
-        if taken and agent.last_exit is not None:
-            return Evidence(f"exit {agent.last_exit[0]}: {taken}", taken, lines)
-        return Evidence(self.exit_words(agent, self._of_last_life(agent, len(lines))), taken, lines)
-
-    def _of_last_life(self, agent: Agent, most: int) -> list[str]:
-        """The last lines, but for those of former lives: their reasons are not this one's."""
-        deaths = agent.memory.deaths
-        if not deaths or deaths[-1].lived_s is None or not most:
-            return []
-        now_at = self._clock_at()
-        since_s = max(0.0, now_at - deaths[-1].at) + deaths[-1].lived_s
-        try:
-            found = logs.lines(self._home, agent.name, since_s=since_s, last=most, now_at=now_at)
-            return [hide(line.decode("utf-8", "replace"), agent) for line in found]
-        except OSError:
-            return []
-
-    def _taken(self, agent: Agent) -> str:
-        """Who holds its port now, when it ended by itself with an error."""
-        port = ports.asked_port(agent)
-        if port is None or agent.last_exit is None or not agent.last_exit[0]:
-            return ""
-        return ports.stranger(agent.name, port, agent.world.pid, self.cgroups_of(agent), os.getppid())
-
-    def exit_words(self, agent: Agent, lines: Sequence[str] = ()) -> str:
+    # --- how it ended --------------------------------------------------------------------------------------------
+    def exit_words(self, agent: Agent) -> str:
         """The exit as the recipe explains it; "" when no exit was seen yet."""
-        if agent.last_exit is None:
-            return ""
-        code, signal, oom = agent.last_exit
-        if oom:
-            return "killed by the kernel: its memory limit was reached"
-        return recipes.find(agent.spec.recipe).explain_exit(agent.spec, code, signal, lines)
+        return evidence.exit_words(agent)
 
     def oom_kills(self, agent: Agent) -> int | None:
         """How many processes of the pod the kernel has killed for memory; None where it does not count."""
-        for directory in self.cgroups_of(agent):
-            for name in ("memory.events", "memory.oom_control"):
-                try:
-                    text = Path(directory, name).read_text()
-                except OSError:
-                    continue
-                for line in text.splitlines():
-                    word, _, number = line.partition(" ")
-                    if word == "oom_kill" and number.isdecimal():
-                        return int(number)
-        return None
-
-
-def hide(line: str, agent: Agent) -> str:
-    """A log line without the values of the agent's secrets."""
-    for name in agent.spec.secret_env:
-        value = agent.spec.env.get(name, "")
-        if len(value) >= limits.SECRET_MASKED_MIN_CHARS:
-            line = line.replace(value, MASK)
-    return line
+        return evidence.oom_kills(self.cgroups_of(agent))

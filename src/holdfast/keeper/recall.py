@@ -16,6 +16,7 @@ from holdfast import limits
 from holdfast.alerts.outbox import Waiting
 from holdfast.healing.model import Ladder
 from holdfast.incidents import model
+from holdfast.incidents.changes import Proven
 from holdfast.incidents.model import Incident
 from holdfast.keeper.agent import Memory, unpack_ladder
 from holdfast.keeper.alarms import Alarm
@@ -131,6 +132,8 @@ def _apply_to_agent(recalled: Recalled, record: Record, body: dict[str, Any]) ->
         memory.settled_at = float(body["settled_at"])
     if "death" in body:
         memory.deaths = (*memory.deaths, msgspec.convert(body["death"], Death))[-limits.DEATHS_KEPT :]
+    if "proven" in body:
+        memory.proven = msgspec.convert(body["proven"], Proven)
     if "explained" in body:
         told = msgspec.convert(body["explained"], Death)
         memory.deaths = tuple(told if death.instance == told.instance else death for death in memory.deaths)

@@ -1,0 +1,39 @@
+"""What a person could do next, by the kind of cause. Pure; read by the post-mortem."""
+
+from __future__ import annotations
+
+from holdfast.incidents.model import Incident, Outcome
+
+_BY_KIND = {
+    "memory-limit": "Raise `limits.memory` if it needs more, or look for the leak in the memory curve above.",
+    "kernel-oom": "Give the agents `limits.memory` that fit the machine together, or add memory.",
+    "port-taken": "Stop the other process that holds the port, or give the agent another one.",
+    "config": "Correct its configuration as the exit and the last lines say.",
+    "disk-full": "Free space on the disk: `holdfast doctor` says how much is left.",
+    "descriptors": "Raise `limits.nofile`, or look in the evidence for what it opened and never closed.",
+    "missing": "Install or restore what is missing; compare with what changed since the last good run.",
+    "auth": "Renew the credentials it uses; a restart will not help before that.",
+    "stopped": "Find who sent it SIGSTOP (a debugger, a person, a script); Holdfast never does so to a healthy agent.",
+    "disk-wait": "Look at the disk or network file system it waits for: `dmesg`, `holdfast doctor`.",
+    "deadlock": "Correct the order in which the named functions take their locks.",
+    "network-read": "Give the call a time-out, so that the agent itself notices a peer that went silent.",
+    "busy-loop": "Look at the named function: its loop does not end, or takes longer than its deadline.",
+    "provider": "Look at the status of the service it calls; a retry with growing pauses belongs into the agent.",
+    "dependency": "Look at the agents it depends on first.",
+    "hung": "Look at the named function: what does it wait for, and has that wait a time-out?",
+    "crash": "Update the program or its libraries; a core dump tells more where the system keeps them.",
+    "own-error": "Correct the error that its last lines name.",
+    "changed": "Take the change back and see whether it helps.",
+}
+
+
+def steps(incident: Incident) -> list[str]:
+    """One sentence each, the most useful first."""
+    found = [_BY_KIND[incident.kind]] if incident.kind in _BY_KIND else []
+    if incident.outcome is Outcome.RECOVERED:
+        return [*found, "Nothing has to be done now: the agent is healthy again."]
+    return [
+        *found,
+        f"Look at it: `holdfast describe {incident.agent}` and `holdfast logs {incident.agent}`",
+        f"Correct what the cause names, then `holdfast up` (a changed spec) or `holdfast restart {incident.agent}`",
+    ]

@@ -1,0 +1,130 @@
+"""Looks into a hung agent before it is killed, by a process of its own that is given EVIDENCE_BOUND_S in all.
+
+Invariants: the control loop never waits for /proc or a tool; an instance is looked into once, however often its act is
+repeated; the kill is never held up beyond the bound, also when a thousand agents hang at once (then most are killed
+without a look, which is said). Called by hands.py before it tells init; what was seen goes to the casebook.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from holdfast import limits, recipes
+from holdfast.evidence.model import Bundle, Order
+from holdfast.keeper.agent import Agent
+from holdfast.spec.model import AgentSpec
+
+Seen = Callable[[Agent, Bundle | None, str], None]
+"""The agent, what was seen, and why nothing was."""
+
+TOO_MANY = "too many agents hung at the same time to look into each"
+NOTHING = "it could not be looked into in time"
+_COMMAND = ("-P", "-m", "holdfast.evidence")
+
+
+class Collecting:
+    """`look` is awaited before the order to init; `wanted` says whether that is of use."""
+
+    def __init__(self, cgroups_of: Callable[[Agent], tuple[str, ...]], seen: Seen, command: Sequence[str] = ()) -> None:
+        self._cgroups_of = cgroups_of
+        self._seen = seen
+        self._command = tuple(command) or (sys.executable, *_COMMAND)
+        self._slots = asyncio.Semaphore(limits.EVIDENCE_AT_ONCE)
+        self._looked: dict[str, int] = {}  # instance by agent
+        self._under_way: dict[tuple[str, int], asyncio.Task[None]] = {}
+
+    def wanted(self, agent: Agent, instance: int) -> bool:
+        """Whether there is something to look into that was not, or is being, looked into."""
+        if agent.incident is None or not agent.world.pid or agent.world.epoch != instance or not agent.ladder.running:
+            return False
+        return self._looked.get(agent.name) != instance or (agent.name, instance) in self._under_way
+
+    async def look(self, agent: Agent, instance: int) -> None:
+        """Returns when the look is done or the bound is over. Never raises; awaited twice it looks once."""
+        key = (agent.name, instance)
+        task = self._under_way.get(key)
+        if task is None:
+            self._looked[agent.name] = instance
+            task = asyncio.get_running_loop().create_task(self._look(agent))
+            self._under_way[key] = task
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
+        await asyncio.wait({task})
+
+    def forget(self, name: str) -> None:
+        """The agent is gone."""
+        self._looked.pop(name, None)
+
+    async def _look(self, agent: Agent) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + limits.EVIDENCE_BOUND_S
+        order = self._order(agent, until)
+        lines: list[bytes] = []
+        why = TOO_MANY
+        try:
+            async with asyncio.timeout_at(until), self._slots:
+                why = NOTHING
+                quick = until - loop.time() < limits.EVIDENCE_QUICK_BELOW_S
+                await self._collect(msgspec.structs.replace(order, quick=quick), lines)
+        except (OSError, TimeoutError):
+            pass  # what was handed over until then is what there is
+        bundle = newest(lines)
+        self._seen(agent, bundle, "" if bundle is not None else why)
+
+    async def _collect(self, order: Order, lines: list[bytes]) -> None:
+        """Run the collector, keep what it hands over; it and its tools are gone when this returns. Raises OSError."""
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            cwd="/",
+            start_new_session=True,
+            limit=2 * limits.BUNDLE_MAX_BYTES,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(msgspec.json.encode(order))
+            process.stdin.close()
+            while line := await process.stdout.readline():
+                lines[:] = [*lines[-1:], line]
+        except ValueError:
+            pass  # a line beyond the bound: what came before it stays
+        finally:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+    def _order(self, agent: Agent, until_mono: float) -> Order:
+        world, spec = agent.world, agent.spec
+        return Order(
+            agent=agent.name,
+            instance=world.epoch,
+            pid=world.pid,
+            starttime=world.starttime,
+            until_mono=until_mono,
+            cgroups=tuple(map(str, self._cgroups_of(agent))),
+            secrets=secret_values(agent.spec),
+            inspector_port=recipes.find(spec.recipe).inspector_port(spec),
+        )
+
+
+def newest(lines: Sequence[bytes]) -> Bundle | None:
+    """The last whole line that can be read."""
+    for line in reversed(lines):
+        try:
+            return msgspec.json.decode(line, type=Bundle)
+        except msgspec.DecodeError:
+            continue
+    return None
+
+
+def secret_values(spec: AgentSpec) -> tuple[str, ...]:
+    """What must not appear anywhere."""
+    return tuple(value for name in spec.secret_env if (value := spec.env.get(name)))
