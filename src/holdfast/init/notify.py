@@ -119,7 +119,7 @@ class Receiver:
                 self._take(sender, bytes(self._view[:size]), now)
         # Where they come thick, looking a little later serves many by one wake-up; never so late that the kernel's
         # queue fills and senders have to wait.
-        rush = 0 < count <= self._queue // 2 and now - self._drained_mono < RUSH_S
+        rush = 0 < count < self._queue and now - self._drained_mono < RUSH_S
         self.doze_until = now + min(DOZE_MAX_S, self._queue / 2000) if rush else float("inf")
         if count:
             self._drained_mono = now

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,6 +27,7 @@ from holdfast.keeper.starvation import Starvation
 
 SOURCE = "beat"
 DOUBT_EVERY_S = 1.0
+SLOT_S = 0.25
 
 
 class BeatsLoop:
@@ -171,6 +173,7 @@ class BeatsLoop:
 
     # --- time ----------------------------------------------------------------------------------------------------
     def _watch(self, name: str, at: float) -> None:
+        at = math.ceil(at / SLOT_S) * SLOT_S  # one wake-up serves all agents of a slot
         held = self._at.get(name)
         if held is not None and held <= at:
             return  # rings sooner, and finds then what is due
