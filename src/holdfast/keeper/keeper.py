@@ -41,10 +41,10 @@ from holdfast.keeper.log_settings import LogSettings
 from holdfast.keeper.outgoing import Outgoing
 from holdfast.keeper.places import NodePlaces
 from holdfast.keeper.planned import PlannedRestarts
+from holdfast.keeper.proven import ProvenRuns
 from holdfast.keeper.queue import StartQueue
 from holdfast.keeper.recall import Recalled
 from holdfast.keeper.recorder import Recorder
-from holdfast.keeper.proven import ProvenRuns
 from holdfast.keeper.resources import Resources
 from holdfast.keeper.starvation import Starvation
 from holdfast.keeper.tasks import Tasks
@@ -72,15 +72,15 @@ class Keeper:
         self.proven = ProvenRuns(
             self.agents, self.recorder, self.tasks, clock, boot_id, home.home_id(), self.agent_changed
         )
-        self.link = InitLink(
-            home.init_socket,
-            on_hello=lambda state: self.intake.hello(state),
         evidence = AfterFault(
             self.agents, home, clock, places.cgroups_of, self.proven, curve=lambda name: self.resources.curve(name)
         )
         ears = Ears(self._incident_changed, self._explained, self._judged)
         self.casebook = Casebook(home, clock, self.tasks, self.outgoing, evidence, ears, self._secrets_of, boot_id)
         self.collecting = Collecting(places.cgroups_of, self._looked_into)
+        self.link = InitLink(
+            home.init_socket,
+            on_hello=lambda state: self.intake.hello(state),
             on_events=lambda batch: self.intake.events(batch),
             on_lost=lambda: self.intake.lost(),
             on_absent=lambda gone_s: self.on_absent(gone_s),
@@ -89,10 +89,10 @@ class Keeper:
             self.link,
             places,
             self.tasks,
+            self.collecting,
             clock.now_mono,
             failed=self._start_failed,
             not_there=self._not_there,
-            self.collecting,
             changed=self.agent_changed,
         )
         self.healer = Healer(
@@ -183,6 +183,7 @@ class Keeper:
     async def run(self) -> None:
         """For ever: hold the line to init; everything else is driven by events and timers."""
         self.health.begin()
+        self.proven.begin()
         self.outgoing.look()
         self.log_settings.begin()
         try:
@@ -193,6 +194,7 @@ class Keeper:
     async def close(self) -> None:
         """Finish what is under way, checkpoint, let go. Agents are not touched."""
         self.planned.close()
+        self.proven.close()
         self.healer.close()
         self.outgoing.close()
         await self.tasks.finish(limits.KEEPER_FINISH_S)
@@ -209,7 +211,6 @@ class Keeper:
         self.agents[spec.name] = agent
         return agent
 
-        self.proven.begin()
     def _adopted(self) -> None:
         self.queue.look()
         self.planned.look()
@@ -221,7 +222,6 @@ class Keeper:
 
     def _start_failed(self, agent: Agent, reason: str) -> None:
         """Called in the middle of an act: the ladder hears of it in the next turn."""
-        self.proven.close()
         asyncio.get_running_loop().call_soon(self.intake.could_not_start, agent, reason)
 
     def _not_there(self, agent: Agent) -> None:
@@ -232,6 +232,7 @@ class Keeper:
         self.link.send("forget", agent=agent.name)
         self.agents.pop(agent.name, None)
         self.health.forget(agent.name)
+        self.collecting.forget(agent.name)
         self.recorder.record("agent.forgotten", agent.name, "was taken out of the fleet", {"forgotten": True})
         self.checkpoint.agent_gone(agent.name)
         self.tasks.spawn(_until_left(lambda: agent.name in self.agents or self.places.forget(agent)))
@@ -261,7 +262,26 @@ class Keeper:
             body = {"instance": instance, "explained": to_builtins(told)}
             self.recorder.record("agent.explained", agent.name, f"it died so: {told.exit}", body)
             self.agent_changed(agent)
-        self.collecting.forget(agent.name)
+
+    def _looked_into(self, agent: Agent, bundle: Bundle | None, why: str) -> None:
+        """A hung instance was looked into and is about to be killed."""
+        found = stuck.spot(bundle)
+        said = why or f"evidence was taken in {bundle.took_s if bundle else 0.0:.2f} s"
+        said += f": it hung in {stuck.place(found)}" if found else ""
+        self.recorder.record("agent.evidence", agent.name, said, {"instance": agent.ladder.instance})
+        self.casebook.looked_into(agent, bundle, why)
+
+    def _judged(self, incident: incidents.Incident) -> None:
+        """The most likely cause was found; replay needs it only while the incident is open."""
+        agent = self.agents.get(incident.agent)
+        body: dict[str, Any] = {"incident": incident.id, "kind": incident.kind, "likely": incident.likely}
+        if agent is not None and agent.incident is incident:
+            body["case"] = case_body(incident)
+        self.recorder.record("incident.judged", incident.agent, f"most likely: {incident.likely}", body)
+
+    def _secrets_of(self, name: str) -> tuple[str, ...]:
+        agent = self.agents.get(name)
+        return () if agent is None else secret_values(agent.spec)
 
     def _incident_changed(self, incident: incidents.Incident) -> None:
         self.checkpoint.incident(incident.id)
@@ -294,26 +314,6 @@ class Keeper:
 
     def shown_fleet(self) -> FleetSpec:
         return fleets.masked(self.fleet)
-    def _looked_into(self, agent: Agent, bundle: Bundle | None, why: str) -> None:
-        """A hung instance was looked into and is about to be killed."""
-        found = stuck.spot(bundle)
-        said = why or f"evidence was taken in {bundle.took_s if bundle else 0.0:.2f} s"
-        said += f": it hung in {stuck.place(found)}" if found else ""
-        self.recorder.record("agent.evidence", agent.name, said, {"instance": agent.ladder.instance})
-        self.casebook.looked_into(agent, bundle, why)
-
-    def _judged(self, incident: incidents.Incident) -> None:
-        """The most likely cause was found; replay needs it only while the incident is open."""
-        agent = self.agents.get(incident.agent)
-        body: dict[str, Any] = {"incident": incident.id, "kind": incident.kind, "likely": incident.likely}
-        if agent is not None and agent.incident is incident:
-            body["case"] = case_body(incident)
-        self.recorder.record("incident.judged", incident.agent, f"most likely: {incident.likely}", body)
-
-    def _secrets_of(self, name: str) -> tuple[str, ...]:
-        agent = self.agents.get(name)
-        return () if agent is None else secret_values(agent.spec)
-
 
     def events(self, after: int) -> Iterator[views.Event]:
         return self.recorder.events(after)
