@@ -171,6 +171,45 @@ ROLLING_STOPPED = _kind(
     "See `holdfast describe {agent}`; when it is well again, run the same command for the rest.",
     3,
 )
+PUSH_NOT_DECLARED = _kind(
+    "HF2020",
+    "PushNotDeclared",
+    "{agent} declares no pushes, so it has no URL",
+    "Add `health: {{push: {{every: 5m}}}}` to it in holdfast.yaml, then `holdfast up`.",
+    2,
+)
+ADOPTION_UNFINISHED = _kind(
+    "HF2040",
+    "AdoptionUnfinished",
+    "the adoption of {agent} was interrupted while {step}",
+    "Finish it with `holdfast adopt --resume`, or go back with `holdfast adopt --undo`.",
+)
+ADOPTION_REFUSED = _kind(
+    "HF2041",
+    "AdoptionRefused",
+    "{what}: {reason}",
+    "Remove that reason and repeat the command; `holdfast adopt KIND --dry-run` shows what would be done.",
+)
+ADOPTION_FAILED = _kind(
+    "HF2042",
+    "AdoptionFailed",
+    "{agent} was not adopted, the step `{step}` failed: {reason}; the former way runs again",
+    "Remove that reason, then `holdfast adopt` once more.",
+)
+ADOPTION_STUCK = _kind(
+    "HF2043",
+    "AdoptionStuck",
+    "{agent} could not be given back, failed while {step}: {reason}",
+    "Remove that reason, then `holdfast adopt --undo`, which goes on where it stopped.",
+    6,
+)
+ADOPTION_NOT_FOUND = _kind(
+    "HF2044",
+    "NothingToAdopt",
+    "{what}",
+    "See what there is with `holdfast setup --json`.",
+    4,
+)
 
 # --- HF3xxx: Holdfast's own processes ------------------------------------------------------------------------
 KEEPER_UNREACHABLE = _kind(
@@ -260,6 +299,13 @@ RENEW_FAILED = _kind(
     "RenewFailed",
     "the running Holdfast did not take the installed code: {reason}",
     "Agents are not affected. See {home}/log, then `holdfast service reload`, or `holdfast upgrade --rollback`.",
+)
+
+DRILL_FAILED = _kind(
+    "HF3050",
+    "DrillNotPossible",
+    "the drill cannot take place: {reason}",
+    "See `holdfast drill --help`.",
 )
 
 # --- HF4xxx: the machine -------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from holdfast import limits
 from holdfast.api.app import make_app
+from holdfast.api.push_listener import PushListener
 from holdfast.keeper.keeper import Keeper
 
 
@@ -27,9 +28,15 @@ from holdfast.keeper.keeper import Keeper
 async def serve_keeper(keeper: Keeper) -> AsyncIterator[None]:
     """Serve a keeper's API for as long as the context is open. Raises OSError when the socket cannot be made."""
     server = await serve(make_app(keeper), bind(keeper.home.api_socket))
+    pushes = keeper.listening.pushes
+    listener = PushListener(pushes.hear)
+    pushes.opened, pushes.closing = listener.open, listener.close
+    if pushes.door.sock is not None:
+        listener.open(pushes.door.sock)
     try:
         yield
     finally:
+        listener.close()
         server.close()
 
 

@@ -29,16 +29,26 @@ COMMANDS = {
     "describe": "holdfast.cli.describe",
     "logs": "holdfast.cli.logs",
     "events": "holdfast.cli.events",
+    "push": "holdfast.cli.push",
     "start": "holdfast.cli.lifecycle",
     "stop": "holdfast.cli.lifecycle",
     "restart": "holdfast.cli.lifecycle",
     "incidents": "holdfast.cli.incidents",
     "alert": "holdfast.cli.alert",
+    "drill": "holdfast.cli.drill",
     "doctor": "holdfast.cli.doctor",
     "explain": "holdfast.cli.explain",
     "completion": "holdfast.cli.completion",
+    "man": "holdfast.cli.man",
     "service": "holdfast.cli.service",
+    "adopt": "holdfast.cli.adopt",
 }
+# What other tools call it: answered with our word, never carried out.
+SYNONYMS = {
+    "list": "ps", "ls": "ps", "status": "ps", "show": "describe", "inspect": "describe", "get": "ps", "log": "logs",
+    "tail": "logs", "kill": "stop", "reload": "restart", "validate": "check", "config": "check", "apply": "up",
+    "deploy": "up", "shutdown": "down", "history": "events", "monit": "top", "watch": "top", "help": "--help",
+}  # fmt: skip
 EXIT_INTERRUPTED = 130  # what a shell reports for Ctrl-C
 
 
@@ -55,6 +65,9 @@ class HoldfastGroup(Group):
         command = getattr(importlib.import_module(module), cmd_name)
         assert isinstance(command, click.Command)
         return command
+
+    def meant(self, ctx: click.Context, name: str) -> str:
+        return SYNONYMS.get(name.lower()) or super().meant(ctx, name)
 
 
 @click.command(
@@ -76,6 +89,8 @@ def cli(context: click.Context) -> None:
     5 keeper unreachable · 6 needs a human.
     """
     context.ensure_object(Session)
+    if os.environ.get("CLICOLOR_FORCE", "0") not in ("", "0") and not os.environ.get("NO_COLOR"):
+        context.color = True  # what was painted must not be stripped again on its way to a file
 
 
 def run(arguments: Sequence[str] | None = None) -> int:

@@ -19,6 +19,9 @@ LOOK_MIN_S = 1.0
 LOOK_MAX_S = 15.0
 GAP_LOOKS = 3.0  # more than so many looks missed: we were away
 
+BORN_SLACK_S = 0.05  # files are stamped by a coarser clock than the one that times births
+APPEARED_SLACK_S = 5.0  # what was not there when this instance began needs no such care
+
 
 class Look(Struct, frozen=True, kw_only=True):
     """What one stat said. `stamp`: time of change in ns, size, inode; None: no such file, or `blocked` says why."""
@@ -81,9 +84,10 @@ def _judged(rule: FileBeat, start_period_s: float, state: FileState, look: Look)
     return (Judgement.OK, "") if hearing.heard else (Judgement.UNKNOWN, "not looked at for a while")
 
 
-def _of_this_life(look: Look) -> bool:
+def _of_this_life(look: Look, slack_s: float = BORN_SLACK_S) -> bool:
     """Whether the file's own time lies between the start of the instance and now."""
-    return look.stamp is not None and 0.0 < look.spawned_at <= look.stamp[0] / 1e9 <= look.at + 1.0
+    born = look.spawned_at - slack_s
+    return look.stamp is not None and look.spawned_at > 0.0 and born <= look.stamp[0] / 1e9 <= look.at + 1.0
 
 
 def _is_old(rule: FileBeat, look: Look) -> bool:
@@ -93,4 +97,4 @@ def _is_old(rule: FileBeat, look: Look) -> bool:
 
 def _fresh(look: Look) -> bool:
     """As `_of_this_life`; where the wall clock cannot tell, what appears before our eyes is new."""
-    return _of_this_life(look) or look.spawned_at == 0.0 or look.at < look.spawned_at
+    return _of_this_life(look, APPEARED_SLACK_S) or look.spawned_at == 0.0 or look.at < look.spawned_at

@@ -1,20 +1,18 @@
 """A new fleet is taken: on disk, in the ledger, then acted upon agent by agent, only where something changed.
 
 Invariant: a fleet is taken whole or not at all; what it takes out is stopped with its own grace and keeps its state.
-Called by the keeper for PUT /v1/fleet.
+Called by the keeper for PUT /v1/fleet, dry or not.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec.structs import asdict
-
 from holdfast import errors
 from holdfast.errors import HoldfastError
 from holdfast.healing.model import Phase
+from holdfast.keeper import difference, views
 from holdfast.keeper import fleet as fleets
-from holdfast.keeper import views
 from holdfast.keeper.agent import Agent
 from holdfast.spec.model import AgentSpec, FleetSpec
 
@@ -42,14 +40,28 @@ def put(keeper: Keeper, new: FleetSpec, *, merge: bool) -> views.FleetChange:
     return change
 
 
+def plan(keeper: Keeper, new: FleetSpec, *, merge: bool) -> views.FleetChange:
+    """What `put` would do. Raises HoldfastError as it does, and changes nothing."""
+    fleets.check(new)
+    wanted = fleets.merge(keeper.fleet, new) if merge else new
+    fleets.check(wanted)
+
+    def runs(name: str) -> bool:
+        agent = keeper.agents.get(name)
+        return agent is not None and agent.ladder.wanted
+
+    return difference.plan(keeper.fleet, wanted, runs)
+
+
 def _keep(keeper: Keeper, wanted: FleetSpec, change: views.FleetChange) -> None:
     path = keeper.home.path / fleets.FILE
+    kinds = {kind: getattr(change, kind) for kind in ("added", "changed", "removed", "unchanged")}
     try:
         fleets.save(path, wanted)
     except OSError as error:
         raise HoldfastError(errors.DISK_FULL, path=path, what="the change of the fleet") from error
-    named = {key: names[:100] for key, names in asdict(change).items() if key != "unchanged"}
-    words = ", ".join(f"{len(names)} {key}" for key, names in asdict(change).items() if names) or "nothing changed"
+    named = {key: names[:100] for key, names in kinds.items() if key != "unchanged"}
+    words = ", ".join(f"{len(names)} {key}" for key, names in kinds.items() if names) or "nothing changed"
     body = {"digest": fleets.digest(wanted), **named}
     keeper.recorder.record("fleet.applied", "", f"a new fleet: {words}", body, durable=True)
 
@@ -69,6 +81,7 @@ def _apply(keeper: Keeper, old: FleetSpec, wanted: FleetSpec, change: views.Flee
     _in_order(keeper, wanted)
     keeper.queue.look()
     keeper.planned.look()
+    keeper.listening.settle()
 
 
 def _change(keeper: Keeper, agent: Agent, before: AgentSpec | None, spec: AgentSpec) -> None:

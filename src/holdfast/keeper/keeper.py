@@ -31,13 +31,16 @@ from holdfast.keeper.behaviour import Behaviour
 from holdfast.keeper.cases import Casebook, Ears, case_body
 from holdfast.keeper.checkpoint import Checkpoint
 from holdfast.keeper.collecting import Collecting, secret_values
+from holdfast.keeper.disk_watch import DiskWatch
 from holdfast.keeper.evidence import AfterFault, Evidence
 from holdfast.keeper.hands import InitHands
 from holdfast.keeper.healer import Healer
 from holdfast.keeper.health import HealthLoop
 from holdfast.keeper.intake import Intake
 from holdfast.keeper.link import InitLink
+from holdfast.keeper.listening import Listening
 from holdfast.keeper.log_settings import LogSettings
+from holdfast.keeper.node_watch import NodeWatch, Parts
 from holdfast.keeper.outgoing import Outgoing
 from holdfast.keeper.places import NodePlaces
 from holdfast.keeper.planned import PlannedRestarts
@@ -124,6 +127,29 @@ class Keeper:
             changed=lambda agent: self.checkpoint.agent(agent.name),
         )
         self.health.followers.append(self.beats.follow)
+        self.listening = Listening(
+            self.agents, self.behaviour, home, clock, places, self.tasks, lambda now: self.starvation.feel(now)
+        )
+        self.health.followers.append(self.listening.follow)
+        places.more_env = self.listening.pushes.env
+        self.node = NodeWatch(
+            Parts(
+                self.agents,
+                home,
+                clock,
+                self.healer,
+                self.starvation,
+                self.recorder,
+                self.outgoing,
+                self.casebook,
+                DiskWatch(self.agents, home, self.alarms, self.tasks),
+                boot_id,
+            )
+        )
+        self.health.followers.append(self.node.follow)
+        self.health.on_bad, self.health.on_good = self.node.heard_bad, self.node.heard_good
+        self.behaviour.heard = self.node.misbehaves
+        self.casebook.covered = self.node.covers
         self.queue = StartQueue(self.agents, self._grant, lambda: self.intake.is_adopted and not self.stopping)
         self.intake = Intake(
             self.agents,
@@ -183,6 +209,7 @@ class Keeper:
     async def run(self) -> None:
         """For ever: hold the line to init; everything else is driven by events and timers."""
         self.health.begin()
+        self.node.begin([one for one in self.casebook.known.values() if one.node and one.closed_at is None])
         self.proven.begin()
         self.outgoing.look()
         self.log_settings.begin()
@@ -197,10 +224,12 @@ class Keeper:
         self.proven.close()
         self.healer.close()
         self.outgoing.close()
+        self.listening.close()
         await self.tasks.finish(limits.KEEPER_FINISH_S)
         self.health.close()
         self.beats.close()
         self.resources.close()
+        self.node.close()
         self.log_settings.close()
         self.recorder.record("keeper.stopped", "", f"keeper stopped (process {os.getpid()})")
         self.checkpoint.close()
@@ -232,6 +261,8 @@ class Keeper:
         self.link.send("forget", agent=agent.name)
         self.agents.pop(agent.name, None)
         self.health.forget(agent.name)
+        self.node.forget(agent.name)
+        self.listening.gone(agent.name)
         self.collecting.forget(agent.name)
         self.recorder.record("agent.forgotten", agent.name, "was taken out of the fleet", {"forgotten": True})
         self.checkpoint.agent_gone(agent.name)
@@ -301,6 +332,7 @@ class Keeper:
             holdfast=views.Own(version=__version__, processes=processes),
             agents=[status.row(agent, now, self.resources.usage(name), heard) for name, agent in self.agents.items()],
             warnings=notices.warnings(self),
+            node=self.node.view(),
         )
 
     def describe(self, name: str) -> views.Description:
@@ -352,6 +384,10 @@ class Keeper:
             agent, Commanded(what=what), self.clock.now_mono(), record=f"agent.{what}", text=words, body={}
         )
         self.health.follow(agent, self.clock.now_mono())
+
+    def plan_fleet(self, new: FleetSpec, *, merge: bool) -> views.FleetChange:
+        """What putting it would change; nothing is. Raises HoldfastError."""
+        return applying.plan(self, new, merge=merge)
 
     def put_fleet(self, new: FleetSpec, *, merge: bool) -> views.FleetChange:
         """Take a new fleet. Raises HoldfastError, changing nothing."""

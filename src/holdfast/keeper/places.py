@@ -22,6 +22,7 @@ from holdfast.keeper.agent import Agent
 from holdfast.node import cgroups, users
 from holdfast.pods import groups, pod
 from holdfast.pods.model import Pod
+from holdfast.spec.model import AgentSpec
 
 Writes = Sequence[tuple[str, bytes, int]]
 # Runs as the agent's user, since every directory on the way may be the agent's own and made of links.
@@ -44,9 +45,11 @@ class NodePlaces:
         self._clock_at = clock_at
         self.plan = cgroups.choose(home.home_id())
         self._identities: dict[tuple[str, str | None, str], users.Identity] = {}
+        self.more_env: Callable[[AgentSpec], dict[str, str]] = lambda spec: {}  # what the keeper adds
 
     def definition(self, agent: Agent) -> AgentDef:
         definition, agent.place = pod.build(agent.spec, self._home, self.plan, agent.memory.pod, self._identity(agent))
+        definition.env.update(self.more_env(agent.spec))
         return definition
 
     def recreate(self, agent: Agent) -> AgentDef:
@@ -55,6 +58,7 @@ class NodePlaces:
         definition, agent.place = pod.build(
             agent.spec, self._home, self.plan, agent.memory.pod, self._identity(agent), fresh_tmp=fresh
         )
+        definition.env.update(self.more_env(agent.spec))
         return definition
 
     def _identity(self, agent: Agent) -> users.Identity:
