@@ -17,7 +17,10 @@ async def get(keeper: Keeper, request: Request) -> Response:
 
 async def put(keeper: Keeper, request: Request) -> Response:
     fleet = await read_json(request, FleetSpec)
-    return answer(keeper.put_fleet(fleet, merge=bool(integer(request, "merge", 0))))
+    merge = bool(integer(request, "merge", 0))
+    if integer(request, "dry_run", 0):
+        return answer(keeper.plan_fleet(fleet, merge=merge))
+    return answer(keeper.put_fleet(fleet, merge=merge))
 
 
 OPERATIONS = (
@@ -29,6 +32,9 @@ OPERATIONS = (
         "Replace the desired fleet. Agents whose process would differ are restarted gracefully.",
         views.FleetChange,
         FleetSpec,
-        (Parameter("merge", "integer", "1: add or replace only the agents given."),),
+        (
+            Parameter("merge", "integer", "1: add or replace only the agents given."),
+            Parameter("dry_run", "integer", "1: change nothing, and answer what would change, with every key."),
+        ),
     ),
 )

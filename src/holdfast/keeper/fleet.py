@@ -20,7 +20,8 @@ from holdfast.healing.model import Policy
 from holdfast.health import confirm
 from holdfast.health.gate import has_gate
 from holdfast.keeper.views import FleetChange
-from holdfast.spec.masking import MASK
+from holdfast.spec.depends import circle
+from holdfast.spec.masking import MASK, mask_url
 from holdfast.spec.model import AgentSpec, FleetSpec
 
 FILE = "fleet.json"  # in the home; the last fleet that was accepted
@@ -49,6 +50,9 @@ def check(fleet: FleetSpec) -> None:
             raise _refused(f"{agent.name}: working_dir is not absolute")
         if any("\0" in text for text in (*agent.command, agent.working_dir, *agent.env, *agent.env.values())):
             raise _refused(f"{agent.name}: a NUL byte cannot be passed to a program")
+    waiting = circle({agent.name: [need.agent for need in agent.depends_on] for agent in fleet.agents})
+    if waiting:
+        raise _refused(f"agents that wait for each other would never start: {' -> '.join(waiting)}")
 
 
 def merge(old: FleetSpec, new: FleetSpec) -> FleetSpec:
@@ -79,7 +83,8 @@ def compare(old: FleetSpec, new: FleetSpec) -> FleetChange:
 def needs_new_process(old: AgentSpec, new: AgentSpec) -> bool:
     """Whether what runs would have been started differently."""
     same = {name: getattr(new, name) for name in _LIVE_FIELDS}
-    return replace(old, **same) != new
+    # Of health, only the beat is part of its environment: WATCHDOG_USEC.
+    return replace(old, **same) != new or (new.notify and old.health.beat_s != new.health.beat_s)
 
 
 def policy_of(spec: AgentSpec) -> Policy:
@@ -101,9 +106,13 @@ def policy_of(spec: AgentSpec) -> Policy:
 
 def masked_agent(spec: AgentSpec) -> AgentSpec:
     """The specification as it may be shown."""
-    if not spec.secret_env:
+    if not spec.secret_env and not spec.logs.ship:
         return spec
-    return replace(spec, env={key: MASK if key in spec.secret_env else value for key, value in spec.env.items()})
+    env = {key: MASK if key in spec.secret_env else value for key, value in spec.env.items()}
+    ship = tuple(
+        replace(one, url=mask_url(one.url), headers=dict.fromkeys(one.headers, MASK)) for one in spec.logs.ship
+    )
+    return replace(spec, env=env, logs=replace(spec.logs, ship=ship))
 
 
 def masked(fleet: FleetSpec) -> FleetSpec:

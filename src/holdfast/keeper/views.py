@@ -5,7 +5,7 @@ Invariant: fields are only ever added. Built by `status.py`, encoded by the API.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -149,13 +149,33 @@ class Description(AgentRow, kw_only=True):
     pod: dict[str, Any] | None
 
 
-class FleetChange(Struct, frozen=True, kw_only=True):
-    """What a new fleet changed, by names of agents."""
+class KeyChange(Struct, frozen=True, kw_only=True):
+    """One key of holdfast.yaml, as a person would write its values; secrets are masked. "": it does not stand there."""
+
+    key: str
+    before: str
+    after: str
+
+
+class AgentChange(Struct, frozen=True, kw_only=True):
+    """What would happen to one agent. `restarts`: its process is replaced, with its own grace."""
+
+    agent: str
+    change: Literal["added", "changed", "removed"]
+    restarts: bool = False
+    keys: list[KeyChange] = []
+
+
+class FleetChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a new fleet changed, by names of agents; of a dry run, what it would change, with every key."""
 
     added: list[str]
     changed: list[str]
     removed: list[str]
     unchanged: list[str]
+    dry_run: bool = False
+    details: list[AgentChange] = []
+    fleet: list[KeyChange] = []  # keys of the file itself: alerts, last_resort
 
 
 class AgentPhase(Struct, frozen=True, kw_only=True):
