@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from holdfast.recipes.container import ContainerRecipe
 from holdfast.recipes.hermes import HermesRecipe
 from holdfast.recipes.model import FileWrite, Launch, PodFacts, Recipe
+from holdfast.recipes.node import NodeRecipe
 from holdfast.recipes.openclaw import OpenClawRecipe
 from holdfast.recipes.process import ProcessRecipe
+from holdfast.recipes.python import PythonRecipe
 from holdfast.spec import check as _check
 from holdfast.spec import load as _load
 from holdfast.spec.explain import Effective, effective
@@ -19,7 +22,10 @@ from holdfast.spec.load import Loaded
 from holdfast.spec.model import FleetSpec
 from holdfast.spec.problems import Problem
 
-_ALL: dict[str, Recipe] = {one.name: one for one in (ProcessRecipe(), OpenClawRecipe(), HermesRecipe())}
+_RECIPES: tuple[Recipe, ...] = (
+    ProcessRecipe(), PythonRecipe(), NodeRecipe(), ContainerRecipe(), OpenClawRecipe(), HermesRecipe(),
+)  # fmt: skip
+_ALL: dict[str, Recipe] = {one.name: one for one in _RECIPES}
 
 
 class _Book:
