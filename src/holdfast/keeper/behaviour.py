@@ -9,6 +9,7 @@ the sources (beats, files, logs, pushes, commands, recipes' probes of function, 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from holdfast import limits
 from holdfast.healing.model import Behaved, Degraded
@@ -26,6 +27,7 @@ class Behaviour:
     def __init__(self, agents: dict[str, Agent], healer: Healer) -> None:
         self._agents = agents
         self._healer = healer
+        self.heard: Callable[[Agent, tuple[str, ...], float], None] = lambda agent, sources, now: None  # before triage
         self._untold: set[str] = set()  # agents of which triage does not hold yet what is said
         self._timer: asyncio.TimerHandle | None = None
 
@@ -62,6 +64,7 @@ class Behaviour:
                 agent.fault_mono = now_mono
             told = "; ".join(f"{source}: {failing[source]}" for source in sources if failing[source])
             cause = f"did not behave ({told})"[: limits.DEGRADED_TEXT_MAX_CHARS] if told else ""
+            self.heard(agent, sources, now_mono)
             seen = Behaved(instance=ladder.instance, failing=bool(sources), cause=cause, sources=sources)
             self._healer.observe(agent, seen, now_mono, text=cause or "behaves well again")
         text = "; ".join(f"{one.source}: {one.detail}" for one in standing(agent) if _is_degraded(one))

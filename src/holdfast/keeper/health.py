@@ -60,6 +60,8 @@ class HealthLoop:
         self._asked: set[str] = set()  # agents with something to ask
         self._starting: set[str] = set()  # of these, whose gate is awaited
         self._host = starvation
+        self.on_bad: Callable[[Agent, str, float], None] = lambda agent, verdict, now: None  # before its ladder hears
+        self.on_good: Callable[[Agent], None] = lambda agent: None
         self.followers: list[Callable[[Agent, float], None]] = []  # other sources that follow the agent
         self._host.changed = self._host_changed
         self._timer: asyncio.TimerHandle | None = None
@@ -178,6 +180,7 @@ class HealthLoop:
         agent.endpoint = _VALUE_OF[result.verdict]
         if result.verdict is Verdict.OK:
             agent.good_mono = now
+            self.on_good(agent)
             if agent.ladder.incident == 0:
                 agent.fault_mono = None
             if result.gate and not agent.ladder.gate_passed:
@@ -185,6 +188,7 @@ class HealthLoop:
             elif _is_news(agent.ladder):
                 self._healer.observe(agent, Checked(instance=result.instance, verdict=result.verdict), now)
             return
+        self.on_bad(agent, result.verdict.value, now)
         if result.verdict is Verdict.STARVED:
             return
         if agent.fault_mono is None and agent.ladder.gate_passed:

@@ -111,6 +111,8 @@ def _apply(recalled: Recalled, record: Record) -> None:
         recalled.waiting.pop(str(body["delivered"]), None)
     if record.agent:
         _apply_to_agent(recalled, record, body)
+    elif "case" in body:
+        _apply_case(recalled, "", body["case"])
 
 
 def _apply_to_agent(recalled: Recalled, record: Record, body: dict[str, Any]) -> None:
@@ -130,10 +132,10 @@ def _apply_to_agent(recalled: Recalled, record: Record, body: dict[str, Any]) ->
         memory.beat_instance = int(body["beat_instance"])
     if "settled_at" in body:
         memory.settled_at = float(body["settled_at"])
-    if "death" in body:
-        memory.deaths = (*memory.deaths, msgspec.convert(body["death"], Death))[-limits.DEATHS_KEPT :]
     if "proven" in body:
         memory.proven = msgspec.convert(body["proven"], Proven)
+    if "death" in body:
+        memory.deaths = (*memory.deaths, msgspec.convert(body["death"], Death))[-limits.DEATHS_KEPT :]
     if "explained" in body:
         told = msgspec.convert(body["explained"], Death)
         memory.deaths = tuple(told if death.instance == told.instance else death for death in memory.deaths)

@@ -26,6 +26,7 @@ class Starvation:
         self._healer = healer
         self.pressure = pressure.Pressure()
         self.changed: Callable[[bool, float], None] = lambda starved, now: None
+        self.excused: Callable[[Agent], bool] = lambda agent: False  # held back for another reason of the node
         self._read_mono = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
 
@@ -56,13 +57,15 @@ class Starvation:
                 self.changed(self.pressure.starved, now)
             if not self.pressure.starved:
                 for agent in self._held():
+                    if self.excused(agent):
+                        continue
                     self._healer.observe(agent, Starved(on=False), now)
         return self.pressure.starved
 
-    def hold_back(self, agent: Agent, now: float) -> None:
+    def hold_back(self, agent: Agent, now: float, why: str = "") -> None:
         """Only ladders for which it matters are told: a healthy fleet would fill the ledger with it."""
         if not agent.ladder.starved:
-            why = f"the machine is starved: {self.pressure.why}"
+            why = why or f"the machine is starved: {self.pressure.why}"
             self._healer.observe(agent, Starved(on=True), now, text=why)
             self._look_again()
 

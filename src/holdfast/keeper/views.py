@@ -127,6 +127,7 @@ class Status(Struct, kw_only=True):
     holdfast: Own
     agents: list[AgentRow]
     warnings: list[Warning]
+    node: NodeView | None = None
 
 
 class Death(Struct, frozen=True, kw_only=True):

@@ -25,9 +25,9 @@ class Disk(NamedTuple):
     users: tuple[str, ...]  # keys of those who asked for a path on it
 
 
-def clocks() -> tuple[float, float, float]:
-    """Monotonic, boot time and wall clock, seconds."""
-    return time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME), time.time()
+def clocks() -> tuple[float, float]:
+    """Monotonic clock, which stands still while the machine sleeps, and boot time, which does not; seconds."""
+    return time.monotonic(), time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def disks(paths: Mapping[str, Sequence[str]]) -> list[Disk]:
