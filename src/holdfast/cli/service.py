@@ -68,7 +68,7 @@ def uninstall(session: Session) -> None:
     session.answer({"removed": True}) if session.as_json else session.say("the service is gone; agents were left alone")
 
 
-@service.command("status", cls=Command)
+@service.command("status", cls=Command, examples=["holdfast service status", "holdfast service status --json"])
 @pass_session
 def status(session: Session) -> int:
     """Whether the service is installed, starts at boot, and is the one that runs. Exit code 1 when it is not."""

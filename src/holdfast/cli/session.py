@@ -108,6 +108,22 @@ class Group(click.Group):
         self.examples = tuple(examples)
         self.params.extend(global_options())
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, but a mistyped name is answered with what was probably meant."""
+        is_name = args and not args[0].startswith("-") and not ctx.resilient_parsing
+        if is_name and self.get_command(ctx, args[0]) is None and (meant := self.meant(ctx, args[0])):
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {meant!r}?")
+        return super().resolve_command(ctx, args)
+
+    def meant(self, ctx: click.Context, name: str) -> str:
+        """The command that `name` probably stands for, "" when there is none like it."""
+        import difflib
+
+        found = difflib.get_close_matches(name.lower(), self.list_commands(ctx), n=1, cutoff=0.6)
+        return found[0] if found else ""
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         super().format_epilog(ctx, formatter)
         write_examples(self.examples, formatter)
