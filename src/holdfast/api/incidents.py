@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.api.operation import Operation, answer
-from holdfast.incidents import files, grouping
+from holdfast.incidents import files
 from holdfast.keeper.keeper import Keeper
 
 
@@ -26,8 +26,7 @@ class PostMortem(Struct, kw_only=True):
 
 
 async def list_all(keeper: Keeper, request: Request) -> Response:
-    groups = grouping.groups(keeper.casebook.known.values())
-    return answer({"incidents": keeper.incident_rows(), "groups": groups})
+    return answer({"incidents": keeper.incident_rows(), "groups": keeper.incident_groups()})
 
 
 async def show(keeper: Keeper, request: Request) -> Response:

@@ -21,7 +21,7 @@ from holdfast.evidence.model import Bundle
 from holdfast.healing.model import Commanded, Ladder, NodeBooted, Phase
 from holdfast.home import Home
 from holdfast.incidents import model as incidents
-from holdfast.incidents import stuck
+from holdfast.incidents import grouping, stuck
 from holdfast.keeper import applying, beats, notices, status, views
 from holdfast.keeper import fleet as fleets
 from holdfast.keeper.agent import Agent, Memory
@@ -355,6 +355,9 @@ class Keeper:
 
     def incident_rows(self) -> list[dict[str, Any]]:
         return [incidents.summary(incident) for incident in self.casebook.known.values()]
+
+    def incident_groups(self) -> list[dict[str, Any]]:
+        return grouping.groups(self.casebook.known.values())
 
     def incident_detail(self, incident_id: str) -> dict[str, Any]:
         incident = self.casebook.known.get(incident_id)

@@ -75,6 +75,9 @@ class TableKeeper:
     def incident_rows(self) -> list[dict[str, Any]]:
         return [{"id": "i"}]
 
+    def incident_groups(self) -> list[dict[str, Any]]:
+        return [{"key": "k", "count": 1}]
+
     def incident_detail(self, incident_id: str) -> dict[str, Any]:
         raise HoldfastError(errors.INCIDENT_NOT_FOUND, incident=incident_id)
 
@@ -156,7 +159,7 @@ def test_the_socket_is_for_its_owner_alone_and_replaces_a_stale_one(tmp_path: Pa
         ("POST", "/v1/agents/one/stop", b"", {"agent": "one", "phase": "healthy"}),
         ("PUT", "/v1/fleet", b"{}", {"added": ["False"], "changed": [], "removed": [], "unchanged": []}),
         ("PUT", "/v1/fleet?merge=1", b"{}", {"added": ["True"], "changed": [], "removed": [], "unchanged": []}),
-        ("GET", "/v1/incidents", b"", {"incidents": [{"id": "i"}]}),
+        ("GET", "/v1/incidents", b"", {"incidents": [{"id": "i"}], "groups": [{"key": "k", "count": 1}]}),
         ("POST", "/v1/alerts/test", b"{}", {"sent": [{"channel": "command x", "ok": True, "reason": ""}]}),
         ("POST", "/v1/down", b'{"timeout_s": 5}', {"stopping": 3}),
     ],

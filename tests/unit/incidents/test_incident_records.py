@@ -7,7 +7,8 @@ import os
 from pathlib import Path
 
 from holdfast import limits
-from holdfast.incidents import files, model, render
+from holdfast.incidents import files, model, render, report
+from holdfast.incidents.facts import Facts
 from holdfast.incidents.model import Incident, Outcome
 
 
@@ -58,7 +59,7 @@ def test_the_post_mortem_tells_cause_exit_lines_timeline_and_what_to_do() -> Non
     incident = make(exit="killed by SIGKILL", log_lines=("ready", "bad \x1b[31mkey"), outcome=Outcome.ESCALATED)
     model.add_moment(incident, 1_700_000_001.0, "restarted")
     model.add_tier(incident, 1)
-    text = render.postmortem(incident)
+    text = render.postmortem(report.build(incident, Facts(), []))
     for part in (
         "# scout: crashed (exit 1: bad key)",
         "killed by SIGKILL",
@@ -74,7 +75,7 @@ def test_the_post_mortem_tells_cause_exit_lines_timeline_and_what_to_do() -> Non
 def test_both_forms_are_written_and_the_oldest_pruned(tmp_path: Path) -> None:
     for number in range(4):
         incident = make(id=f"2026-{number}")
-        files.write(tmp_path, incident)
+        files.write(tmp_path, incident, Facts())
         os.utime(files.path_of(tmp_path, incident.id), (number, number))
     assert json.loads((tmp_path / "2026-3.json").read_text())["agent"] == "scout"
     assert files.prune(tmp_path, keep=2) == 2
