@@ -42,7 +42,7 @@ def differences(old: AgentSpec, new: AgentSpec) -> list[KeyChange]:
     """Each key that differs; "" before or after where it did not stand or no longer does."""
     before, after = settings_of(old), settings_of(new)
     found: list[KeyChange] = []
-    for path in dict.fromkeys([*before, *after]):
+    for path in dict.fromkeys([*after, *before]):
         if path in before and path in after and before[path] == after[path]:
             continue
         was = _text(old, path, before) if path in before else ""
