@@ -175,7 +175,7 @@ PUSH_NOT_DECLARED = _kind(
     "HF2020",
     "PushNotDeclared",
     "{agent} declares no pushes, so it has no URL",
-    "Add `health: {{push: {{every: 5m}}}}` to it in holdfast.yaml, then `holdfast up`.",
+    "Give it `push` with `every: 5m` below `health` in holdfast.yaml, then `holdfast up`.",
     2,
 )
 ADOPTION_UNFINISHED = _kind(
