@@ -240,3 +240,36 @@ agents:
     assert rows["resources.memory"] == ("70%, 80%", "default")
     assert rows["logs.max_size"] == ("100Mi", "default")
     assert "geheim" not in repr(rows)
+
+
+def test_the_picture_of_a_whole_file_is_read_but_for_what_comes_later(tmp_path: Path) -> None:
+    text = """
+version: 1
+x-note: &team {team: research}
+defaults: {probation: {config: 60s, release: 10m}}
+templates: {worker: {command: [./worker], limits: {memory: 500M, cpus: 1, pids: 200}}}
+agents:
+  assistant: {recipe: openclaw, command: [x], openclaw: {state_dir: s}, priority: 100, restart: {at: "04:00 Europe/Berlin"}}
+  loop:
+    command: [.venv/bin/python, loop.py]
+    working_dir: ./loop
+    env_file: loop.env
+    health: {beat: 60s}
+    state: {paths: [data], every: 60s}
+    labels: *team
+  crew: {template: worker, replicas: 3}
+"""
+    (tmp_path / "loop.env").write_text("A=1")
+    file = tmp_path / "holdfast.yaml"
+    file.write_text(text)
+    with pytest.raises(HoldfastError) as caught:
+        recipes.load(file)
+    lines = str(caught.value.detail["problems"]).replace(f"{file}:", "").split("\n")
+    assert lines == [
+        "4: defaults.probation: found the reserved key probation, expected nothing yet: probation of changes will come with a later version",
+        "13: agents.loop.state: found the reserved key state, expected nothing yet: versioned state will come with a later version",
+    ]
+    file.write_text("\n".join(line for line in text.split("\n") if "probation" not in line and "state:" not in line))
+    agents = recipes.load(file).agents
+    assert [one.name for one in agents] == ["assistant", "loop", "crew-1", "crew-2", "crew-3"]
+    assert agents[0].restart.at == (BERLIN_4,)
