@@ -28,9 +28,14 @@ class Times:
         self._at, self._offsets = both[0::2], both[1::2]
 
     def stamp(self, offset: int) -> int | None:
-        """When the byte at `offset` was captured, ns; None when that was before all records, or there are none."""
+        """About when the byte at `offset` was captured, ns; None when there are no records.
+
+        A nanosecond for each byte since the record: so stamps ascend, and a line has the same one at each reading.
+        """
         place = bisect_right(self._offsets, offset) - 1
-        return self._at[place] if place >= 0 else (self._at[0] if self._at else None)
+        if place < 0:
+            return self._at[0] if self._at else None
+        return self._at[place] + min(offset - self._offsets[place], 999_999_999)
 
     def first(self) -> int | None:
         return self._at[0] if self._at else None

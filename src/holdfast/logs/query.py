@@ -46,7 +46,7 @@ def select(agent: str, stream: Stream, query: Query, *, whole_lines: bool = Fals
         return _stamped(agent, stream, _matching(stream, query, query.matcher, start, end)), end
     if query.last is not None:
         start = max(start, stream.last_lines(query.last, end))
-    return _stamped(agent, stream, _plain(stream, start, end)), end
+    return _stamped(agent, stream, plain_lines(stream, start, end)), end
 
 
 def merge(sources: Iterable[Iterator[Line]]) -> Iterator[Line]:
@@ -54,7 +54,7 @@ def merge(sources: Iterable[Iterator[Line]]) -> Iterator[Line]:
     return heapq.merge(*sources, key=lambda line: line.at_ns)
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
     """A line of the stream. `behind`: where the next one begins."""
 
     start: int
@@ -63,7 +63,7 @@ class _Found(NamedTuple):
     gap: bool = False
 
 
-def _plain(stream: Stream, start: int, end: int) -> Iterator[_Found]:
+def plain_lines(stream: Stream, start: int, end: int) -> Iterator[Found]:
     """Lines that begin in [start, end); `start` is the beginning of one."""
     lines, begun, position = CutLines(), start, start
     while position < stream.size and begun < end:
@@ -76,21 +76,21 @@ def _plain(stream: Stream, start: int, end: int) -> Iterator[_Found]:
                 return
             newline = data.index(b"\n", newline + 1)
             behind = position + newline + 1
-            yield _Found(begun, text, behind)
+            yield Found(begun, text, behind)
             begun = behind
         position += len(data)
     rest = lines.rest()
     if rest is not None and begun < end:
-        yield _Found(begun, rest, stream.size)
+        yield Found(begun, rest, stream.size)
 
 
-def _matching(stream: Stream, query: Query, matcher: Matcher, start: int, end: int) -> Iterator[_Found]:
+def _matching(stream: Stream, query: Query, matcher: Matcher, start: int, end: int) -> Iterator[Found]:
     if query.last is None:
         hits: Iterator[Hit] = (hit for unit in find(stream, matcher, start, end) for hit in unit)
     else:
         hits = iter(_last_hits(stream, matcher, start, end, query.last))
     if not query.context:
-        return (_Found(hit.start, hit.text, hit.end + 1) for hit in hits)
+        return (Found(hit.start, hit.text, hit.end + 1) for hit in hits)
     return _around(stream, hits, query.context, start, end)
 
 
@@ -109,29 +109,29 @@ def _last_hits(stream: Stream, matcher: Matcher, start: int, end: int, count: in
     return list(kept)
 
 
-def _around(stream: Stream, hits: Iterator[Hit], context: int, start: int, end: int) -> Iterator[_Found]:
+def _around(stream: Stream, hits: Iterator[Hit], context: int, start: int, end: int) -> Iterator[Found]:
     """Each match with the lines around it, none twice."""
     shown = start  # lines that begin before this were shown, or are not wanted
     left = 0  # lines still to be shown behind the last match
     for hit in hits:
-        for line in _first(_plain(stream, shown, hit.start), left):
+        for line in _first(plain_lines(stream, shown, hit.start), left):
             yield line
             shown = line.behind
         first = max(shown, stream.last_lines(context, hit.start))
         hidden = first > shown > start
-        for number, line in enumerate(_plain(stream, first, hit.start + 1)):
+        for number, line in enumerate(plain_lines(stream, first, hit.start + 1)):
             yield line._replace(gap=hidden and number == 0)
             shown = line.behind
         left = context
-    yield from _first(_plain(stream, shown, end), left)
+    yield from _first(plain_lines(stream, shown, end), left)
 
 
-def _first(lines: Iterator[_Found], count: int) -> Iterator[_Found]:
+def _first(lines: Iterator[Found], count: int) -> Iterator[Found]:
     for _, line in zip(range(count), lines, strict=False):
         yield line
 
 
-def _stamped(agent: str, stream: Stream, lines: Iterable[_Found]) -> Iterator[Line]:
+def _stamped(agent: str, stream: Stream, lines: Iterable[Found]) -> Iterator[Line]:
     latest = 0
     for line in lines:
         latest = max(latest, stream.stamp(line.start))  # after a jump of the clock the order of the lines is kept

@@ -7,10 +7,12 @@ LINE_MAX_BYTES the first so many bytes are searched, perhaps more. Called by que
 
 from __future__ import annotations
 
+import errno
+import marshal
 import os
-from collections import deque
+import signal
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from holdfast import limits
 from holdfast.logs.matcher import Matcher
@@ -47,38 +49,44 @@ def find(stream: Stream, matcher: Matcher, start: int, end: int, *, backwards: b
     yield from _in_parallel(stream, matcher, units, processes)
 
 
-_shared: tuple[Stream, Matcher] | None = None  # what the forked processes work on
-
-
 def _in_parallel(stream: Stream, matcher: Matcher, units: list[tuple[int, int]], count: int) -> Iterator[list[Hit]]:
-    import multiprocessing
-
-    global _shared
-    _shared = (stream, matcher)
-    pool = multiprocessing.get_context("fork").Pool(count, _begin)
+    """Process k takes every count-th unit from k on; a full pipe makes it wait, so nobody runs far ahead."""
+    workers = [_fork(stream, matcher, units[number::count]) for number in range(count)]
     try:
-        waiting: deque[Any] = deque()
-        for unit in units:
-            waiting.append(pool.apply_async(_scan_shared, unit))
-            if len(waiting) >= 2 * count:
-                yield waiting.popleft().get()
-        while waiting:
-            yield waiting.popleft().get()
+        for place in range(len(units)):
+            yield _receive(workers[place % count][1])
     finally:
-        _shared = None
-        pool.terminate()
-        pool.join()
+        for pid, pipe in workers:
+            os.kill(pid, signal.SIGKILL)  # ours until waited for, so never somebody else's
+            pipe.close()
+            os.waitpid(pid, 0)
 
 
-def _begin() -> None:
-    import signal
+def _fork(stream: Stream, matcher: Matcher, units: list[tuple[int, int]]) -> tuple[int, BinaryIO]:
+    """A process that scans `units` and ends. Returns its pid and where its results come."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid:
+        os.close(writing)
+        return pid, open(reading, "rb")
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asked
+        os.close(reading)
+        with open(writing, "wb") as pipe:
+            for unit in units:
+                data = marshal.dumps([tuple(hit) for hit in scan(stream, matcher, *unit)])
+                pipe.write(len(data).to_bytes(8, "little") + data)
+                pipe.flush()
+    finally:
+        os._exit(0)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one who asked
 
-
-def _scan_shared(start: int, end: int) -> list[Hit]:
-    assert _shared is not None
-    return scan(*_shared, start, end)
+def _receive(pipe: BinaryIO) -> list[Hit]:
+    head = pipe.read(8)
+    data = pipe.read(int.from_bytes(head, "little")) if len(head) == 8 else b""
+    if not data:
+        raise OSError(errno.EIO, "a search process ended before its work")
+    return [Hit(*found) for found in marshal.loads(data)]
 
 
 def scan(stream: Stream, matcher: Matcher, start: int, end: int) -> list[Hit]:
