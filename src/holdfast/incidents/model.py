@@ -54,6 +54,7 @@ class Incident(Struct, kw_only=True):
     likely: str = ""  # the most likely cause, one sentence
     confidence: str = ""
     function: str = ""  # where it hung, "stuck_here (agent.py:12)"
+    tiers_at: tuple[float, ...] = ()  # when each of `tiers` was first used
     fingerprint: str = ""  # the same for incidents of the same kind
 
 
@@ -73,10 +74,11 @@ def add_moment(incident: Incident, at: float, text: str) -> None:
     incident.timeline = timeline
 
 
-def add_tier(incident: Incident, tier: int) -> None:
-    """Note that a tier was used; each once, in the order of use."""
+def add_tier(incident: Incident, tier: int, at: float = 0.0) -> None:
+    """Note that a tier was used and when first; each once, in the order of use."""
     if tier and tier not in incident.tiers:
         incident.tiers = (*incident.tiers, tier)
+        incident.tiers_at = (*incident.tiers_at, at)
 
 
 def summary(incident: Incident) -> dict[str, object]:

@@ -12,7 +12,7 @@ from holdfast import limits, printable
 from holdfast.evidence.model import Process, Thread
 from holdfast.incidents import curve, grouping
 from holdfast.incidents.model import Outcome
-from holdfast.incidents.report import Report
+from holdfast.incidents.report import Act, Report
 from holdfast.incidents.rules import size
 from holdfast.incidents.stuck import place
 
@@ -38,7 +38,7 @@ def postmortem(report: Report) -> str:
         parts.append(f"- Hung in: `{_code(incident.function)}`")
     parts.append(f"- How often: {_how_often(report)}")
     parts += _because(report)
-    parts += ["", "## What Holdfast did", "", *([f"- {one}" for one in report.acts] or ["- nothing yet"])]
+    parts += ["", "## What Holdfast did", "", *([_act(one) for one in report.acts] or ["- nothing yet"])]
     parts += _timeline(report)
     parts += _changes(report)
     parts += _memory(report)
@@ -47,6 +47,12 @@ def postmortem(report: Report) -> str:
     parts += [f"    {_line(line)}" for line in incident.log_lines] or ["It printed nothing."]
     parts += ["", "## What you can do", "", *(f"- {one}" for one in report.steps), ""]
     return "\n".join(parts)
+
+
+def _act(act: Act) -> str:
+    if not act.at:
+        return f"- tier {act.tier}: {act.text}"
+    return f"- {_stamp(act.at)} tier {act.tier}: {act.text} ({_seconds(act.after_s)} after the fault)"
 
 
 def _first_sentence(report: Report) -> str:
@@ -85,7 +91,7 @@ def _changes(report: Report) -> list[str]:
     if facts.proven_at:
         parts = ["", f"## What changed since it was last proven good ({_stamp(facts.proven_at)} UTC)", ""]
     else:
-        parts = ["", "## What changed", "", "No instance had been good long enough to compare with.", ""]
+        parts = ["", "## What changed", "", "No instance had been good long enough to compare with."]
     listed = [f"- {_stamp(one.at) if one.at else 'at an unknown time'} {_text(one.text)}" for one in facts.changes]
     return parts + (listed or (["Nothing that Holdfast knows of."] if facts.proven_at else []))
 

@@ -6,7 +6,7 @@ documented in docs/formats/postmortem.md. Called by files.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -37,6 +37,15 @@ class Similar(Struct, frozen=True, kw_only=True):
     at: float
 
 
+class Act(Struct, frozen=True, kw_only=True):
+    """What a tier did. `at` 0: when is not known; `after_s`: since the fault."""
+
+    tier: int
+    text: str
+    at: float = 0.0
+    after_s: float | None = None
+
+
 class Report(Struct, kw_only=True):
     """`nth`: which of its kind within SIMILAR_WINDOW_S this is, 1 for the first."""
 
@@ -47,7 +56,7 @@ class Report(Struct, kw_only=True):
     spot: stuck.Spot | None = None
     nth: int = 1
     similar: tuple[Similar, ...] = ()
-    acts: tuple[str, ...] = ()
+    acts: tuple[Act, ...] = ()
     steps: tuple[str, ...] = ()
 
 
@@ -68,9 +77,18 @@ def build(incident: Incident, facts: Facts, known: Sequence[Incident]) -> Report
         spot=spot if facts.hung else None,
         nth=grouping.within_window(incident, alike),
         similar=tuple(Similar(id=one.id, agent=one.agent, at=one.opened_at) for one in alike[: limits.SIMILAR_SHOWN]),
-        acts=tuple(_ACTS[tier] for tier in incident.tiers if tier in _ACTS),
+        acts=tuple(_acts(incident)),
         steps=tuple(advice.steps(incident)),
     )
+
+
+def _acts(incident: Incident) -> Iterator[Act]:
+    times = dict(zip(incident.tiers, incident.tiers_at, strict=False))
+    for tier in incident.tiers:
+        at = times.get(tier, 0.0)
+        after_s = round(max(0.0, at - incident.opened_at), 3) if at else None
+        if tier in _ACTS:
+            yield Act(tier=tier, text=_ACTS[tier], at=at, after_s=after_s)
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -83,7 +101,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "verdict": msgspec.to_builtins(report.likely),
         "also_possible": msgspec.to_builtins(report.others),
         "hung_in": msgspec.to_builtins(report.spot),
-        "acts": list(report.acts),
+        "acts": msgspec.to_builtins(report.acts),
         "next": list(report.steps),
         "nth": report.nth,
         "similar": msgspec.to_builtins(report.similar),

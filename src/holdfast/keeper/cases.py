@@ -24,6 +24,7 @@ from holdfast.evidence.model import Bundle
 from holdfast.healing.model import Alert, CloseIncident, OpenIncident
 from holdfast.home import Home
 from holdfast.incidents import files, model
+from holdfast.incidents.causes import UNKNOWN
 from holdfast.incidents.facts import joined
 from holdfast.incidents.model import Incident, Outcome
 from holdfast.keeper import words
@@ -122,7 +123,7 @@ class Casebook:
     def climbed(self, agent: Agent, tier: int) -> None:
         incident = agent.incident
         if incident is not None and tier and tier not in incident.tiers:
-            model.add_tier(incident, tier)
+            model.add_tier(incident, tier, self._clock.now_at())
             self._changed(incident)
 
     def watched(self, agent: Agent, now_mono: float) -> None:
@@ -232,7 +233,7 @@ class Casebook:
         for field in ("postmortem", "kind", "likely", "confidence", "function", "fingerprint"):
             setattr(incident, field, getattr(copied, field))  # told only when it is there
         self._changed(incident)
-        if news:
+        if news and incident.kind != UNKNOWN.kind:
             self._judged(incident)
 
     async def _take_evidence(self, incident: Incident, agent: Agent) -> Evidence | None:
