@@ -84,7 +84,7 @@ class Matcher:
         size, search = len(block), self._block.search
         while position < size:
             match = search(block, position)
-            if match is None or match.start() >= size:
+            if match is None or (match.start() == size and block.endswith(b"\n")):  # behind the last line
                 return
             start = block.rfind(b"\n", 0, match.start()) + 1
             end = block.find(b"\n", match.start())
