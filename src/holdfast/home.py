@@ -13,9 +13,7 @@ HOME/                0711 as root (agents of other users pass through to their o
 
 from __future__ import annotations
 
-import hashlib
 import os
-import secrets
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +72,8 @@ class Home:
         inside = self.path / "run"
         if len(os.fsencode(inside / LONGEST_SOCKET_NAME)) <= limits.SOCKET_PATH_MAX_BYTES:
             return inside
+        import hashlib  # a fifth of a short command's start; most homes have short paths
+
         digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]
         return Path(f"/tmp/holdfast-{os.getuid()}-{digest}")
 
@@ -120,7 +120,7 @@ class Home:
             self.run.mkdir(exist_ok=True)
             _own(self.run, outer)
             if not (self.path / "home.id").exists():
-                write_atomic(self.path / "home.id", secrets.token_hex(4).encode() + b"\n", mode=0o644)
+                write_atomic(self.path / "home.id", os.urandom(4).hex().encode() + b"\n", mode=0o644)
         except OSError as error:
             raise errors.HoldfastError(errors.HOME_UNUSABLE, home=self.path, reason=error.strerror or error) from error
 

@@ -8,7 +8,6 @@ Called by every command that prints for people.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ __all__ = ["one_line"]  # shared by all tables
 
 NOTHING = "-"
 LAST_COLUMN_MIN_WIDTH = 24  # a narrower column of sentences cannot be read
+WIDTH_UNKNOWN = 80  # of a terminal that does not say
 WIDTH_MIN = 20  # of a terminal; a narrower one wraps by itself
 FIRST_COLUMN_MIN_WIDTH = 12
 
@@ -73,7 +73,14 @@ def paint(text: str, colour: str | None) -> str:
 
 def terminal_width() -> int | None:
     """Columns of the terminal on standard output; None when it is not one."""
-    return max(shutil.get_terminal_size().columns, WIDTH_MIN) if sys.stdout.isatty() else None
+    if not sys.stdout.isatty():
+        return None
+    told = os.environ.get("COLUMNS", "")
+    try:
+        found = int(told) if told.isdecimal() else os.get_terminal_size(sys.stdout.fileno()).columns
+    except OSError:
+        found = 0
+    return max(found or WIDTH_UNKNOWN, WIDTH_MIN)
 
 
 def wrap(text: str, room: int | None) -> list[str]:

@@ -56,7 +56,7 @@ def test_an_error_is_json_on_standard_error_when_asked_for(cli: Any) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [("nosuch",), ("ps", "--nosuch"), ("logs", "-v"), ("stop",), ("describe", "a", "b"), ("events", "--after", "x")],
+    [("nosuch",), ("ps", "--nosuch"), ("logs", "-v"), ("stop",), ("top", "a", "b"), ("events", "--after", "x")],
 )
 def test_a_wrong_command_line_has_exit_code_2_and_no_traceback(cli: Any, arguments: tuple[str, ...]) -> None:
     done = cli(*arguments)
