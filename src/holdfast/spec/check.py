@@ -48,7 +48,9 @@ class _Checker:
         spec = self.one.spec
         identity = self._identity(spec.user)
         if self._working_dir(spec.working_dir, identity):
-            self._program(spec, identity)
+            self._program(("command",), spec.command[0], spec, identity)
+            if spec.health.command is not None:
+                self._program(("health", "command"), spec.health.command.command[0], spec, identity)
         for finding in findings:
             self._note(finding.field, finding.found, finding.expected, finding.meant, finding.severity)
 
@@ -92,29 +94,28 @@ class _Checker:
             self._note(("working_dir",), found, "a directory that user can reach", severity="warning")
         return True
 
-    def _program(self, spec: AgentSpec, identity: Identity | None) -> None:
-        program = spec.command[0]
+    def _program(self, key: Path, program: str, spec: AgentSpec, identity: Identity | None) -> None:
         path = program if "/" in program else search(program, spec.env.get("PATH", DEFAULT_PATH))
         if path is None:
             only_here = "PATH" not in spec.env and search(program, os.environ.get("PATH", ""))
             if only_here:
                 expected = "it on the agent's PATH"
-                self._note(("command",), f"{show_path(program)} only on your own PATH", expected, only_here, "warning")
+                self._note(key, f"{show_path(program)} only on your own PATH", expected, only_here, "warning")
             else:
-                self._note(("command",), f"no program {show_path(program)} on PATH", "a program that exists")
+                self._note(key, f"no program {show_path(program)} on PATH", "a program that exists")
             return
         if not os.path.isfile(path):
-            self._note(("command",), f"no program {show_path(path)}", "a program that exists")
+            self._note(key, f"no program {show_path(path)}", "a program that exists")
         elif not os.stat(path).st_mode & 0o111:
-            self._note(("command",), f"{show_path(path)}, which is not executable", "a program", f"chmod +x {path}")
+            self._note(key, f"{show_path(path)}, which is not executable", "a program", f"chmod +x {path}")
         else:
             blocked = blocked_at(path, identity, stat.S_IXOTH) if identity else None
             if identity and blocked:
                 found = f"{show_path(blocked)}, which user {identity.name} may not enter or run"
-                self._note(("command",), found, "a program that user can reach", severity="warning")
-            self._interpreter(path)
+                self._note(key, found, "a program that user can reach", severity="warning")
+            self._interpreter(key, path)
 
-    def _interpreter(self, path: str) -> None:
+    def _interpreter(self, key: Path, path: str) -> None:
         """A script whose first line names a program that is not there fails with a misleading message."""
         try:
             with open(path, "rb") as file:
@@ -126,7 +127,7 @@ class _Checker:
         words = os.fsdecode(first[2:].split(b"\n", 1)[0]).split()
         if words and words[0].startswith("/") and not os.path.exists(words[0]):
             self._note(
-                ("command",),
+                key,
                 f"{show_path(path)} begins with #!{words[0]}, which does not exist",
                 "a script of a program that exists",
             )

@@ -110,3 +110,12 @@ def test_search_ignores_relative_directories(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "tool").touch(mode=0o755)
     assert search("tool", ".:") is None
     assert search("tool", f"/no:{tmp_path}") == str(tmp_path / "tool")
+
+
+def test_the_program_of_a_probe_command_is_looked_for_too(tmp_path: Path) -> None:
+    file = tmp_path / "holdfast.yaml"
+    file.write_text("agents:\n  a:\n    command: [/bin/true]\n    health: {command: ./ask}\n")
+    (found,) = recipes.check(file)
+    assert found.text == (
+        f'{file}:4: agents.a.health.command: found no program "{tmp_path}/ask", expected a program that exists'
+    )
