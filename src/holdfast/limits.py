@@ -215,6 +215,7 @@ TAKE_OVER_S = 30.0  # a guard told to leave ends keeper and logger first, which 
 EVIDENCE_BOUND_S = 1.5  # the kill is never held up longer, whatever hangs: the agent has to come back
 EVIDENCE_AT_ONCE = 4  # collectors beside each other: when a fleet hangs, CPU belongs to its recovery
 EVIDENCE_QUICK_BELOW_S = 0.9  # with less time left only /proc is looked at: a stack needs up to 0.4 s under load
+EVIDENCE_LEAST_S = 0.3  # the collector's own start takes a good part of this: with less left, none is started
 EVIDENCE_SAMPLE_S = 0.25  # least time a second sample of a busy process needs
 BUNDLE_MAX_BYTES = 2 * 1024 * 1024
 BUNDLE_PROCESSES_MAX = 32  # a fork bomb is told by its number, not by its members

@@ -39,6 +39,7 @@ class Collecting:
         self._slots = asyncio.Semaphore(limits.EVIDENCE_AT_ONCE)
         self._looked: dict[str, int] = {}  # instance by agent
         self._under_way: dict[tuple[str, int], asyncio.Task[None]] = {}
+        self._leaving: set[asyncio.Task[int]] = set()
 
     def wanted(self, agent: Agent, instance: int) -> bool:
         """Whether there is something to look into that was not, or is being, looked into."""
@@ -69,9 +70,11 @@ class Collecting:
         why = TOO_MANY
         try:
             async with asyncio.timeout_at(until), self._slots:
-                why = NOTHING
-                quick = until - loop.time() < limits.EVIDENCE_QUICK_BELOW_S
-                await self._collect(msgspec.structs.replace(order, quick=quick), lines)
+                left_s = until - loop.time()
+                if left_s >= limits.EVIDENCE_LEAST_S:
+                    why = NOTHING
+                    quick = left_s < limits.EVIDENCE_QUICK_BELOW_S
+                    await self._collect(msgspec.structs.replace(order, quick=quick), lines)
         except (OSError, TimeoutError):
             pass  # what was handed over until then is what there is
         bundle = newest(lines)
@@ -100,6 +103,10 @@ class Collecting:
         finally:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
+            # Not waited for here: one that the kernel holds dies when it is let go, and the agent must not wait for it.
+            left = asyncio.get_running_loop().create_task(process.wait())
+            self._leaving.add(left)
+            left.add_done_callback(self._leaving.discard)
 
     def _order(self, agent: Agent, until_mono: float) -> Order:
         world, spec = agent.world, agent.spec

@@ -94,9 +94,14 @@ def test_what_cannot_be_had_is_one_sentence_with_the_reason() -> None:
 
 
 def test_no_stack_ever_asks_for_locals() -> None:
-    asked: list[list[str]] = []
-    stacks.python(5, "S", 1.0, lambda command, timeout_s: (asked.append(command), (0, DUMP, ""))[1])
-    assert not any(word.startswith(("--locals", "-l")) for command in asked for word in command)
+    asked: list[str] = []
+
+    def run(command: list[str], timeout_s: float) -> tuple[int, str, str]:
+        asked.extend(command)
+        return 0, DUMP, ""
+
+    stacks.python(5, "S", 1.0, run)
+    assert not any(word.startswith(("--locals", "-l")) for word in asked)
 
 
 def test_the_kernels_words_about_one_agent_are_found() -> None:

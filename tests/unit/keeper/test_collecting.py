@@ -1,0 +1,133 @@
+"""Looking into hung agents: bounded, once for each instance, and never in the way of the restart."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from holdfast import limits
+from holdfast.evidence.model import Bundle
+from holdfast.healing.model import Ladder, Policy
+from holdfast.incidents.model import Incident
+from holdfast.keeper.agent import Agent, Memory, World
+from holdfast.keeper.collecting import NOTHING, TOO_MANY, Collecting, newest
+from holdfast.spec.model import AgentSpec
+
+Heard = list[tuple[str, Bundle | None, str]]
+HANDS_ONE = 'import sys; sys.stdin.read(); print(\'{"agent": "a", "instance": 1, "complete": true}\', flush=True)'
+HANDS_ONE_THEN_HANGS = HANDS_ONE + "; import time; time.sleep(600)"
+
+
+def hung(name: str = "a", instance: int = 1) -> Agent:
+    spec = AgentSpec(name=name, command=("x",), working_dir="/", env={"KEY": "verysecret"}, secret_env=("KEY",))
+    agent = Agent(spec, Policy(), Memory(ladder=Ladder(instance=instance, running=True)))
+    agent.world = World(state="up", epoch=instance, pid=12345, starttime=1)
+    agent.incident = Incident(id="i", agent=name, number=1, cause="did not answer", opened_at=1.0)
+    return agent
+
+
+def collecting(heard: Heard, *program: str) -> Collecting:
+    return Collecting(
+        lambda agent: (),
+        lambda agent, bundle, why: heard.append((agent.name, bundle, why)),
+        command=(sys.executable, "-I", "-c", *program),
+    )
+
+
+def run(*agents: Agent, program: str, again: int = 1) -> tuple[Heard, float]:
+    heard: Heard = []
+
+    async def all_at_once() -> float:
+        looking = collecting(heard, program)
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(*(looking.look(agent, agent.world.epoch) for agent in agents for _ in range(again)))
+        took_s = asyncio.get_running_loop().time() - began
+        await asyncio.gather(*looking._leaving)
+        return took_s
+
+    return heard, asyncio.run(all_at_once())
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "EVIDENCE_BOUND_S", 3.0)
+
+
+def test_what_was_seen_is_told() -> None:
+    heard, _ = run(hung(), program=HANDS_ONE)
+    assert heard[0][1] is not None
+    assert heard[0][1].complete
+    assert heard[0][2] == ""
+
+
+def test_one_instance_is_looked_into_once_however_often_its_act_is_repeated() -> None:
+    heard, _ = run(hung(), program=HANDS_ONE, again=5)
+    assert len(heard) == 1
+
+
+def test_a_collector_that_hangs_is_killed_and_what_it_gave_is_kept(short: None) -> None:
+    heard, _ = run(hung(), program=HANDS_ONE_THEN_HANGS)
+    assert heard[0][1] is not None
+
+
+def test_a_collector_that_gives_nothing_says_so() -> None:
+    heard, _ = run(hung(), program="import time; time.sleep(600)")
+    assert heard == [("a", None, NOTHING)]
+
+
+def test_a_collector_that_cannot_be_started_holds_nothing_up() -> None:
+    heard: Heard = []
+
+    async def look() -> None:
+        broken = collecting(heard, "")
+        broken._command = ("/nonexistent",)
+        await broken.look(hung(), 1)
+
+    asyncio.run(look())
+    assert heard == [("a", None, NOTHING)]
+
+
+def test_a_thousand_hung_agents_are_let_go_together_at_the_bound() -> None:
+    agents = [hung(f"a{number}") for number in range(1000)]
+    heard, _ = run(*agents, program="import time; time.sleep(600)")
+    assert len(heard) == 1000
+    assert sum(why == NOTHING for _, _, why in heard) <= limits.EVIDENCE_AT_ONCE
+    assert sum(why == TOO_MANY for _, _, why in heard) >= 1000 - limits.EVIDENCE_AT_ONCE
+
+
+def test_only_a_running_instance_of_an_open_incident_is_looked_into() -> None:
+    async def check() -> None:
+        looking = collecting([], HANDS_ONE)
+        agent = hung()
+        assert looking.wanted(agent, 1)
+        assert not looking.wanted(agent, 2)
+        await looking.look(agent, 1)
+        assert not looking.wanted(agent, 1)
+        agent.incident = None
+        agent.world.epoch = 2
+        assert not looking.wanted(agent, 2)
+
+    asyncio.run(check())
+
+
+def test_secrets_go_by_standard_input_and_never_by_argument() -> None:
+    seen = collecting([], "x")._order(hung(), 1.0)
+    assert seen.secrets == ("verysecret",)
+
+
+@pytest.mark.parametrize(
+    ("lines", "instance"),
+    [([], None), ([b'{"agent": "a", "instance": 3}\n', b'{"agent": "a", "inst'], 3), ([b"\xff\n"], None)],
+)
+def test_a_half_line_is_passed_over(lines: Sequence[bytes], instance: int | None) -> None:
+    found = newest(lines)
+    assert (found.instance if found else None) == instance
+
+
+def test_a_bundle_survives_its_way_through_json() -> None:
+    bundle = Bundle(agent="a", instance=1, gaps=("none",))
+    assert msgspec.json.decode(msgspec.json.encode(bundle), type=Bundle) == bundle
