@@ -16,7 +16,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast import errors
-from holdfast.api import agents, alerts, doctor, down, events, fleet, incidents, logs, openapi, push, status
+from holdfast.api import agents, alerts, doctor, down, events, fleet, incidents, logs, openapi, push, status, usage
 from holdfast.api.operation import Operation, answer
 from holdfast.errors import HoldfastError
 from holdfast.keeper.keeper import Keeper
@@ -24,6 +24,7 @@ from holdfast.keeper.keeper import Keeper
 OPERATIONS: tuple[Operation, ...] = (
     *status.OPERATIONS,
     *agents.OPERATIONS,
+    *usage.OPERATIONS,
     *push.OPERATIONS,
     *fleet.OPERATIONS,
     *events.OPERATIONS,

@@ -153,7 +153,12 @@ def test_the_socket_is_for_its_owner_alone_and_replaces_a_stale_one(tmp_path: Pa
 @pytest.mark.parametrize(
     ("method", "target", "body", "answer"),
     [
-        ("GET", "/v1/status", b"", {"holdfast": {"version": "0", "processes": []}, "agents": [], "warnings": []}),
+        (
+            "GET",
+            "/v1/status",
+            b"",
+            {"holdfast": {"version": "0", "processes": []}, "agents": [], "warnings": [], "node": None},
+        ),
         ("POST", "/v1/agents/one/start", b"{}", {"agent": "one", "phase": "healthy"}),
         ("POST", "/v1/agents/one/restart", b'{"wait": false}', {"agent": "one", "phase": "healthy"}),
         ("POST", "/v1/agents/one/stop", b"", {"agent": "one", "phase": "healthy"}),

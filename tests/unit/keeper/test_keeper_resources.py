@@ -1,0 +1,120 @@
+"""Alarms and own directories, as the keeper keeps them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Any
+
+from holdfast import errors, limits
+from holdfast.clock import ManualClock
+from holdfast.errors import HoldfastError
+from holdfast.home import Home
+from holdfast.keeper import disk_use
+from holdfast.keeper.alarms import Alarm, Alarms, prune
+from holdfast.spec.model import AgentSpec
+
+
+class Pad:
+    """Stands for the ledger and for the alerts."""
+
+    def __init__(self) -> None:
+        self.kinds: list[str] = []
+        self.told: list[str] = []
+
+    def record(self, kind: str, agent: str, text: str, body: dict[str, Any]) -> None:
+        self.kinds.append(kind)
+
+    def raise_notice(self, alert_id: str, agent: str, said: HoldfastError, host: str) -> None:
+        self.told.append(said.summary)
+
+
+def alarms(pad: Pad, clock: ManualClock) -> Alarms:
+    return Alarms(pad, pad, clock, "home")  # type: ignore[arg-type]
+
+
+SAID = HoldfastError(errors.MEMORY_NEAR_LIMIT, agent="a", detail="82% of its limit is in use")
+
+
+def test_an_alarm_is_told_once_and_taken_back_once() -> None:
+    pad, clock = Pad(), ManualClock()
+    kept = alarms(pad, clock)
+    for _ in range(3):
+        kept.raise_("memory:a", "a", SAID)
+    for _ in range(3):
+        kept.clear("memory:a", "a", "well again")
+    assert pad.kinds == ["resource.alarm", "resource.well"]
+    assert pad.told == [SAID.summary]
+
+
+def test_a_value_that_dances_is_recorded_and_told_once_an_hour() -> None:
+    pad, clock = Pad(), ManualClock()
+    kept = alarms(pad, clock)
+    for _ in range(10):
+        kept.raise_("memory:a", "a", SAID)
+        kept.clear("memory:a", "a", "well again")
+        clock.advance(limits.ALARM_AGAIN_S / 8)
+    assert len(pad.kinds) == 20
+    assert len(pad.told) == 2
+
+
+def test_the_next_keeper_does_not_tell_it_again() -> None:
+    pad, clock = Pad(), ManualClock()
+    first = alarms(pad, clock)
+    first.raise_("memory:a", "a", SAID)
+    second = alarms(pad, clock)
+    second.known = dict(first.known)
+    second.raise_("memory:a", "a", SAID)
+    assert len(pad.told) == 1
+
+
+def test_in_maintenance_it_is_recorded_and_nobody_is_told() -> None:
+    pad = Pad()
+    alarms(pad, ManualClock()).raise_("memory:a", "a", SAID, quiet=True)
+    assert (pad.kinds, pad.told) == (["resource.alarm"], [])
+
+
+def test_what_is_over_is_forgotten_beyond_a_bound_and_what_stands_is_not() -> None:
+    known = {str(n): Alarm(key=str(n), on=n % 2 == 0) for n in range(limits.ALARMS_KEPT + 100)}
+    prune(known)
+    assert len(known) == limits.ALARMS_KEPT
+    assert sum(alarm.on for alarm in known.values()) == (limits.ALARMS_KEPT + 100) // 2
+
+
+def spec(name: str, directory: Path | str) -> AgentSpec:
+    return AgentSpec(name=name, command=("true",), working_dir=str(directory))
+
+
+def test_a_directory_that_others_live_in_is_nobodys_own(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    (tmp_path / "work" / "b").mkdir(parents=True)
+    (tmp_path / "alone").mkdir()
+    found = disk_use.own_directories(
+        [
+            spec("a", tmp_path / "work"),
+            spec("b", tmp_path / "work" / "b"),
+            spec("c", tmp_path / "alone"),
+            spec("d", tmp_path),
+            spec("e", "/home/somebody"),
+            spec("f", "/"),
+        ],
+        home,
+    )
+    own = {name: paths[1:] for name, paths in found.items()}
+    assert own == {
+        "a": [],
+        "b": [str(tmp_path / "work" / "b")],
+        "c": [str(tmp_path / "alone")],
+        "d": [],
+        "e": [],
+        "f": [],
+    }
+    assert all(paths[0] == str(home.agent(name)) for name, paths in found.items())
+
+
+def test_the_round_measures_in_a_process_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(os.urandom(100_000))
+    found = asyncio.run(disk_use.measure({"a": [str(tmp_path)], "b": ["/no/such"]}))
+    assert found["a"] >= 100_000
+    assert found["b"] == 0
