@@ -22,7 +22,7 @@ from holdfast.logs.watch import Watch
 from holdfast.spec.model import FleetSpec
 
 RETRY_S = 5.0
-RATE, FILES = "log-rate", "log-files"
+RATE = "log-rate"
 
 
 class LogSettings:
@@ -43,7 +43,7 @@ class LogSettings:
         self._now_mono = now_mono
         self._watch: Watch | None = None
         self._retry: asyncio.TimerHandle | None = None
-        self._told: dict[str, set[str]] = {RATE: set(), FILES: set()}
+        self._told: set[str] = set()
 
     def begin(self) -> None:
         """Write what is wanted and hear what is told."""
@@ -75,8 +75,6 @@ class LogSettings:
         helpers = []
         if any(spec.logs.ship for spec in fleet.agents):
             helpers.append("shipper")
-        if any(spec.logs.files for spec in fleet.agents):
-            helpers.append("caretaker")
         limits = {spec.name: wanted.limit_of(spec.logs) for spec in fleet.agents}
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
@@ -102,12 +100,10 @@ class LogSettings:
             for name, fact in throttled.items()
             if isinstance(fact, dict)
         }
-        self._tell(RATE, told)
-        files = settings.read_facts(self._directory / settings.FILES_FACTS, "files")
-        self._tell(FILES, {name: str(fact) for name, fact in files.items()})
+        self._tell(told)
 
-    def _tell(self, source: str, told: dict[str, str]) -> None:
-        for name in self._told[source] | set(told):
+    def _tell(self, told: dict[str, str]) -> None:
+        for name in self._told | set(told):
             agent = self._agents.get(name)
             if agent is None:
                 continue
@@ -115,12 +111,12 @@ class LogSettings:
             seen = Observed(
                 agent=name,
                 instance=agent.ladder.instance,
-                source=source,
+                source=RATE,
                 judgement=judgement,
                 detail=told.get(name, ""),
             )
             self._report(seen, self._now_mono())
-        self._told[source] = set(told)
+        self._told = set(told)
 
 
 def _replace(path: Path, data: bytes) -> None:

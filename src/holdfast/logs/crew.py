@@ -1,5 +1,5 @@
-"""The logger's helper processes: the archivist, started when there is something to compress or delete, and those that
-live as long as they are configured (shipper, caretaker).
+"""The logger's helper processes: the archivist, started when there is something to compress or delete, and the shipper,
+which lives as long as it is configured.
 
 Invariants: the logger never waits for any of them; they die with it; only the logger renames or deletes a file that
 it writes, so what they want done to such files arrives here as an order, one line each. Standard library only.
@@ -16,7 +16,6 @@ import time
 MODULES = {
     "archivist": "holdfast.logs.archivist",
     "shipper": "holdfast.logs.shipper",
-    "caretaker": "holdfast.logs.caretaker",
 }
 FIRST_LOOK_S = 10.0  # after the logger's own start, which others are waiting for
 AFTER_ROTATION_S = 2.0  # gathers the rotations of a flood

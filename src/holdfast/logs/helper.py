@@ -1,7 +1,7 @@
 """What the logger's helper processes have in common: their beginning, and the orders they give to the logger.
 
 Invariants: a helper dies with its logger and yields to everything else on the machine; one of each kind works in a
-home. Called by archivist.py, shipper.py, caretaker.py.
+home. Called by archivist.py, shipper.py.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from holdfast import limits
 
 DIRECTORY = "logger"
 LIMITS, FACTS, SETTINGS = "limits", "facts.json", "settings.json"
-FILES_FACTS = "files.json"  # of the caretaker
 HEAD = "holdfast-logger 1"
 SAFE = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-_.@ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
