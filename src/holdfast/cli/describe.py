@@ -263,7 +263,7 @@ def _settings(session: Session, known: Known) -> list[dict[str, str]]:
         session.hint(f"{source} cannot be read any more, so where settings come from is not known")
         return unknown
     declared = next((agent for agent in loaded.fleet.agents if agent.name == name), None)
-    if declared is None or msgspec.to_builtins(masked_agent(declared)) != spec:
+    if declared is None or msgspec.json.decode(msgspec.json.encode(masked_agent(declared))) != spec:
         session.hint(f"{source} was changed since `holdfast up`; this is what is in force")
         return unknown
     return [
