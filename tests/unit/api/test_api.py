@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -216,6 +217,36 @@ def test_events_come_as_lines_and_can_be_of_one_agent(tmp_path: Path) -> None:
             return [json.loads(line) for line in raw.splitlines()]
 
     assert [event["seq"] for event in asyncio.run(scenario())] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("query", "seqs"),
+    [
+        ("last=2", [3, 4]),
+        ("last=0", []),
+        ("last=1&agent=two", [4]),
+        ("kind=k", [1, 2, 3, 4]),
+        ("kind=other,k.part", []),
+        ("selector=team%3Dx", [1, 3]),
+        ("selector=team!%3Dx", []),
+    ],
+)
+def test_events_are_filtered_where_they_are_kept(tmp_path: Path, query: str, seqs: list[int]) -> None:
+    async def scenario() -> tuple[int, Any]:
+        async with serving(tmp_path) as client:
+            one = SimpleNamespace(spec=SimpleNamespace(labels={"team": "x"}))
+            client.keeper.agents = {"one": one}  # type: ignore[attr-defined]
+            return await client.ask("GET", f"/v1/events?{query}")
+
+    status, body = asyncio.run(scenario())
+    assert status == 200
+    assert [json.loads(line)["seq"] for line in body.splitlines() if line] == seqs
+
+
+@pytest.mark.parametrize("path", ["/v1/status", "/v1/events"])
+def test_a_selector_that_is_none_is_refused(tmp_path: Path, path: str) -> None:
+    status, body = ask(tmp_path, "GET", f"{path}?selector=team+in+(")
+    assert (status, body["error"]["code"]) == (400, "HF3008")
 
 
 def test_a_follower_gets_what_is_written_later(tmp_path: Path) -> None:
