@@ -64,7 +64,7 @@ class _Ring:
 class Curve:
     """The last hour finely, the last day coarsely (the peak of each step). `add` may be called as often as wished."""
 
-    __slots__ = ("_coarse", "_fine", "_fine_mono", "_peak", "_step_mono")
+    __slots__ = ("_coarse", "_fine", "_fine_mono", "_newest", "_peak", "_step_mono")
 
     def __init__(self) -> None:
         self._fine = _Ring(limits.CURVE_FINE_POINTS)
@@ -72,8 +72,10 @@ class Curve:
         self._fine_mono = float("-inf")
         self._step_mono = float("-inf")
         self._peak = 0
+        self._newest: Point | None = None
 
     def add(self, mono: float, used_bytes: int) -> None:
+        self._newest = Point(mono, used_bytes)
         self._peak = max(self._peak, used_bytes)
         if mono - self._step_mono >= limits.CURVE_COARSE_S:
             if self._step_mono > float("-inf"):
@@ -93,10 +95,13 @@ class Curve:
         return self._fine.rise_bytes() >= limits.TREND_GROWTH_MIN_BYTES
 
     def points(self) -> list[Point]:
-        """Oldest first: coarse ones as far back as the fine ones do not reach."""
+        """Oldest first: coarse ones as far back as the fine ones do not reach; the newest reading ends it."""
         fine = self._fine.points()
         first = fine[0].mono if fine else float("inf")
-        return [point for point in self._coarse.points() if point.mono < first] + fine
+        found = [point for point in self._coarse.points() if point.mono < first] + fine
+        if self._newest is not None and self._newest.mono > self._fine_mono:
+            found.append(self._newest)
+        return found
 
 
 def growth(points: list[Point], began_mono: float, now: float) -> Trend | None:
