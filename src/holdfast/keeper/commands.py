@@ -14,6 +14,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from holdfast import limits, recipes
@@ -27,10 +28,13 @@ from holdfast.keeper.agent import Agent
 from holdfast.keeper.places import NodePlaces
 from holdfast.keeper.sources import Reporter, Turn
 from holdfast.keeper.tasks import Tasks
+from holdfast.node import reach
+from holdfast.recipes.function import PYTHON
 from holdfast.spec.model import AgentSpec, CommandProbe
 
 # What only the agent itself may have: its beats, and the word that somebody hears them.
 _NOT_FOR_PROBES = ("HOLDFAST_AGENT", "HOLDFAST_INSTANCE", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
+_PYTHONS = (sys.executable, "/usr/bin/python3", "/usr/local/bin/python3")
 _STARVED = "the machine is starved"
 
 
@@ -140,11 +144,14 @@ class Probing:
                 definition = self._definition(agent)
             except (HoldfastError, OSError) as error:
                 return Ran(broken=str(error))
+            program = argv[0] if argv[0] != PYTHON else self._python(agent, definition)
+            if not program:
+                return Ran(broken="its user can run no Python")
             base = {name: value for name, value in definition.env.items() if name not in _NOT_FOR_PROBES}
             answer = await self.link.run(
                 {
                     "agent": agent.name,
-                    "argv": list(argv),
+                    "argv": [program, *argv[1:]],
                     "env": {**base, **env},
                     "cwd": definition.cwd,
                     "timeout_s": timeout_s,
@@ -159,6 +166,18 @@ class Probing:
 
     def forget(self, agent: str) -> None:
         self._definitions.pop(agent, None)
+
+    def _python(self, agent: Agent, definition: AgentDef) -> str:
+        """A Python that the agent's user can run; "" when there is none."""
+        uid = os.geteuid() if definition.uid is None else definition.uid
+        gids = {os.getegid(), *os.getgroups()} if definition.gid is None else {definition.gid, *definition.groups}
+        for path in _PYTHONS:
+            try:
+                reach.check(Path(path), uid, gids, reach.EXECUTE)
+            except (OSError, reach.Unreachable):
+                continue
+            return path
+        return ""
 
     def _definition(self, agent: Agent) -> AgentDef:
         """How init starts the agent: worked out once for each spec and pod, since that looks at the disk."""

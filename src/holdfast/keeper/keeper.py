@@ -312,7 +312,10 @@ class Keeper:
 
     def _secrets_of(self, name: str) -> tuple[str, ...]:
         agent = self.agents.get(name)
-        return () if agent is None else secret_values(agent.spec)
+        if agent is None:
+            return ()
+        token = self.listening.pushes.door.tokens.get(name)
+        return (*secret_values(agent.spec), *([token] if token else []))
 
     def _incident_changed(self, incident: incidents.Incident) -> None:
         self.checkpoint.incident(incident.id)

@@ -14,11 +14,11 @@ from __future__ import annotations
 import glob
 import json
 import os
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from holdfast.recipes import exits
+from holdfast.recipes.function import function_probe
 from holdfast.recipes.model import FileWrite, FunctionProbe
 from holdfast.recipes.process import ProcessRecipe
 from holdfast.spec.model import AgentSpec, FileBeat, HttpProbe
@@ -30,7 +30,6 @@ START_PERIOD_S = 120.0  # 2 to 7 s idle, 45 s seen on a loaded machine
 STOP_GRACE_S = 30.0  # a stop takes 1 to 2 s; with a turn under way it may hang until killed
 HEARTBEAT = os.path.join("state", "gateway.heartbeat")  # written by its event loop every 30 s
 HEARTBEAT_MAX_AGE_S = 180.0  # six of them missed
-_FUNCTION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "hermes_function.py")
 MARKER = ".gateway-planned-stop.json"
 EXIT_RESTART = 75
 EXIT_FATAL_CONFIG = 78
@@ -138,7 +137,7 @@ class HermesRecipe(ProcessRecipe):
     def function_probe(self, spec: AgentSpec) -> FunctionProbe | None:
         home = spec.env.get("HERMES_HOME") or spec.recipe_data.get("home")
         port = spec.recipe_data.get("port", "")
-        return FunctionProbe(argv=(sys.executable, "-I", "-S", _FUNCTION, port, home)) if port and home else None
+        return function_probe("hermes_function", port, home) if port and home else None
 
     def check(self, spec: AgentSpec) -> tuple[Finding, ...]:
         findings: list[Finding] = []

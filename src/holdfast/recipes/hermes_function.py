@@ -1,12 +1,12 @@
 """Asks a running Hermes gateway how it works: its detailed health, its scheduler, and whether its turns succeed.
 
-Run by the keeper's prober as the agent's user: `python -I -S hermes_function.py PORT HERMES_HOME`. The key is read from
+Run by the keeper's prober as the agent's user: `python -I -S -c THIS PORT HERMES_HOME`. The key is read from
 the gateway's own .env or environment and never leaves this process. Prints one JSON line
 {"judgement", "detail", "facts"}. Invariant: it never says failing. What it finds (a provider that is down, a broken
 configuration, a full disk, a damaged database) is still there after a restart, and the restart would cost the turns
 that work; a stuck event loop, which a restart does heal, is seen by /health and by the heartbeat file.
 Hermes answers HTTP 200 and /health stays ok while every turn fails, so turns are counted in its own log.
-Standard library only, nothing of Holdfast.
+Standard library only, so that any Python the agent's user can run will do.
 """
 
 from __future__ import annotations

@@ -16,12 +16,12 @@ from __future__ import annotations
 import glob
 import os
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
 from holdfast.recipes import exits
+from holdfast.recipes.function import function_probe
 from holdfast.recipes.model import FunctionProbe
 from holdfast.recipes.process import ProcessRecipe
 from holdfast.spec.model import AgentSpec, HttpProbe
@@ -40,7 +40,6 @@ SPACING_S = 100.0  # three unclean starts in 300 s trip its crash-loop breaker: 
 HEAP_SHARE = 0.5  # half of its memory lives outside V8's old space
 HEAP_MIN_MIB = 256  # at 120 MiB it dies before it answers once
 EXIT_REFUSED = 78
-_FUNCTION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "openclaw_function.py")
 UPTIME_UNIT_S = 0.001  # uptimeMs
 # These make it believe that systemd or launchd runs it, or that somebody reads sd_notify messages.
 SCRUB = (
@@ -128,7 +127,7 @@ class OpenClawRecipe(ProcessRecipe):
     def function_probe(self, spec: AgentSpec) -> FunctionProbe | None:
         config = spec.env.get("OPENCLAW_CONFIG_PATH", spec.recipe_data.get("config", ""))
         port = spec.recipe_data.get("port", "")
-        return FunctionProbe(argv=(sys.executable, "-I", _FUNCTION, port, config)) if port and config else None
+        return function_probe("openclaw_function", port, config) if port and config else None
 
     def check(self, spec: AgentSpec) -> tuple[Finding, ...]:
         config = spec.env.get("OPENCLAW_CONFIG_PATH", "")

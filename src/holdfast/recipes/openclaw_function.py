@@ -1,20 +1,23 @@
 """Asks a running OpenClaw gateway how it works: its channels and its event loop, over its own WebSocket RPC.
 
-Run by the keeper's prober as the agent's user: `python -I openclaw_function.py PORT CONFIG`. The token is read from the
+Run by the keeper's prober as the agent's user: `python -I -S -c THIS PORT CONFIG`. The token is read from the
 gateway's own configuration or environment and never leaves this process. Prints one JSON line
 {"judgement", "detail", "facts"}. Invariant: it never says failing. Its liveness is asked over HTTP; a gateway whose
 RPC is busy, refuses us or stands still while that answers is shown, not restarted, for a restart costs a minute, and
 three unclean ones in five minutes make the gateway's own breaker leave its channels off. What is left of that breaker
 is seen here as channels that are enabled and do not run. Its database is not opened: readers from outside beside a
-live gateway were seen to damage it. Needs the standard library and `websockets`, nothing of Holdfast.
+live gateway were seen to damage it. Standard library only, so that any Python the agent's user can run will do.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
+import socket
 import sys
+import time
 from typing import Any
 
 PROTOCOL = 4
@@ -124,20 +127,81 @@ def credentials(config: Any, env: dict[str, str]) -> dict[str, str]:
 
 
 # --- asking ------------------------------------------------------------------------------------------------------
+class Channel:
+    """One WebSocket connection, as much of it as this needs: whole text messages, pings answered."""
+
+    def __init__(self, port: int) -> None:
+        """Raises OSError, TimeoutError or Refused."""
+        self._sock = socket.create_connection(("127.0.0.1", port), timeout=OPEN_TIMEOUT_S)
+        self._file = self._sock.makefile("rb")
+        key = base64.b64encode(os.urandom(16)).decode()
+        lines = (
+            "GET / HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket", "Connection: Upgrade",
+            f"Sec-WebSocket-Key: {key}", "Sec-WebSocket-Version: 13", "User-Agent: holdfast", "", "",
+        )  # fmt: skip
+        self._sock.sendall("\r\n".join(lines).encode())
+        status = self._file.readline(4096)
+        while self._file.readline(8192).strip():
+            pass
+        if b" 101 " not in status:
+            raise Refused("it takes no WebSocket on its port")
+        self._sock.settimeout(ANSWER_TIMEOUT_S)
+
+    def close(self) -> None:
+        try:
+            self._send(0x8, (1000).to_bytes(2, "big"))
+        except OSError:
+            pass
+        self._file.close()
+        self._sock.close()
+
+    def send(self, text: str) -> None:
+        self._send(0x1, text.encode())
+
+    def receive(self) -> str:
+        """The next text message. Raises OSError, TimeoutError or Refused."""
+        whole = b""
+        while True:
+            first, second = self._exactly(2)
+            length = second & 0x7F
+            if length > 125:
+                length = int.from_bytes(self._exactly(2 if length == 126 else 8), "big")
+            if len(whole) + length > MESSAGE_MAX_BYTES:
+                raise Refused("its answer is too large")
+            data, kind = self._exactly(length), first & 0x0F
+            if kind == 0x8:
+                raise Refused(f"it hung up: {data[2:].decode('utf-8', 'replace')[:80] or 'no reason given'}")
+            if kind == 0x9:
+                self._send(0xA, data)
+            elif kind in (0x0, 0x1, 0x2):
+                whole += data
+                if first & 0x80:
+                    return whole.decode("utf-8", "replace")
+
+    def _send(self, kind: int, data: bytes) -> None:
+        length = len(data)
+        size = bytes([0x80 | length]) if length < 126 else bytes([0x80 | 126]) + length.to_bytes(2, "big")
+        if length > 0xFFFF:
+            size = bytes([0x80 | 127]) + length.to_bytes(8, "big")
+        mask = os.urandom(4)
+        masked = bytes(byte ^ mask[number % 4] for number, byte in enumerate(data))
+        self._sock.sendall(bytes([0x80 | kind]) + size + mask + masked)
+
+    def _exactly(self, count: int) -> bytes:
+        data = self._file.read(count)
+        if len(data) < count:
+            raise Refused("it hung up")
+        return data
+
+
 def ask(port: int, auth: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The answers of `channels.status` and of the handshake. Raises Refused, OSError or TimeoutError."""
-    from websockets.exceptions import WebSocketException
-    from websockets.sync.client import connect
-
+    channel = Channel(port)
     try:
-        with connect(
-            f"ws://127.0.0.1:{port}", open_timeout=OPEN_TIMEOUT_S, close_timeout=1.0, max_size=MESSAGE_MAX_BYTES,
-            proxy=None, compression=None,
-        ) as socket:  # fmt: skip
-            hello = _call(socket, "connect", _introduction(auth))
-            return _call(socket, "channels.status", {"probe": False}), dict(hello.get("server") or {})
-    except WebSocketException as error:
-        raise Refused(f"its RPC broke off: {type(error).__name__}") from error
+        hello = _call(channel, "connect", _introduction(auth))
+        return _call(channel, "channels.status", {"probe": False}), dict(hello.get("server") or {})
+    finally:
+        channel.close()
 
 
 def _introduction(auth: dict[str, str]) -> dict[str, Any]:
@@ -150,19 +214,19 @@ def _introduction(auth: dict[str, str]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _call(socket: Any, method: str, params: dict[str, Any]) -> dict[str, Any]:
+def _call(channel: Channel, method: str, params: dict[str, Any]) -> dict[str, Any]:
     """One request and its answer; events in between are passed over. Raises Refused or TimeoutError."""
-    import time
-
-    socket.send(json.dumps({"type": "req", "id": method, "method": method, "params": params}))
+    channel.send(json.dumps({"type": "req", "id": method, "method": method, "params": params}))
     deadline_mono = time.monotonic() + ANSWER_TIMEOUT_S
     while True:
-        told = json.loads(socket.recv(timeout=max(0.01, deadline_mono - time.monotonic())))
+        told = json.loads(channel.receive())
         if isinstance(told, dict) and told.get("type") == "res" and told.get("id") == method:
             if told.get("ok"):
                 return dict(told.get("payload") or {})
             error = told.get("error") or {}
             raise Refused(f"{method}: {error.get('message') or error.get('code') or 'refused'}")
+        if time.monotonic() > deadline_mono:
+            raise TimeoutError
 
 
 def look(port: int, config_path: str, env: dict[str, str]) -> Told:
