@@ -24,7 +24,7 @@ ROLES = ("guard", "init", "keeper", "logger")
 
 class Holdfast:
     name: ClassVar[str] = "holdfast"
-    setting: ClassVar[str] = "throttle off (restart.backoff ten times 0s, window 1s), otherwise default"
+    setting: ClassVar[str] = "throttles off (restart.backoff ten times 0s, window 1s; logs.rate off), otherwise default"
 
     def __init__(self) -> None:
         self.directory: Path | None = None
@@ -103,7 +103,7 @@ class Holdfast:
 
 
 def _agent(service: Service) -> dict[str, Any]:
-    agent: dict[str, Any] = {"command": list(service.argv), "restart": THROTTLE_OFF}
+    agent: dict[str, Any] = {"command": list(service.argv), "restart": THROTTLE_OFF, "logs": {"rate": "off"}}
     if service.port is not None:
         url = f"http://127.0.0.1:{service.port}/health"
         agent["health"] = {"http": url, "interval": "2s", "timeout": "500ms"}

@@ -121,7 +121,7 @@ def test_it_imports_nothing_but_the_standard_library(tmp_path: Path) -> None:
 
 def test_it_sleeps_while_nothing_is_printed(tmp_path: Path) -> None:
     home = make_home(tmp_path, *(f"a{number}" for number in range(20)))
-    with running(home) as logger:
+    with running(home, "--first-look-ms", "600000") as logger:
         say(home, "a0", b"hello\n")
         until(lambda: stored(home, "a0"))
         calm = context_switches(logger.pid)
