@@ -22,7 +22,8 @@ from holdfast.evidence.model import Frame
 _PYTHON = re.compile(r"^(?:python|pypy)[0-9.]*(?:t|d)?$")
 _NODE = re.compile(r"^(?:node|nodejs|bun|deno)$")
 _EU_THREAD = re.compile(r"^TID (\d+):")
-_EU_FRAME = re.compile(r"^#\d+\s+0x[0-9a-f]+\s+(?:- 1\s+)?(\S+)(?:\s+-\s+(\S+))?")
+_EU_FRAME = re.compile(r"^#\d+\s+0x[0-9a-f]+(?: - 1)?\s+(?P<name>\S.*?)(?:\s+-\s+(?P<file>/\S+))?$")
+_SYMBOL_VERSION = re.compile(r"@@?[A-Za-z0-9_.]+$")
 _HELD_BY_KERNEL = frozenset("DTt")
 _REFUSED = ("permission", "not permitted", "ptrace", "os error 1)", "os error 13")
 
@@ -117,7 +118,8 @@ def parse_eu_stack(text: str) -> dict[int, tuple[Frame, ...]]:
             continue
         frame = _EU_FRAME.match(line)
         if frame and len(current) < limits.BUNDLE_FRAMES_MAX:
-            current.append(Frame(function=frame[1][: limits.BUNDLE_TEXT_MAX_CHARS], file=frame[2] or ""))
+            name = _SYMBOL_VERSION.sub("", frame["name"])
+            current.append(Frame(function=name[: limits.BUNDLE_TEXT_MAX_CHARS], file=frame["file"] or ""))
     return {tid: tuple(frames) for tid, frames in found.items() if frames}
 
 

@@ -14,7 +14,10 @@ _LIBRARY_PARTS = (
     "/lib/python", "/lib64/python", "/site-packages/", "/dist-packages/", "<frozen ", "node:", "/node_modules/",
     "libc.so", "ld-linux", "libpthread",
 )  # fmt: skip
-_NATIVE_WAITS = frozenset({"poll", "epoll_wait", "select", "read", "recv", "nanosleep", "clock_nanosleep", "syscall"})
+_NATIVE_WAITS = frozenset((
+    "poll", "epoll_wait", "epoll_pwait", "select", "read", "recv", "nanosleep", "clock_nanosleep", "syscall", "pause",
+    "futex_wait", "libc_start_main", "libc_start_call_main", "start",
+))  # fmt: skip
 NETWORK_FUNCTIONS = frozenset((
     "recv", "recv_into", "recvfrom", "read_until", "readinto", "connect", "create_connection", "sock_connect",
     "do_handshake", "getaddrinfo", "getresponse", "_read_status", "urlopen", "send_request", "sendall",
@@ -53,7 +56,7 @@ def spot(bundle: Bundle | None) -> Spot | None:
 def own_frame(frames: tuple[Frame, ...]) -> Frame | None:
     """The innermost frame of the agent's own code; without one, the innermost."""
     for frame in frames:
-        if not any(part in frame.file for part in _LIBRARY_PARTS) and frame.function not in _NATIVE_WAITS:
+        if not any(part in frame.file for part in _LIBRARY_PARTS) and frame.function.lstrip("_") not in _NATIVE_WAITS:
             return frame
     return frames[0] if frames else None
 

@@ -31,10 +31,12 @@ DUMP = json.dumps(
 )
 EU_STACK = """PID 5 - process
 TID 5:
-#0  0x00007f6b7 __futex_wait
-#1  0x00007f6c1 - 1 uv_run - /usr/bin/node
+#0  0x00007fa9dad6b503 clock_nanosleep@GLIBC_2.2.5
+#1  0x000055efb07024af
+#2  0x0000000000bbbbe6 - 1 node::SpinEventLoop(node::Environment*, int) - /usr/bin/node
+#3  0x00007fa9dacc3305 __libc_start_main@@GLIBC_2.34
 TID 6:
-#0  0x00007f6b7 epoll_wait - libc.so.6
+#0  0x00007f6b7 epoll_pwait
 """
 OOM = [
     KernelLine(at=100.0, text="python invoked oom-killer: gfp_mask=0xcc0, order=0, oom_score_adj=300"),
@@ -60,8 +62,10 @@ def test_a_py_spy_dump_gives_functions_files_and_lines() -> None:
 
 def test_eu_stack_gives_native_functions_by_thread() -> None:
     found = stacks.parse_eu_stack(EU_STACK)
-    assert [frame.function for frame in found[5]] == ["__futex_wait", "uv_run"]
-    assert found[6][0].file == "libc.so.6"
+    names = [frame.function for frame in found[5]]
+    assert names == ["clock_nanosleep", "node::SpinEventLoop(node::Environment*, int)", "__libc_start_main"]
+    assert found[5][1].file == "/usr/bin/node"
+    assert [frame.function for frame in found[6]] == ["epoll_pwait"]
 
 
 def test_a_refused_pause_is_tried_without_pausing() -> None:
