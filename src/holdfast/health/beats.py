@@ -21,6 +21,7 @@ from holdfast.spec.model import Health
 
 USEC_MAX = 10**15  # thirty years: more is no duration
 CYCLE_MAX = 2**63
+BEGUN_ANEW = 3  # advances of a lower count in a row: the former one is over
 
 
 class Rules(NamedTuple):
@@ -68,6 +69,7 @@ class Beats(Struct, frozen=True, kw_only=True):
     last_mono: float | None = None  # the last beat, whether it counted or not
     cycle: int | None = None  # the highest heard
     low: int | None = None  # a second, lower count: its cycle may have begun anew
+    low_run: int = 0  # advances of it without a word of the higher one
     busy_since_mono: float | None = None  # first declaration of the present stretch
     busy_until_mono: float | None = None
     idle: bool = False
@@ -158,7 +160,7 @@ _NUMBERS = {
 # --- hearing -----------------------------------------------------------------------------------------------------
 def hear(was: Beats, told: Told, rules: Rules) -> Beats:
     """Take in what was said. Order within one flush does not matter to a healthy agent: what excuses it wins."""
-    advanced, cycle, low = _advance(was.cycle, was.low, told.cycles)
+    advanced, cycle, low, low_run = _advance(was, told.cycles)
     is_beat = told.beat or bool(told.cycles) or told.idle is True or told.busy_s is not None
     idle, idle_advances = was.idle, was.idle_advances + advanced
     if told.idle is not None:
@@ -184,6 +186,7 @@ def hear(was: Beats, told: Told, rules: Rules) -> Beats:
         last_mono=told.mono if is_beat else was.last_mono,
         cycle=cycle,
         low=low,
+        low_run=low_run,
         busy_since_mono=busy_since,
         busy_until_mono=busy_until,
         idle=idle,
@@ -200,22 +203,28 @@ def hear(was: Beats, told: Told, rules: Rules) -> Beats:
     )
 
 
-def _advance(cycle: int | None, low: int | None, heard: tuple[int, ...]) -> tuple[int, int | None, int | None]:
-    """How often the cycle advanced, and what is known of it then.
+def _advance(was: Beats, heard: tuple[int, ...]) -> tuple[int, int | None, int | None, int]:
+    """How often the cycle advanced, and what is known of it then: cycle, low, low_run.
 
-    A count below the highest one began anew in the same instance: its first number proves nothing, its next does. So
-    two stuck loops that beat in turn with different numbers do not pass for one that works.
+    A count below the highest one began anew in the same instance: it advances too, from its first number on, and takes
+    the place of the former when it went on a few times. Yet two stuck loops that beat in turn with different numbers
+    do not pass for one that works.
     """
-    advanced = 0
+    advanced, cycle, low, run = 0, was.cycle, was.low, was.low_run
     for number in heard:
         if cycle is None or number > cycle:
-            cycle, low = number, None
+            cycle, low, run = number, None, 0
             advanced += 1
-        elif number < cycle:
-            if low is not None and number > low:
+        elif number == cycle:
+            run = 0
+        else:
+            if low is None or number > low:
                 advanced += 1
+                run += 1
             low = number
-    return advanced, cycle, low
+            if run >= BEGUN_ANEW:
+                cycle, low, run = number, None, 0
+    return advanced, cycle, low, run
 
 
 def _busy(was: Beats, told: Told, rules: Rules, *, fresh: bool) -> tuple[float | None, float | None]:

@@ -76,8 +76,8 @@ class BeatsLoop:
         was = self._known(agent, now)
         said = rule.read(fields, min(now, float(event.get("mono") or now)), *_more(event))
         known = rule.hear(was, said, rules)
-        if event.get("held"):
-            known = rule.gap(known, now)  # said before this keeper came: nobody watched meanwhile
+        if event.get("held") or not self._hearing:
+            known = rule.gap(known, now)  # said before this keeper came, or while init was away: nobody watched
         elif said.extend_s:
             self._extend(agent, said, now)
         agent.beats = known

@@ -52,12 +52,8 @@ class Behaviour:
         agent.observed.clear()
 
     def _tell(self, agent: Agent, now_mono: float, gone: str = "") -> None:
-        ladder, behaving = agent.ladder, [one for one in standing(agent) if one.source not in RESOURCES]
-        failing = {one.source: one.detail for one in behaving if one.judgement is Judgement.FAILING}
-        known = {one.source for one in behaving if one.judgement is not Judgement.UNKNOWN}
-        for source in ladder.blamed:
-            if source not in known and source != gone:
-                failing.setdefault(source, "")
+        ladder = agent.ladder
+        failing = failing_of(standing(agent), ladder.blamed, gone)
         sources = tuple(sorted(failing))
         if (bool(sources), sources) != (ladder.misbehaves, ladder.blamed):
             if sources and agent.fault_mono is None:
@@ -82,6 +78,15 @@ class Behaviour:
             agent = self._agents.get(name)
             if agent is not None and agent.ladder.running:
                 self._tell(agent, asyncio.get_running_loop().time())
+
+
+def failing_of(held: list[Observed], blamed: tuple[str, ...], gone: str = "") -> dict[str, str]:
+    """Which sources of behaviour say that it fails, and why. Whoever was blamed stays so until that source knows
+    better or is `gone`; its detail is empty when it does not know now. Pure."""
+    behaving = [one for one in held if one.source not in RESOURCES]
+    failing = {one.source: one.detail for one in behaving if one.judgement is Judgement.FAILING}
+    known = {one.source for one in behaving if one.judgement is not Judgement.UNKNOWN}
+    return failing | {source: "" for source in blamed if source not in known and source != gone}
 
 
 def _is_degraded(one: Observed) -> bool:

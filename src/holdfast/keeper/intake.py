@@ -157,9 +157,13 @@ class Intake:
     # --- events --------------------------------------------------------------------------------------------------
     def events(self, batch: list[dict[str, Any]]) -> None:
         """In the order init wrote them."""
+        now = asyncio.get_running_loop().time()  # once: reading a clock may cost more than a beat
         for event in batch:
             try:
-                self._event(event)
+                if event["ev"] == "notify":
+                    self._beats.told(event, now)
+                else:
+                    self._event(event)
             except (KeyError, TypeError, ValueError, msgspec.ValidationError) as error:
                 self._recorder.record("init.unclear", "", f"init said what cannot be understood: {error!r}")
         self.acknowledge()
@@ -173,9 +177,6 @@ class Intake:
 
     def _event(self, event: dict[str, Any]) -> None:
         name = str(event.get("agent", ""))
-        if event["ev"] == "notify":
-            self._beats.told(event, asyncio.get_running_loop().time())
-            return
         seq = int(event.get("seq", 0))
         if seq <= self.init_seq:
             return

@@ -77,10 +77,10 @@ def test_an_agent_that_knows_no_cycles_is_believed_its_plain_beats() -> None:
     assert heard.words(3130.0).startswith("no beat for ")
 
 
-def test_a_count_that_begins_anew_counts_from_its_second_number_on() -> None:
+def test_a_count_that_begins_anew_counts() -> None:
     heard = Heard().beat(1000.0, 900).beat(1100.0, 0)
-    assert heard.known.counted_mono == 1000.0
-    assert heard.beat(1110.0, 1).at(1200.0) is Judgement.OK
+    assert heard.known.counted_mono == 1100.0
+    assert heard.beat(1200.0, 1).at(1300.0) is Judgement.OK
 
 
 def test_two_stuck_loops_that_beat_in_turn_do_not_pass_for_one_that_works() -> None:
