@@ -21,6 +21,11 @@ _KILL = re.compile(
 )
 _KILLED = re.compile(r"Killed process (?P<pid>\d+) \((?P<task>.*?)\).*?anon-rss:(?P<anon>\d+)kB")
 _ROW = re.compile(r"\[\s*(?P<pid>\d+)\]\s+\d+\s+\d+\s+\d+\s+(?P<rss>\d+)\s.*\s(?P<name>\S+)$")
+# Of a report of a hundred lines, those that tell something; registers and the call trace of the victim do not.
+_TELLS = re.compile(
+    r"invoked oom-killer|oom-kill:|Killed process|[Oo]ut of memory|memory: usage|swap: usage|kmem: usage"
+    r"|^(?:anon|file|shmem|slab|rss|cache|total_rss|total_shmem) \d"
+)
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _BEFORE_S = 2.0  # the report of one kill is written within this
 
@@ -107,7 +112,7 @@ def story(lines: Sequence[KernelLine], groups: Collection[str], pids: Collection
         if row:
             rows[int(row["pid"])] = (row["name"], int(row["pid"]), int(row["rss"]) * _PAGE_BYTES)
     biggest = sorted(rows.values(), key=lambda row: -row[2])[:5]
-    shown = [line for line in kept if not _ROW.search(line.text)][-limits.KERNEL_LINES_KEPT :]
+    shown = [line for line in kept if _TELLS.search(line.text)][-limits.KERNEL_LINES_KEPT :]
     return KernelStory(lines=tuple(shown), victims=tuple(victims.values()), biggest=tuple(biggest))
 
 

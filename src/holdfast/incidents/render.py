@@ -104,7 +104,7 @@ def _memory(report: Report) -> list[str]:
         for name, value in (
             ("Limit", memory.limit_bytes),
             ("Peak", memory.peak_bytes),
-            ("At the time", memory.used_bytes),
+            ("Last reading before", memory.used_bytes),
         )
         if value is not None
     ]
