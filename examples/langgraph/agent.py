@@ -26,9 +26,13 @@ MODEL_MAX_S = 120
 def notify(*lines: str) -> None:
     """Tell Holdfast. Nothing happens where nobody listens."""
     path = os.environ.get("NOTIFY_SOCKET")
-    if path:
+    if not path:
+        return
+    try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
             sock.sendto("\n".join(lines).encode(), path)
+    except OSError:
+        pass  # nobody listens at this moment, which is no reason to die
 
 
 def newest(_: str, new: str) -> str:

@@ -207,7 +207,7 @@ ADOPTION_NOT_FOUND = _kind(
     "HF2044",
     "NothingToAdopt",
     "{what}",
-    "See what there is with `holdfast setup --json`.",
+    "Run it as the owner of the installation or as root; name its state directory with --state.",
     4,
 )
 
@@ -298,7 +298,7 @@ RENEW_FAILED = _kind(
     "HF3042",
     "RenewFailed",
     "the running Holdfast did not take the installed code: {reason}",
-    "Agents are not affected. See {home}/log, then `holdfast service reload`, or `holdfast upgrade --rollback`.",
+    "Agents are not affected. See {home}/log, then run `holdfast service reload` again.",
 )
 
 DRILL_FAILED = _kind(

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 
 from holdfast import errors, limits
-from holdfast.clock import SystemClock
+from holdfast.clock import SystemClock, system_clock
 from holdfast.errors import HoldfastError
 from holdfast.home import Home
 from holdfast.init.launch import start_guard
@@ -54,7 +54,7 @@ def main(serve: Serve, argv: list[str] | None = None) -> int:
         lock = take_lock(home)
         if lock is None:
             return 0
-        clock = SystemClock()
+        clock = system_clock()
         ledger = Ledger.open(home.ledger, clock)
         recalled = remember(home, ledger)
         asyncio.run(live(home, clock, ledger, recalled, serve))

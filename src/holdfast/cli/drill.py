@@ -1,0 +1,168 @@
+"""`holdfast drill [AGENT]`: deliberate faults, and a scorecard of how they were caught and healed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from holdfast import __version__, errors
+from holdfast.cli.session import Command, Session, complete_agent, pass_session
+from holdfast.errors import HoldfastError
+
+if TYPE_CHECKING:
+    from holdfast.drills.faults import Fault
+    from holdfast.drills.score import Scorecard
+    from holdfast.drills.stage import Stage
+
+HEADER = ("FAULT", "CAUGHT", "RESTORED", "VERDICT", "WHY")
+
+
+def _complete_fault(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from holdfast.drills.faults import FAULTS
+
+    return [name for name in FAULTS if name.startswith(incomplete)]
+
+
+@click.command(
+    "drill",
+    cls=Command,
+    examples=[
+        "holdfast drill                              every fault, on an agent and a Holdfast made for it",
+        "holdfast drill --fault kill --fault hang    only these",
+        "holdfast drill assistant --yes              those that may be tried on a real agent",
+        "holdfast drill --list                       what there is, and what is promised",
+    ],
+)
+@click.argument("agent", required=False, shell_complete=complete_agent)
+@click.option("--fault", "names", multiple=True, metavar="FAULT", shell_complete=_complete_fault, help="Only this one.")
+@click.option("--yes", is_flag=True, help="Do not ask before hurting a real agent.")
+@click.option("--list", "list_only", is_flag=True, help="Show the faults and their promises; do nothing.")
+@pass_session
+def drill(session: Session, agent: str | None, names: Sequence[str], yes: bool, list_only: bool) -> int:
+    """Hurt an agent on purpose and measure how it is healed. Exit code 1 when a promise was not kept.
+
+    Without AGENT a throw-away agent in a throw-away home is used: nothing of yours is touched. On a real agent only
+    faults that lose no state are tried, one after the other, and it asks first.
+    """
+    faults = _chosen(names, agent)
+    if list_only:
+        return _list(session, faults)
+    if agent is not None:
+        _ask(session, agent, faults, yes)
+    card = _run(session, agent, faults)
+    return _show(session, card)
+
+
+def _chosen(names: Sequence[str], agent: str | None) -> list[Fault]:
+    from holdfast.drills.faults import FAULTS
+
+    for name in names:
+        if name not in FAULTS:
+            import difflib
+
+            near = difflib.get_close_matches(name, FAULTS, n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            raise HoldfastError(errors.USAGE, reason=f"there is no fault {name}{meant}", command="holdfast drill")
+        if agent is not None and not FAULTS[name].real:
+            reason = f"{name} needs an agent that hurts itself: run it without AGENT"
+            raise HoldfastError(errors.USAGE, reason=reason, command="holdfast drill")
+    return [fault for fault in FAULTS.values() if (fault.name in names if names else agent is None or fault.real)]
+
+
+def _list(session: Session, faults: list[Fault]) -> int:
+    if session.as_json:
+        import msgspec
+
+        session.answer({"faults": [msgspec.to_builtins(fault) for fault in faults]})
+        return 0
+    from holdfast.cli.render import table, terminal_width
+
+    rows = [
+        (fault.name, f"{fault.caught_s:g}s", f"{fault.restored_s:g}s", "yes" if fault.real else "no", fault.summary)
+        for fault in faults
+    ]
+    headers = ("FAULT", "CAUGHT IN", "RESTORED IN", "REAL AGENTS", "WHAT IT DOES")
+    click.echo("\n".join(table(headers, rows, width=terminal_width())))
+    return 0
+
+
+def _ask(session: Session, agent: str, faults: list[Fault], yes: bool) -> None:
+    if yes:
+        return
+    import sys
+
+    if session.as_json or not sys.stdin.isatty():
+        reason = f"it would hurt the real agent {agent}, and there is nobody to ask: say --yes"
+        raise HoldfastError(errors.USAGE, reason=reason, command="holdfast drill")
+    listed = ", ".join(fault.name for fault in faults)
+    click.confirm(f"{agent} and its Holdfast will be hurt by: {listed}. Go on?", abort=True, err=True)
+
+
+def _run(session: Session, agent: str | None, faults: list[Fault]) -> Scorecard:
+    from holdfast.cli.client import KeeperClient
+    from holdfast.drills import run
+    from holdfast.drills.score import Scorecard
+    from holdfast.drills.stage import Stage, ThrowAwayStage
+
+    if agent is None:
+        session.hint("making a throw-away home and agent …")
+        stage: Stage = ThrowAwayStage(lambda home: KeeperClient(home, timeout_s=5.0), faults)
+    else:
+        stage = Stage(session.home, session.client(), agent)
+        session.client().get(f"/v1/agents/{agent}")  # HF2001 or HF3001 in good time
+    card = Scorecard(
+        holdfast=__version__,
+        at=time.time(),
+        agent=agent or "",
+        throw_away=agent is None,
+        start_s=_start_s(stage),
+        results=[],
+    )
+    try:
+        for number, fault in enumerate(faults, 1):
+            session.hint(f"[{number}/{len(faults)}] {fault.name}: {fault.summary} …")
+            result = run.try_fault(stage, fault, card.start_s)
+            card.results.append(result)
+            session.hint(f"        {result.verdict}: {result.detail}")
+    finally:
+        stage.close()
+    return card
+
+
+def _start_s(stage: Stage) -> float:
+    """How long a normal start takes: from the spawn to the passed gate, as the last planned start showed."""
+    import contextlib
+
+    with contextlib.suppress(HoldfastError, KeyError, TypeError):
+        ladder = stage.client.get(f"/v1/agents/{stage.agent}")["ladder"]
+        if ladder["good_since_mono"] is not None and ladder["started_mono"] is not None:
+            return round(max(0.0, float(ladder["good_since_mono"]) - float(ladder["started_mono"])), 3)
+    return 0.0
+
+
+def _show(session: Session, card: Scorecard) -> int:
+    import msgspec
+
+    from holdfast.cli.render import table, terminal_width
+    from holdfast.drills import saved, score
+
+    changes: list[str] = []
+    path = ""
+    try:
+        written = saved.save(session.home.path, card)
+        changes, path = score.compare(card, saved.last(session.home.path, card.agent, written)), str(written)
+    except OSError as error:
+        session.hint(f"the scorecard was not saved: {error.strerror} ({session.home.path})")
+    if session.as_json:
+        session.answer({**msgspec.to_builtins(card), "passed": card.passed, "changes": changes, "saved": path})
+    else:
+        click.echo("\n".join(table(HEADER, score.table(card), width=terminal_width())))
+        click.echo(f"{score.tally(card.results)}; a normal start of the agent takes {card.start_s:.1f} s")
+        for change in changes:
+            click.echo(f"since the last run: {change}")
+        if path:
+            click.echo(f"saved in {path}")
+    return 0 if card.passed else 1

@@ -1,0 +1,75 @@
+"""Every fault a drill knows, in one table: what it does, on whom it may be tried, and what is promised about it.
+
+Invariant: a bound stands here once, with the promise it comes from; the scorecard compares with nothing else. Data
+only. Called by run.py, score.py and the command line.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+BEAT_S = 5.0  # of the throw-away agent: the default of 60 s would make a drill last minutes; the rule is the same
+STRIKES_S = 3 * 2.0 + 0.5  # three probes, 2 s apart, the last one waited for: mission, promise 2
+NOTICE_S = 1.5  # delivery of beats, one turn of the loop, a loaded machine
+
+Expect = Literal["healed", "untouched", "shown", "escalated"]
+
+
+class Fault(Struct, frozen=True, kw_only=True):
+    """`caught_s`, `restored_s`: promised at most, from the moment of injection; restored is on top of a normal start.
+
+    `expect` healed: a new process, healthy; untouched: the very same process, Holdfast back; shown: told, never
+    restarted; escalated: bounded tries, then a person is told, and healed when the cause is gone.
+    `real`: may be tried on an agent of the user's.
+    """
+
+    name: str
+    summary: str
+    expect: Expect
+    caught_s: float
+    restored_s: float
+    promise: str
+    real: bool = False
+    needs_root: bool = False
+
+
+_ALL = (
+    Fault(name="kill", summary="kill -9 of its main process", expect="healed", caught_s=0.5, restored_s=1.0,
+          promise="exit seen at once, a new process in milliseconds", real=True),
+    Fault(name="hang", summary="its process is stopped (SIGSTOP) and answers nothing", expect="healed",
+          caught_s=STRIKES_S + NOTICE_S, restored_s=STRIKES_S + NOTICE_S + 8.0,
+          promise="three strikes, 2 s apart; evidence; 5 s of grace at most", real=True),
+    Fault(name="exit-loop", summary="it ends at every start, until the cause is gone", expect="escalated",
+          caught_s=0.5, restored_s=30.0, promise="bounded restarts, recreated once, then a person is told"),
+    Fault(name="spin", summary="its loop spins at full CPU; its health endpoint still answers", expect="healed",
+          caught_s=2 * BEAT_S + NOTICE_S, restored_s=2 * BEAT_S + NOTICE_S + 8.0, promise="two missed beats"),
+    Fault(name="stop-beats", summary="its loop is stuck in a function and beats no more", expect="healed",
+          caught_s=2 * BEAT_S + NOTICE_S, restored_s=2 * BEAT_S + NOTICE_S + 8.0, promise="two missed beats"),
+    Fault(name="fake-beats", summary="a thread goes on beating while the loop is stuck", expect="healed",
+          caught_s=2 * BEAT_S + NOTICE_S, restored_s=2 * BEAT_S + NOTICE_S + 8.0,
+          promise="a beat counts only if its cycle advanced"),
+    Fault(name="slow-endpoint", summary="its endpoint answers after 3 s", expect="healed",
+          caught_s=STRIKES_S + NOTICE_S, restored_s=STRIKES_S + NOTICE_S + 8.0, promise="three strikes"),
+    Fault(name="http-200-but-dead", summary="its endpoint answers 200 with somebody's HTML page", expect="healed",
+          caught_s=STRIKES_S + NOTICE_S, restored_s=STRIKES_S + NOTICE_S + 8.0,
+          promise="200 is not health: the body must be the agent's own"),
+    Fault(name="fork-leak", summary="it leaves twenty helpers in sessions of their own and dies", expect="healed",
+          caught_s=0.5, restored_s=3.0, promise="death is the death of the tree: no helper is left"),
+    Fault(name="log-flood", summary="it prints as fast as it can for 5 s", expect="untouched", caught_s=10.0,
+          restored_s=15.0, promise="no line of another agent waits"),
+    Fault(name="leak-slow", summary="its memory grows to 75 % of its limit", expect="shown", caught_s=20.0,
+          restored_s=60.0, promise="told at 70 % of the limit, never restarted for it"),
+    Fault(name="kill-keeper", summary="kill -9 of the keeper", expect="untouched", caught_s=1.0, restored_s=1.5,
+          promise="no agent restarts; back in less than a second", real=True),
+    Fault(name="kill-init", summary="kill -9 of init", expect="untouched", caught_s=1.0, restored_s=1.5,
+          promise="no agent restarts; back in less than a second", real=True),
+    Fault(name="kill-all", summary="kill -9 of guard, init, keeper and logger at once, then `holdfast up`",
+          expect="untouched", caught_s=5.0, restored_s=5.0, promise="`up` adopts what runs", real=True),
+    Fault(name="disk-full", summary="the disk is full to the last byte, then the agent is killed", expect="healed",
+          caught_s=1.0, restored_s=3.0, promise="a full disk never stops healing", needs_root=True),
+    Fault(name="clock-jump", summary="the wall clock jumps a day ahead and back", expect="untouched", caught_s=20.0,
+          restored_s=20.0, promise="clock jumps restart nothing and delete nothing"),
+)  # fmt: skip
+FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}

@@ -1,0 +1,259 @@
+"""Tries one fault: injects it, watches as a user would (`ps`, `incidents`), takes it away again, and judges.
+
+Invariant: what was injected is taken back even when the watching fails, and the next fault begins with a well agent.
+Times are taken here, by watching from outside; nothing the keeper says of its own speed is used. Called by the command
+line, once for each fault.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from holdfast.drills import score
+from holdfast.drills.faults import BEAT_S, Fault
+from holdfast.drills.score import Result
+from holdfast.drills.stage import MEMORY_LIMIT_BYTES, NEIGHBOUR, Stage, ThrowAwayStage, is_well, tree_of
+
+WATCH_MAX_FACTOR = 4.0  # a fault that misses its bound is still watched for so long, to say by how much
+WATCH_MIN_S = 30.0
+ESCALATE_MAX_S = 60.0
+LEAK_SHARE = 0.75
+DAY_S = 86_400.0
+
+
+class Watch:
+    """One fault under way: what was before, and what was seen since."""
+
+    def __init__(self, stage: Stage, fault: Fault, start_s: float) -> None:
+        self.stage, self.fault, self.start_s = stage, fault, start_s
+        self.row = stage.row() or {}
+        self.known = {incident["id"] for incident in stage.incidents()}
+        self.own = stage.pids()
+        self.began = time.monotonic()
+        self.patience_s = max(WATCH_MIN_S, WATCH_MAX_FACTOR * (fault.restored_s + start_s))
+        self.incident = ""
+
+    def since(self) -> float:
+        return time.monotonic() - self.began
+
+    def until(self, look: Callable[[], Any], timeout_s: float | None = None) -> float | None:
+        """Seconds since the injection when `look` became true."""
+        found = self.stage.wait_for(look, self.patience_s if timeout_s is None else timeout_s)
+        return self.since() if found else None
+
+    def new_incident(self) -> bool:
+        for incident in self.stage.incidents():
+            if incident["id"] not in self.known and incident["agent"] == self.stage.agent:
+                self.incident = incident["id"]
+                return True
+        return False
+
+    def new_and_well(self) -> bool:
+        row = self.stage.row()
+        return row is not None and is_well(row) and row["instance"] != self.row["instance"]
+
+    def untouched(self) -> str:
+        """ "" when the very same process still runs."""
+        row = self.stage.row() or {}
+        if row.get("pid") == self.row["pid"] and row.get("instance") == self.row["instance"]:
+            return ""
+        return f"the agent was restarted (process {self.row['pid']}, now {row.get('pid')})"
+
+    def result(self, caught_s: float | None, restored_s: float | None, broken: str = "") -> Result:
+        return score.judge(self.fault, self.stage.agent, self.start_s, caught_s, restored_s, broken, self.incident)
+
+
+def try_fault(stage: Stage, fault: Fault, start_s: float) -> Result:
+    """Inject one fault and judge what follows. Never raises for what the fault itself brings about."""
+    if fault.name == "disk-full" and not (isinstance(stage, ThrowAwayStage) and stage.small_disk):
+        return score.skipped(fault, stage.agent, "needs root: a small disk of its own cannot be mounted")
+    if not stage.begin(fault):
+        return score.skipped(fault, stage.agent, "the agent was not well before the fault")
+    return _WAYS[fault.name](Watch(stage, fault, start_s))
+
+
+# --- by signal ------------------------------------------------------------------------------------------------------
+def _kill(watch: Watch) -> Result:
+    os.kill(watch.row["pid"], signal.SIGKILL)
+    return _healed(watch)
+
+
+def _hang(watch: Watch) -> Result:
+    os.kill(watch.row["pid"], signal.SIGSTOP)
+    try:
+        return _healed(watch)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(watch.row["pid"], signal.SIGCONT)
+
+
+def _healed(watch: Watch) -> Result:
+    caught_s = watch.until(watch.new_incident)
+    restored_s = watch.until(watch.new_and_well)
+    return watch.result(caught_s, restored_s)
+
+
+def _kill_own(names: tuple[str, ...], *, up: bool) -> Callable[[Watch], Result]:
+    def run(watch: Watch) -> Result:
+        for name in names:
+            os.kill(watch.own[name], signal.SIGKILL)
+        if up:
+            stage = watch.stage
+            started = stage.up_again() if isinstance(stage, ThrowAwayStage) else stage.cli("up", "-d").returncode == 0
+            if not started:
+                return watch.result(None, None, "`holdfast up` failed")
+
+        def back() -> bool:
+            status = watch.stage.status()
+            now = {one["name"]: one["pid"] for one in status["holdfast"]["processes"]} if status else {}
+            return all(now.get(name) and now[name] != watch.own[name] for name in names)
+
+        restored_s = watch.until(back)
+        healthy = watch.until(watch.stage.well)
+        return watch.result(restored_s, restored_s, watch.untouched() or ("" if healthy else "the agent is not well"))
+
+    return run
+
+
+# --- told to the throw-away agent -------------------------------------------------------------------------------------
+def _told(watch: Watch) -> Result:
+    """The agent hurts itself once: the fault is gone with the instance."""
+    watch.stage.set_fault(watch.fault.name)
+    try:
+        caught_s = watch.until(watch.new_incident)
+        watch.stage.set_fault("")
+        return watch.result(caught_s, watch.until(watch.new_and_well))
+    finally:
+        watch.stage.set_fault("")
+
+
+def _fork_leak(watch: Watch) -> Result:
+    result = _told(watch)
+    row = watch.stage.row() or {}
+    marker = f":{row.get('instance')}"
+    helpers = [
+        pid for pid in tree_of(watch.stage.home.home_id(), watch.stage.agent) if not _instance_of(pid).endswith(marker)
+    ]
+    if helpers:
+        return watch.result(result.caught_s, result.restored_s, f"{len(helpers)} helpers are left")
+    return result
+
+
+def _instance_of(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        for one in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            if one.startswith(b"HOLDFAST_INSTANCE="):
+                return one.decode("utf-8", "replace")
+    return ""
+
+
+def _exit_loop(watch: Watch) -> Result:
+    """Bounded tries, then a person is told; healed when the cause is gone. Restored counts from then."""
+    watch.stage.set_fault("exit-loop")
+    try:
+        os.kill(watch.row["pid"], signal.SIGKILL)
+        caught_s = watch.until(watch.new_incident)
+        escalated = watch.until(lambda: (watch.stage.row() or {}).get("phase") == "escalated", ESCALATE_MAX_S)
+        starts = (watch.stage.row() or {}).get("instance", 0) - watch.row["instance"]
+        watch.stage.set_fault("")
+        watch.began = time.monotonic() if escalated else watch.began
+        restored_s = watch.until(watch.new_and_well)
+        broken = "" if escalated else "nobody was told"
+        return watch.result(caught_s, restored_s, broken or ("" if starts <= 8 else f"{starts} starts before that"))
+    finally:
+        watch.stage.set_fault("")
+
+
+def _log_flood(watch: Watch) -> Result:
+    """While one agent floods, the lines of the other are there within the bound."""
+    stage = watch.stage
+    assert isinstance(stage, ThrowAwayStage)
+    stage.set_fault("log-flood")
+    try:
+        time.sleep(1.0)  # the flood is under way
+
+        def neighbour_heard() -> bool:
+            sent_at = time.time()
+            done = watch.stage.cli("logs", NEIGHBOUR, "--since", "5s", "-n", "5", "--raw")
+            stamps = [float(line.rpartition(" at ")[2]) for line in done.stdout.splitlines() if " at " in line]
+            return bool(stamps) and sent_at - max(stamps) < 3.0
+
+        caught_s = watch.until(neighbour_heard)
+        over = watch.until((stage.place() / "fault.done").exists)
+        return watch.result(caught_s, over, watch.untouched())
+    finally:
+        watch.stage.set_fault("")
+
+
+def _leak_slow(watch: Watch) -> Result:
+    """Told while it grows, restarted never, well again when it gave the memory back."""
+    watch.stage.set_fault(f"leak-slow {int(MEMORY_LIMIT_BYTES * LEAK_SHARE)}")
+    try:
+        caught_s = watch.until(lambda: "memory" in (watch.stage.row() or {}).get("why", ""))
+        watch.stage.set_fault("")
+        restored_s = watch.until(lambda: (watch.stage.row() or {}).get("phase") == "healthy")
+        return watch.result(caught_s, restored_s, watch.untouched())
+    finally:
+        watch.stage.set_fault("")
+
+
+# --- the machine ----------------------------------------------------------------------------------------------------
+def _disk_full(watch: Watch) -> Result:
+    ballast = watch.stage.home.path / "ballast"
+    try:
+        with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as file:
+            while True:
+                file.write(b"\0" * 65_536)
+        watch.began = time.monotonic()
+        os.kill(watch.row["pid"], signal.SIGKILL)
+        return _healed(watch)
+    finally:
+        ballast.unlink(missing_ok=True)
+
+
+def _clock_jump(watch: Watch) -> Result:
+    stage = watch.stage
+    assert isinstance(stage, ThrowAwayStage)
+    try:
+        stage.set_clock(DAY_S)
+        caught_s = watch.until(lambda: _event_of(stage, "clock"))
+        time.sleep(2 * BEAT_S)  # longer than any deadline of the agent
+        stage.set_clock(0.0)
+        time.sleep(2 * BEAT_S)
+        began, watch.began = watch.began, time.monotonic()
+        restored_s = watch.until(lambda: (stage.row() or {}).get("phase") == "healthy")
+        watch.began = began
+        return watch.result(caught_s, restored_s, watch.untouched())
+    finally:
+        stage.set_clock(0.0)
+
+
+def _event_of(stage: Stage, word: str) -> bool:
+    done = stage.cli("events")
+    return any(word in line for line in done.stdout.splitlines())
+
+
+_WAYS: dict[str, Callable[[Watch], Result]] = {
+    "kill": _kill,
+    "hang": _hang,
+    "exit-loop": _exit_loop,
+    "spin": _told,
+    "stop-beats": _told,
+    "fake-beats": _told,
+    "slow-endpoint": _told,
+    "http-200-but-dead": _told,
+    "fork-leak": _fork_leak,
+    "log-flood": _log_flood,
+    "leak-slow": _leak_slow,
+    "kill-keeper": _kill_own(("keeper",), up=False),
+    "kill-init": _kill_own(("init",), up=False),
+    "kill-all": _kill_own(("guard", "init", "keeper", "logger"), up=True),
+    "disk-full": _disk_full,
+    "clock-jump": _clock_jump,
+}

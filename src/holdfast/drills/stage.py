@@ -1,0 +1,261 @@
+"""Where a drill takes place: a throw-away home with a throw-away agent, or the user's own running Holdfast.
+
+Invariant: of a throw-away stage nothing is left, whatever happened; on a real one nothing is started or deleted but
+what the fault itself kills. Called by run.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from holdfast import errors
+from holdfast.clock import SHIFT_ENV
+from holdfast.drills import agent as throw_away
+from holdfast.drills.faults import BEAT_S, Fault
+from holdfast.errors import HoldfastError
+from holdfast.home import Home
+
+NEIGHBOUR = "neighbour"
+MEMORY_LIMIT_BYTES = 120_000_000
+SMALL_DISK = "256m"  # of the home: filled to the last byte by the drill disk-full
+UP_MAX_S = 90
+CALM_MAX_S = 120.0  # an incident of a real agent is confirmed as over after 60 s
+OWN_PROCESSES = 4
+DOWN_MAX_S = 60
+_LOOK_S = 0.01
+
+
+class Asker(Protocol):
+    """The keeper's client, as the command line has it."""
+
+    def get(self, path: str, **query: object) -> Any: ...
+
+    def post(self, path: str, body: dict[str, Any], *, timeout_s: float | None = None) -> Any: ...
+
+
+class Stage:
+    """One Holdfast and the agent the faults are tried on."""
+
+    throw_away = False
+
+    def __init__(self, home: Home, client: Asker, agent: str) -> None:
+        self.home, self.client, self.agent = home, client, agent
+
+    def status(self) -> dict[str, Any] | None:
+        """What `ps --json` shows; None while the keeper is away."""
+        try:
+            answer: dict[str, Any] = self.client.get("/v1/status")
+        except HoldfastError:
+            return None
+        return answer
+
+    def row(self, name: str = "") -> dict[str, Any] | None:
+        """The agent's line, None while the keeper is away or does not know it."""
+        status = self.status()
+        rows = status["agents"] if status else []
+        return next((row for row in rows if row["name"] == (name or self.agent)), None)
+
+    def incidents(self) -> list[dict[str, Any]]:
+        try:
+            rows: list[dict[str, Any]] = self.client.get("/v1/incidents")["incidents"]
+        except HoldfastError:
+            return []
+        return rows
+
+    def pids(self) -> dict[str, int]:
+        """Holdfast's own processes; waits for a keeper that is being replaced."""
+        status = self.wait_for(self.status, UP_MAX_S)
+        processes = status["holdfast"]["processes"] if status else []
+        return {process["name"]: process["pid"] for process in processes if process["pid"]}
+
+    def wait_for(self, look: Callable[[], Any], timeout_s: float) -> Any:
+        """The first true answer of `look`, None after `timeout_s`."""
+        deadline = time.monotonic() + timeout_s
+        while not (found := look()):
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(_LOOK_S)
+        return found
+
+    def well(self) -> bool:
+        return is_well(self.row())
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        line = [sys.executable, "-P", "-m", "holdfast.cli", "--home", str(self.home.path), *arguments]
+        return subprocess.run(line, capture_output=True, text=True, check=False)
+
+    def begin(self, fault: Fault) -> bool:
+        """Wait until the agent may be hurt: well, and no longer being healed of something else. False: it is not."""
+        return bool(self.wait_for(lambda: self._settled() and len(self.pids()) >= OWN_PROCESSES, CALM_MAX_S))
+
+    def _settled(self) -> bool:
+        row = self.row()
+        return is_well(row) and row is not None and row["phase"] in ("healthy", "degraded")
+
+    def set_fault(self, text: str) -> None:
+        raise AssertionError("only a throw-away agent listens")
+
+    def close(self) -> None:
+        """Leave."""
+
+
+class ThrowAwayStage(Stage):
+    """A Holdfast of its own with one agent for each fault, so that none begins in the middle of another's healing,
+    and one that must not notice."""
+
+    throw_away = True
+
+    def __init__(self, connect: Callable[[Home], Asker], faults: Sequence[Fault]) -> None:
+        self._names = [*(_name(fault) for fault in faults), NEIGHBOUR]
+        self.directory = Path(tempfile.mkdtemp(prefix="holdfast-drill-"))
+        self.small_disk = False
+        try:
+            self.directory.chmod(0o755)
+            home = Home(self.directory / "home")
+            super().__init__(home, connect(home), self._names[0])
+            self.clock = self.directory / "clock"
+            self._mount(home.path)
+            self._write()
+            up = self._up()
+            if up.returncode:
+                raise HoldfastError(errors.DRILL_FAILED, reason=f"its own Holdfast did not start: {_last(up.stderr)}")
+        except BaseException:
+            self.close()
+            raise
+
+    def _mount(self, path: Path) -> None:
+        """As root the home is a small disk of its own, so that it can be filled."""
+        path.mkdir()
+        if os.geteuid() == 0:
+            line = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK},mode=0711", "holdfast-drill", str(path)]
+            with contextlib.suppress(OSError):
+                self.small_disk = subprocess.run(line, capture_output=True, check=False).returncode == 0
+
+    def _write(self) -> None:
+        agents = {}
+        for name in self._names:
+            place = self.directory / name
+            place.mkdir()
+            place.chmod(0o777)  # the agent's user and ours both write `fault`
+            shutil.copyfile(throw_away.__file__, place / "agent.py")
+            (place / "agent.py").chmod(0o644)
+            port = _free_port()
+            agents[name] = {
+                "command": [_python(), "agent.py", str(port)],
+                "working_dir": str(place),
+                "limits": {"memory": str(MEMORY_LIMIT_BYTES)},
+                "health": {
+                    "http": {"url": f"http://127.0.0.1:{port}/", "expect": {"status": "ok"}},
+                    "beat": f"{BEAT_S:g}s",
+                    "start_period": "20s",
+                },
+                "logs": {"max_size": "20M", "max_files": 2},
+                "restart": {"backoff": ["0s", "1s", "2s"], "retry": "3s"},
+                "stop": {"grace": "5s", "hung_grace": "2s"},
+            }
+        text = json.dumps({"version": 1, "agents": agents}, indent=1)  # every JSON text is YAML
+        (self.directory / "holdfast.yaml").write_text(text)
+
+    def _up(self) -> subprocess.CompletedProcess[str]:
+        os.environ[SHIFT_ENV] = str(self.clock)
+        try:
+            return self.cli(
+                "up", "-f", str(self.directory / "holdfast.yaml"), "-d", "--wait", "--timeout", str(UP_MAX_S)
+            )
+        finally:
+            del os.environ[SHIFT_ENV]
+
+    def begin(self, fault: Fault) -> bool:
+        self.agent = _name(fault)
+        return super().begin(fault)
+
+    def place(self) -> Path:
+        """The working directory of the agent that is being hurt."""
+        return self.directory / self.agent
+
+    def up_again(self) -> bool:
+        return self._up().returncode == 0
+
+    def set_fault(self, text: str) -> None:
+        """Read by the agent within a twentieth of a second; "" takes the fault away."""
+        path = self.directory / self.agent / "fault"
+        if not text:
+            path.unlink(missing_ok=True)
+            return
+        new = path.with_suffix(".new")
+        new.write_text(text)
+        new.chmod(0o666)
+        new.replace(path)
+
+    def set_clock(self, offset_s: float) -> None:
+        """Shift the wall clock that this Holdfast sees."""
+        new = self.clock.with_suffix(".new")
+        new.write_text(f"{offset_s}")
+        new.replace(self.clock)
+
+    def close(self) -> None:
+        """Down, and gone: agents first, then what is left by its home id, then the directory."""
+        home = Home(self.directory / "home")
+        with contextlib.suppress(OSError, HoldfastError):
+            if home.guard_lock.exists():
+                self.home = home
+                self.cli("down", "--timeout", str(DOWN_MAX_S))
+            for pid in tree_of(home.home_id()):
+                os.kill(pid, signal.SIGKILL)
+        if self.small_disk:
+            subprocess.run(["umount", "--lazy", str(home.path)], capture_output=True, check=False)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def is_well(row: dict[str, Any] | None) -> bool:
+    """Up, past its gate, its endpoint good; an incident may still be open for confirmation."""
+    if row is None or row["pid"] is None:
+        return False
+    levels = row["health"]
+    good = levels["endpoint"] in ("ok", "off") and levels["behaviour"] != "failing"
+    return bool(good and row["phase"] in ("healthy", "degraded", "recovering", "escalated"))
+
+
+def tree_of(home_id: str, agent: str = "") -> list[int]:
+    """Processes of a home's agents (or of one), found by the instance id in their environment."""
+    marker = f"HOLDFAST_INSTANCE={home_id}:{agent + ':' if agent else ''}".encode()
+    found = []
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if any(one.startswith(marker) for one in Path("/proc", entry, "environ").read_bytes().split(b"\0")):
+                found.append(int(entry))
+    return found
+
+
+def _name(fault: Fault) -> str:
+    return f"drill-{fault.name}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _python() -> str:
+    """A Python that the agent's own user can reach."""
+    candidates = ("/usr/bin/python3", "/usr/local/bin/python3") if os.geteuid() == 0 else ()
+    return next((one for one in candidates if os.access(one, os.X_OK)), os.path.realpath(sys.executable))
+
+
+def _last(text: str) -> str:
+    lines = text.strip().splitlines()
+    return next((line for line in lines if line.startswith("HF")), lines[-1] if lines else "no reason was given")
