@@ -204,7 +204,8 @@ class Correlation:
         case = self.cases.get(key)
         if case is None:
             why = f"{len(alike)} agents failed alike within {limits.TOGETHER_WINDOW_S:.0f} s ({seed.kind})"
-            case = Case(key=key, cause=Cause.TOGETHER, why=why, kind=seed.kind, began_mono=now)
+            began = min(bad.since_mono for bad in waiting.values())
+            case = Case(key=key, cause=Cause.TOGETHER, why=why, kind=seed.kind, began_mono=began)
             self.cases[key] = case
         actions: list[Action] = []
         for agent, bad in waiting.items():

@@ -27,9 +27,28 @@ _BY_KIND = {
 }
 
 
+_BY_NODE = {
+    "starved": "Find what takes the machine: `top`, `cat /proc/pressure/cpu /proc/pressure/memory /proc/pressure/io`.",
+    "disk": "Free space: `df -h`, `df -i`, `du -xh PATH | sort -h | tail`.",
+    "network": "Look at the loopback interface: `ip link show lo`.",
+    "together": "Look for what these agents share: a provider, a database, a name server, a change.",
+}
+
+
+def _of_machine(incident: Incident) -> list[str]:
+    """For an incident of the node: the agents are not the place to look."""
+    if incident.closed_at is not None:
+        return ["Nothing has to be done now: its cause is gone."]
+    cause = incident.node.partition(":")[0]
+    found = [_BY_NODE[cause]] if cause in _BY_NODE else []
+    return [*found, "Nobody is restarted for it; `holdfast restart NAME` works at any time."]
+
+
 def steps(incident: Incident) -> list[str]:
     """One sentence each, the most useful first."""
     found = [_BY_KIND[incident.kind]] if incident.kind in _BY_KIND else []
+    if incident.node:
+        return [*found, *_of_machine(incident)]
     if incident.outcome is Outcome.RECOVERED:
         return [*found, "Nothing has to be done now: the agent is healthy again."]
     return [

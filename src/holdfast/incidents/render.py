@@ -22,7 +22,7 @@ _SURE = {"certain": "certain", "likely": "likely", "possible": "only possible", 
 def postmortem(report: Report) -> str:
     """What happened, for a person who was asleep."""
     incident = report.incident
-    parts = [f"# {_text(incident.agent)}: {_text(incident.cause)}", "", _first_sentence(report), ""]
+    parts = [f"# {_text(incident.agent) or 'This machine'}: {_text(incident.cause)}", "", _first_sentence(report), ""]
     parts += [
         f"- Incident: {incident.id}",
         f"- Outcome: {_outcome(incident.outcome)}",

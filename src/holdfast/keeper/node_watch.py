@@ -73,6 +73,7 @@ class NodeWatch:
         self._traffic: network.Traffic | None = None
         self._rates: tuple[float, float] | None = None
         self._loopback_down = False
+        self._population = (float("-inf"), 0)
         self._slow_mono = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._due_s = limits.NODE_IDLE_LOOK_S
@@ -93,6 +94,7 @@ class NodeWatch:
                 alerted=incident.outcome is Outcome.ESCALATED,
                 agents=dict.fromkeys(incident.agents, now),
             )
+        self._parts.disks.look()
         self._parts.starvation.excused = lambda agent: self._rule.holds(agent.name)
         self._arm()
 
@@ -164,9 +166,17 @@ class NodeWatch:
         self._look(now)
         bad = self._rule.bads.get(agent.name)
         count = bad.count if bad is not None and bad.kind == kind else 0
-        population = sum(1 for each in self._parts.agents.values() if each.ladder.running and each.ladder.gate_passed)
-        self._act(self._rule.bad(agent.name, kind, min(ripe_at, count + ripe_in), now, population), now)
+        self._act(self._rule.bad(agent.name, kind, min(ripe_at, count + ripe_in), now, self._heard_of(now)), now)
         self._hurry()
+
+    def _heard_of(self, now: float) -> int:
+        """How many agents run and can be heard, at most NODE_LOOK_S old: asked for every bad word of a whole fleet."""
+        at, count = self._population
+        if now - at >= limits.NODE_LOOK_S:
+            ladders = [agent.ladder for agent in self._parts.agents.values()]
+            count = sum(1 for ladder in ladders if ladder.running and ladder.gate_passed)
+            self._population = (now, count)
+        return count
 
     def _good(self, name: str, *, behaviour: bool) -> None:
         if self._rule.minds(name):
