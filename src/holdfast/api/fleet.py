@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from msgspec import structs
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,7 +24,21 @@ async def put(keeper: Keeper, request: Request) -> Response:
     return answer(keeper.put_fleet(fleet, merge=merge))
 
 
+async def take_out(keeper: Keeper, request: Request) -> Response:
+    name = request.path_params["name"]
+    keeper.phase(name)  # raises AGENT_NOT_FOUND
+    left = tuple(spec for spec in keeper.fleet.agents if spec.name != name)
+    return answer(keeper.put_fleet(structs.replace(keeper.fleet, agents=left), merge=False))
+
+
 OPERATIONS = (
+    Operation(
+        "DELETE",
+        "/v1/fleet/{name}",
+        take_out,
+        "Take one agent out of the fleet: it is stopped gracefully and keeps its state.",
+        views.FleetChange,
+    ),
     Operation("GET", "/v1/fleet", get, "The desired fleet; values of secrets are masked.", FleetSpec),
     Operation(
         "PUT",

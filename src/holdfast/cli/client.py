@@ -59,6 +59,9 @@ class KeeperClient:
     def put(self, path: str, body: bytes, **query: object) -> Any:
         return self._call("PUT", path, query, body)
 
+    def delete(self, path: str) -> Any:
+        return self._call("DELETE", path, {}, None)
+
     def stream(self, path: str, *, follow: bool, **query: object) -> Iterator[bytes]:
         """Lines of a streamed answer, each with its newline. Ends when the answer does, also when the keeper died
         in the middle: a follower asks again. Raises HoldfastError when the request itself fails."""

@@ -2,7 +2,7 @@
 
 init is re-executed in place (it proves as a child first that the new code can read its journal), then keeper and logger
 are restarted. An init that is too old to be asked is told to leave, and a new guard adopts. Called by
-`holdfast service reload`, and through it by `holdfast upgrade`.
+`holdfast service reload`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """How this Holdfast is installed: which program starts it, and who would put a newer one in its place.
 
 Pure but for looking at paths. Invariant: `program` names an interpreter that stays valid over upgrades: for a release
-below the home it goes through `releases/current`. Called by cli/service.py and cli/upgrade.py.
+below the home it goes through `releases/current`. Called by cli/service.py.
 """
 
 from __future__ import annotations

@@ -94,6 +94,16 @@ def tree(root: int) -> list[Stat]:
     return queue
 
 
+def ancestors(pid: int) -> set[int]:
+    """The process and everything above it."""
+    found: set[int] = set()
+    while pid > 0 and pid not in found:
+        found.add(pid)
+        above = stat(pid)
+        pid = above.ppid if above else 0
+    return found
+
+
 def tree_rss_bytes(root: int) -> int:
     """Resident bytes of the whole tree; pages they share are counted for each."""
     return sum(each.rss_bytes for each in tree(root))
@@ -126,6 +136,12 @@ def listeners_of(port: int, within: Iterable[int] | None = None) -> list[Listene
         if not inodes.isdisjoint(_socket_inodes(pid)):
             found.append(Listener(pid, comm(pid)))
     return found
+
+
+def listening_ports(pid: int) -> set[int]:
+    """TCP ports the process listens on, as far as it may be looked into."""
+    inodes = _socket_inodes(pid)
+    return {port for port, inode in _listening() if inode in inodes} if inodes else set()
 
 
 def is_listened_on(port: int) -> bool:

@@ -1,0 +1,247 @@
+"""The former way an agent was kept alive: ending it, seeing that it is gone, bringing it back.
+
+Invariants: every act looks first and may be repeated; units of others are never deleted or edited, only disabled, and
+what they were is recorded before; a gateway is ended the way its recipe announces, with all the time it may need.
+Called by apply.py and undo.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from holdfast import errors, limits
+from holdfast.adoption.model import Adoption, Former, Found, UnitFile
+from holdfast.errors import HoldfastError
+from holdfast.node import processes, systemd
+from holdfast.recipes import find as find_recipe
+from holdfast.spec.envfile import read_env_file
+from holdfast.spec.model import AgentSpec
+from holdfast.spec.problems import Problems
+
+DROP_IN = "holdfast-adoption.conf"
+LOOK_S = 0.1
+_WRITER = (
+    "import os,sys;p=sys.argv[1];t=p+'.tmp';f=os.open(t,os.O_WRONLY|os.O_CREAT|os.O_TRUNC|os.O_NOFOLLOW,0o600);"
+    "os.write(f,sys.stdin.buffer.read());os.close(f);os.replace(t,p)"
+)
+
+
+def observe(former: Former) -> Former:
+    """With what systemd says now of the unit's state. Raises SERVICE_FAILED."""
+    import msgspec
+
+    if former.kind != "systemd":
+        return former
+    state = _manager(former).show(former.name)
+    return msgspec.structs.replace(former, was_enabled=state.is_enabled, was_active=state.is_active)
+
+
+def confirm(found: Found, units: list[UnitFile]) -> Found:
+    """The same, kept alive by the unit whose main process it is, or which would start it at the next boot.
+
+    Where a cgroup does not tell who started a process, its unit does. Asks systemd; one that is silent changes nothing.
+    """
+    import msgspec
+
+    if found.former.kind != "process":
+        return found
+    for unit in units:
+        candidate = Former(kind="systemd", name=unit.name, scope=unit.scope, uid=unit.uid, path=unit.path)
+        try:
+            state = _manager(candidate).show(unit.name)
+        except HoldfastError:
+            continue
+        if state.is_enabled or (state.main_pid and state.main_pid in processes.ancestors(found.pid)):
+            return msgspec.structs.replace(found, former=candidate)
+    return found
+
+
+def end(adoption: Adoption, spec: AgentSpec) -> None:
+    """Disable and stop it, gracefully. Raises HoldfastError."""
+    former, grace_s = adoption.former, spec.stop.grace_s + limits.ADOPT_STOP_SLACK_S
+    tree = [(each.pid, each.starttime) for each in processes.tree(adoption.pid)] if _lives(adoption) else []
+    if former.kind == "systemd":
+        manager = _manager(former)
+        if former.was_enabled:
+            manager.tell("disable", former.name)
+        with _patience(manager, former, grace_s):
+            _announce(adoption, spec)
+            manager.tell("stop", former.name, timeout_s=grace_s)
+    elif former.kind == "pm2":
+        _announce(adoption, spec)
+        _pm2(former, "stop", former.name, timeout_s=grace_s)
+        _pm2(former, "save", "--force")
+    if _lives(adoption):  # nobody's, or not its unit's own
+        _announce(adoption, spec)
+        _end_process(adoption, spec, grace_s)
+    _sweep(tree)
+
+
+def bring_back(adoption: Adoption) -> None:
+    """Enable and start it as it was. Raises HoldfastError."""
+    former = adoption.former
+    if former.kind == "systemd":
+        manager = _manager(former)
+        if former.was_enabled and not manager.show(former.name).is_enabled:
+            manager.tell("enable", former.name)
+        if former.was_active:
+            manager.tell("start", former.name, timeout_s=limits.ADOPT_START_S)
+        elif adoption.pid and not listens(adoption):
+            _start_by_hand(adoption)
+    elif former.kind == "pm2":
+        if former.was_active:
+            _pm2(former, "start", former.name, timeout_s=limits.ADOPT_START_S)
+        _pm2(former, "save", "--force")
+    elif former.kind == "process" and not listens(adoption):
+        _start_by_hand(adoption)
+
+
+def runs(adoption: Adoption) -> bool:
+    """Whether the former way keeps it alive now, as far as can be told from outside."""
+    former = adoption.former
+    if former.kind == "systemd":
+        state = _manager(former).show(former.name)
+        return state.is_enabled == former.was_enabled and (state.is_active or not former.was_active)
+    return not former.was_active or listens(adoption)
+
+
+def listens(adoption: Adoption) -> bool:
+    return processes.is_listened_on(adoption.port)
+
+
+def is_gone(adoption: Adoption) -> bool:
+    """Nothing of the former instance runs and its port is free."""
+    return not _lives(adoption) and not listens(adoption)
+
+
+def _lives(adoption: Adoption) -> bool:
+    found = processes.stat(adoption.pid) if adoption.pid else None
+    return found is not None and found.starttime == adoption.starttime and found.state not in "ZX"
+
+
+# --- how ---------------------------------------------------------------------------------------------------------
+def _announce(adoption: Adoption, spec: AgentSpec) -> None:
+    """The recipe's files that make the coming stop a planned one, written with the agent's own rights."""
+    if not _lives(adoption):
+        return
+    recipe = find_recipe(spec.recipe)
+    writes = recipe.before_stop(spec, adoption.pid, adoption.starttime, stopper_pid=os.getpid(), now_at=time.time())
+    for each in writes:
+        rights = {} if adoption.uid == os.geteuid() else {"user": adoption.uid}
+        command = [sys.executable, "-I", "-S", "-c", _WRITER, each.path]
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # a stop is not held up by its announcement
+            subprocess.run(
+                command,
+                input=each.data,
+                timeout=limits.STOP_FILES_TIMEOUT_S,
+                check=False,
+                cwd="/",
+                **rights,  # type: ignore[call-overload]
+            )
+
+
+def _end_process(adoption: Adoption, spec: AgentSpec, grace_s: float) -> None:
+    number = int(getattr(signal, f"SIG{spec.stop.signal}"))
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(adoption.pid, number)
+    deadline_mono = time.monotonic() + grace_s
+    while _lives(adoption) and time.monotonic() < deadline_mono:
+        time.sleep(LOOK_S)
+    if _lives(adoption):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(adoption.pid, signal.SIGKILL)
+
+
+def _sweep(tree: list[tuple[int, int]]) -> None:
+    """End what the main process left behind: helpers may hold its port or its state."""
+
+    def left() -> list[int]:
+        found = ((pid, processes.stat(pid)) for pid, _ in tree)
+        starts = dict(tree)
+        return [pid for pid, one in found if one and one.starttime == starts[pid] and one.state not in "ZX"]
+
+    for number, patience_s in ((signal.SIGTERM, limits.HUNG_GRACE_S), (signal.SIGKILL, limits.HUNG_GRACE_S)):
+        deadline_mono = time.monotonic() + (patience_s if left() else 0.0)
+        # OpenClaw's own helpers leave within seconds of their gateway: no need to push them at once.
+        while left() and time.monotonic() < deadline_mono:
+            time.sleep(LOOK_S)
+        for pid in left():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+    deadline_mono = time.monotonic() + limits.HUNG_GRACE_S
+    while left() and time.monotonic() < deadline_mono:
+        time.sleep(LOOK_S)
+
+
+@contextlib.contextmanager
+def _patience(manager: systemd.Systemctl, former: Former, grace_s: float):  # type: ignore[no-untyped-def]
+    """While it is stopped, the unit has as long as the agent may need: a turn under way must not be cut off.
+
+    By a drop-in below /run that is gone afterwards; where it cannot be written, the unit's own time-out holds.
+    """
+    allowed = manager.show(former.name).stop_timeout_s
+    path = manager.runtime_directory() / f"{former.name}.d" / DROP_IN
+    written = False
+    if allowed is not None and allowed < grace_s:
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"[Service]\nTimeoutStopSec={grace_s:g}\n")
+            written = True
+            manager.try_to("daemon-reload")
+    try:
+        yield
+    finally:
+        if written:
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+                path.parent.rmdir()
+            manager.try_to("daemon-reload")
+
+
+def _pm2(former: Former, *arguments: str, timeout_s: float = limits.SYSTEMCTL_TIMEOUT_S) -> None:
+    done = systemd.run_as(former.uid, ["pm2", *arguments], timeout_s, {"PM2_HOME": former.pm2_home})
+    if done.returncode != 0:
+        words = (done.stderr or done.stdout).strip().splitlines()
+        reason = words[-1] if words else f"exit code {done.returncode}"
+        raise HoldfastError(errors.SERVICE_FAILED, program=f"pm2 {arguments[0]}", reason=reason)
+
+
+def _start_by_hand(adoption: Adoption) -> None:
+    """As it was started before: same command, directory, user and environment; what it prints goes to our log."""
+    environment = {"PATH": os.defpath}
+    if adoption.former_env:
+        lines = read_env_file(adoption.former_env, Problems(adoption.former_env))
+        environment = {name: line.value for name, line in lines.items()}
+    log = Path(adoption.former_env).with_name(f"{adoption.agent}.output")
+    rights: dict[str, object] = {}
+    if adoption.uid != os.geteuid():
+        import pwd
+
+        entry = pwd.getpwuid(adoption.uid)
+        groups = os.getgrouplist(entry.pw_name, entry.pw_gid)
+        rights = {"user": adoption.uid, "group": entry.pw_gid, "extra_groups": groups}
+    try:
+        with open(log, "ab") as output:
+            subprocess.Popen(
+                adoption.former_argv,
+                cwd=adoption.former_cwd,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                **rights,  # type: ignore[call-overload]
+            )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise HoldfastError(errors.SERVICE_FAILED, program=adoption.former_argv[0], reason=reason) from error
+
+
+def _manager(former: Former) -> systemd.Systemctl:
+    return systemd.Systemctl(former.scope, former.uid if former.scope == "user" else os.geteuid())
