@@ -7,11 +7,13 @@ import secrets
 import sys
 
 from holdfast.healing.table import TRANSITIONS
+from tests.simulation import behaviour, behaviour_bugs
 from tests.simulation.bugs import BUGS, Doors, plant
 from tests.simulation.campaign import Failure, Tally, campaign, episode, shrink
 from tests.simulation.checker import Violation
 from tests.simulation.faults import draw
 
+BUG_YEARS = 4.0
 BUG_EVENTS = 400_000  # a bug that survives so many faults is not caught
 
 
@@ -23,7 +25,11 @@ def main() -> int:
     parser.add_argument("--bug", choices=sorted(BUGS), default="", help="plant this bug; the campaign must fail")
     parser.add_argument("--all-bugs", action="store_true", help="prove that each planted bug is caught")
     parser.add_argument("--replay", default="", metavar="SEED:N", help="run one episode again and print its trace")
+    parser.add_argument("--behaviour", action="store_true", help="the campaign of behaviour instead of the ladder's")
+    parser.add_argument("--years", type=float, default=5.0, help="with --behaviour: agent-years to live (default 5)")
     options = parser.parse_args()
+    if options.behaviour:
+        return behave(options.seed or secrets.token_hex(4), options.years, options.workers, options.all_bugs)
     seed = options.seed or secrets.token_hex(4)
     if options.replay:
         return replay(options.replay, options.bug)
@@ -71,6 +77,29 @@ def all_bugs(seed: str, workers: int) -> int:
         print(f"{name:50} {says}", flush=True)
     print(f"{'FAILED' if missed else 'PASSED'} seed={seed}: {len(BUGS) - len(missed)} of {len(BUGS)} bugs caught")
     return 1 if missed else 0
+
+
+def behave(seed: str, years: float, workers: int, all_bugs: bool) -> int:
+    """Behavioural faults against seven kinds of agents; with `all_bugs`, each planted bug must be caught."""
+    if all_bugs:
+        missed = []
+        for name in behaviour_bugs.BUGS:
+            failure = behaviour.campaign(seed, BUG_YEARS, 1, name)[0].failure
+            missed += [] if failure else [name]
+            says = f"caught by {failure[1].invariant} in {failure[0]}" if failure else "NOT CAUGHT"
+            print(f"{name:50} {says}", flush=True)
+        count = len(behaviour_bugs.BUGS)
+        print(f"{'FAILED' if missed else 'PASSED'} seed={seed}: {count - len(missed)} of {count} bugs caught")
+        return 1 if missed else 0
+    tally, seconds = behaviour.campaign(seed, years, workers)
+    print(f"{tally.agents} agents lived {tally.years:.1f} years, {tally.events} events, {seconds:.1f} s")
+    for name in behaviour.FAULTS:
+        print(f"  {name:>22} {tally.faults[name]:>8}")
+    print(f"restarted: {', '.join(f'{kind} {tally.caught[kind]}' for kind in behaviour.KINDS)}")
+    if tally.failure is not None:
+        print(f"agent {tally.failure[0]} broke {tally.failure[1]}")
+    print(f"{'FAILED' if tally.failure else 'PASSED'} seed={seed}")
+    return 1 if tally.failure else 0
 
 
 def replay(name: str, bug: str) -> int:
