@@ -54,6 +54,12 @@ OOM = [
 ]
 
 
+@pytest.fixture
+def a_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """py-spy may not be reachable for the user that runs the tests; here it is only named, never run."""
+    monkeypatch.setattr(stacks, "py_spy", lambda: "/usr/bin/py-spy")
+
+
 def test_a_py_spy_dump_gives_functions_files_and_lines() -> None:
     found = stacks.parse_py_spy(DUMP)
     assert [(frame.function, frame.line) for frame in found.frames[12]] == [("stuck_here", 3), ("main", 0)]
@@ -68,7 +74,7 @@ def test_eu_stack_gives_native_functions_by_thread() -> None:
     assert [frame.function for frame in found[6]] == ["epoll_pwait"]
 
 
-def test_a_refused_pause_is_tried_without_pausing() -> None:
+def test_a_refused_pause_is_tried_without_pausing(a_tool: None) -> None:
     asked: list[list[str]] = []
 
     def run(command: list[str], timeout_s: float) -> tuple[int, str, str]:
@@ -80,7 +86,7 @@ def test_a_refused_pause_is_tried_without_pausing() -> None:
 
 
 @pytest.mark.parametrize("state", ["D", "T"])
-def test_a_process_held_by_the_kernel_is_never_attached_to(state: str) -> None:
+def test_a_process_held_by_the_kernel_is_never_attached_to(a_tool: None, state: str) -> None:
     asked: list[list[str]] = []
 
     def run(command: list[str], timeout_s: float) -> tuple[int, str, str]:
@@ -88,16 +94,17 @@ def test_a_process_held_by_the_kernel_is_never_attached_to(state: str) -> None:
         return 0, DUMP, ""
 
     stacks.python(5, state, 1.0, run)
+    assert asked
     assert all("--nonblocking" in command for command in asked)
 
 
-def test_what_cannot_be_had_is_one_sentence_with_the_reason() -> None:
+def test_what_cannot_be_had_is_one_sentence_with_the_reason(a_tool: None) -> None:
     found = stacks.python(5, "S", 1.0, lambda command, timeout_s: (1, "", "Error: Failed to find python version"))
     assert not found.frames
     assert "Failed to find python version" in found.gap
 
 
-def test_no_stack_ever_asks_for_locals() -> None:
+def test_no_stack_ever_asks_for_locals(a_tool: None) -> None:
     asked: list[str] = []
 
     def run(command: list[str], timeout_s: float) -> tuple[int, str, str]:
