@@ -140,6 +140,7 @@ GUARD_RETRY_S = 2.0  # a guard that was started needs a moment to take its lock 
 PLANNED_LATE_MAX_S = 600.0  # a slot missed by more is passed over: after an outage nobody wants a storm of restarts
 PLANNED_LOOK_MAX_S = 60.0  # the wall clock may jump: it is looked at this often while restarts are planned
 PLANNED_WAIT_S = 5.0  # a slot that waits (busy, not well, no room) is looked at again
+HANDS_OFF_LOOK_S = 5.0  # a failure held back by maintenance is looked at again: this late it is healed at its end
 PLANNED_AT_ONCE = 2  # planned restarts under way at the same time: a fleet with one hour is restarted in turn
 
 # --- resources: what agents and the node use -------------------------------------------------------------------

@@ -49,6 +49,8 @@ class Supervisor(Shell):
                 self.state = "down"
                 self.emit(m.Down(reason="stopped", instance=self.epoch))
             return
+        if after == "spawn" and self.state == "sweeping" and self.done():
+            return
         self.after = after
         if self.state != "spawning":
             self.cause, self.tier = "restart", tier
@@ -56,6 +58,10 @@ class Supervisor(Shell):
             self.state, self.expected = "stopping", True
             takes = grace_s if self.bad == "hang" else min(grace_s, 0.05 + 3 * self.rand())
             self.at(takes, self.process_ends, self.life, 0 if takes < grace_s else None, None if takes < grace_s else 9)
+
+    def done(self) -> bool:
+        """A job that runs once ended well, by itself."""
+        return self.policy.once and self.code == 0 and not self.expected
 
     def spawn(self, cause: str, tier: Tier) -> None:
         self.check.spawning(cause, tier)

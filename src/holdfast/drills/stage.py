@@ -92,6 +92,10 @@ class Stage:
     def well(self) -> bool:
         return is_well(self.row())
 
+    def has_event(self, kind: str) -> bool:
+        """Whether something of this kind was ever recorded."""
+        return kind in self.cli("events", "--kind", kind).stdout
+
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         line = [sys.executable, "-P", "-m", "holdfast.cli", "--home", str(self.home.path), *arguments]
         return subprocess.run(line, capture_output=True, text=True, check=False)

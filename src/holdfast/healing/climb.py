@@ -20,11 +20,13 @@ from holdfast.healing.model import (
     Policy,
     Tier,
 )
-from holdfast.limits import ACT_PATIENCE_S, PERMIT_SLACK_S, RECREATE_PATIENCE_S
+from holdfast.limits import ACT_PATIENCE_S, HANDS_OFF_LOOK_S, PERMIT_SLACK_S, RECREATE_PATIENCE_S
 
 
 def fail(state: Ladder, policy: Policy, now: float, roll: float, cause: str, by_init: bool = False) -> Outcome:
     """The agent failed. `by_init`: it died while init may have held a permit, so a tier-1 restart is init's to do."""
+    if policy.hands_off:
+        return held(state, now, cause), ()
     state, opened = open_incident(state, policy, now, cause)
     tier = choose(state, policy, now)
     if tier is Tier.ALERT:
@@ -41,6 +43,20 @@ def fail(state: Ladder, policy: Policy, now: float, roll: float, cause: str, by_
         return replace(state, phase=Phase.UNHEALTHY if state.running else Phase.BACKOFF, due_mono=at), opened
     state, acts = perform(state, policy, now)
     return state, opened + acts
+
+
+def held(state: Ladder, now: float, cause: str) -> Ladder:
+    """Under maintenance: the failure is kept in mind, and looked at again until somebody may do something about it."""
+    phase = Phase.UNHEALTHY if state.running else Phase.BACKOFF
+    due = now + HANDS_OFF_LOOK_S
+    return replace(state, phase=phase, pending=Tier.NONE, by_init=False, cause=cause, due_mono=due)
+
+
+def take_up(state: Ladder, policy: Policy, now: float, roll: float) -> Outcome:
+    """What is due in UNHEALTHY and BACKOFF: the pending act, or a failure that was held."""
+    if state.pending is not Tier.NONE and not policy.hands_off:
+        return perform(state, policy, now)
+    return fail(state, policy, now, roll, state.cause)
 
 
 def choose(state: Ladder, policy: Policy, now: float) -> Tier:

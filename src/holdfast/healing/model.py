@@ -65,6 +65,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     once: bool = False
     has_gate: bool = False  # False: a spawned process counts as started at once
     restore_available: bool = False
+    hands_off: bool = False  # maintenance: failures are seen and held, nothing is done and nobody is told
     jitter: float = RESTART_JITTER  # fraction added to delays, drawn by the shell as `roll` in [0, 1)
 
 

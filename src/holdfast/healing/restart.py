@@ -89,7 +89,7 @@ def permit(state: Ladder, policy: Policy, now: float, roll: float) -> PermitTerm
     be dead when they are used.
     """
     none = PermitTerms(instance=state.instance)
-    if not state.wanted or state.phase in _NEVER_BY_PERMIT or state.planned_stop:
+    if not state.wanted or state.phase in _NEVER_BY_PERMIT or state.planned_stop or policy.hands_off:
         return none
     if state.tier > Tier.RESTART or state.pending > Tier.RESTART:
         return none

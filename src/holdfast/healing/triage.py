@@ -43,7 +43,7 @@ from holdfast.healing.model import (
     Tier,
     Timer,
 )
-from holdfast.limits import QUEUE_ASK_S
+from holdfast.limits import HANDS_OFF_LOOK_S, QUEUE_ASK_S
 
 permit = restart.permit
 
@@ -63,12 +63,14 @@ def timer(state: Ladder, seen: Timer, policy: Policy, now: float, roll: float) -
             state = restart.forget_old(state, policy, now)
             return replace(state, due_mono=restart.decay_due(state, policy)), ()
         case Phase.UNHEALTHY | Phase.BACKOFF:
-            return climb.perform(state, policy, now)
+            return climb.take_up(state, policy, now, roll)
         case Phase.RECOVERING if state.pending is Tier.NONE:
             return validate.confirm(state, policy, now)
         case Phase.ESCALATED:
             if state.running and state.gate_passed and state.good_since_mono is not None:
                 return validate.confirm(state, policy, now)
+            if policy.hands_off:
+                return replace(state, due_mono=now + HANDS_OFF_LOOK_S), ()
             return alert.quiet_try(state, policy, now, roll)
         case Phase.STOPPED | Phase.FINISHED:
             return replace(state, due_mono=None), ()

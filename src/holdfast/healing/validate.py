@@ -57,7 +57,7 @@ def well(state: Ladder, policy: Policy, now: float) -> Ladder:
         since = state.good_since_mono
         return replace(state, phase=Phase.RECOVERING, due_mono=None if since is None else since + policy.confirm_s)
     phase = Phase.DEGRADED if state.degraded else Phase.HEALTHY
-    return replace(state, phase=phase, due_mono=restart.decay_due(state, policy))
+    return replace(state, phase=phase, cause="", due_mono=restart.decay_due(state, policy))
 
 
 def await_gate(state: Ladder, policy: Policy, now: float) -> Ladder:

@@ -81,6 +81,10 @@ class Agent:
         self.after, self.cause, self.expected = record["a"], record["c"], record["x"]
         self.permit.delays_s, self.permit.not_before_mono = record["l"], record["nb"]
 
+    def is_done(self) -> bool:
+        """Its job runs once, and ended well by itself."""
+        return self.definition.once and self.code == 0 and not self.expected
+
     def status(self) -> dict[str, Any]:
         """As told to the keeper in the answer to hello."""
         return {

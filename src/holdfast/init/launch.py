@@ -13,7 +13,8 @@ import sys
 PACKAGE_PARENT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 PASSED_ENV = (
     *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "XDG_RUNTIME_DIR"),
-    *("HOLDFAST_CGROUPS", "HOLDFAST_USERS"),  # choices made for this home at `up`
+    *("HOLDFAST_CGROUPS", "HOLDFAST_USERS", "HOLDFAST_PUSH_PORT"),  # choices made for this home at `up`
+    "HOLDFAST_CLOCK_FILE",  # a drill of the clock; see holdfast.clock
     *("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"),  # where keeper and logger find what `up` found
 )
 

@@ -136,6 +136,8 @@ class Supervisor(Memory):
 
     def stop(self, agent: Agent, number: int, grace_s: float, cause: str, *, after: str = "down") -> None:
         """End the whole tree, then stay down (or spawn again with after="spawn")."""
+        if after == "spawn" and agent.state == "sweeping" and agent.is_done():
+            return  # it did its job before the order came; what is being swept are its leftovers
         agent.cause = cause
         if agent.state in ("down", "waiting", "asking", "finished"):
             if after == "spawn":

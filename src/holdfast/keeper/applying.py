@@ -80,6 +80,7 @@ def _apply(keeper: Keeper, old: FleetSpec, wanted: FleetSpec, change: views.Flee
         _remove(keeper, keeper.agents[name])
     _in_order(keeper, wanted)
     keeper.queue.look()
+    keeper.maintenance.look()
     keeper.planned.look()
     keeper.listening.settle()
 

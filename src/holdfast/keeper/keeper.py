@@ -20,8 +20,8 @@ from holdfast.errors import HoldfastError
 from holdfast.evidence.model import Bundle
 from holdfast.healing.model import Commanded, Ladder, NodeBooted, Phase
 from holdfast.home import Home
-from holdfast.incidents import model as incidents
 from holdfast.incidents import grouping, stuck
+from holdfast.incidents import model as incidents
 from holdfast.keeper import applying, beats, notices, status, views
 from holdfast.keeper import fleet as fleets
 from holdfast.keeper.agent import Agent, Memory
@@ -40,6 +40,7 @@ from holdfast.keeper.intake import Intake
 from holdfast.keeper.link import InitLink
 from holdfast.keeper.listening import Listening
 from holdfast.keeper.log_settings import LogSettings
+from holdfast.keeper.maintenance import MaintenanceWatch
 from holdfast.keeper.node_watch import NodeWatch, Parts
 from holdfast.keeper.outgoing import Outgoing
 from holdfast.keeper.places import NodePlaces
@@ -147,6 +148,7 @@ class Keeper:
             )
         )
         self.health.followers.append(self.node.follow)
+        self.node.on_away.append(lambda gap_s: self._look_at_plans())
         self.health.on_bad, self.health.on_good = self.node.heard_bad, self.node.heard_good
         self.behaviour.heard = self.node.misbehaves
         self.casebook.covered = self.node.covers
@@ -166,6 +168,7 @@ class Keeper:
             moved_in=self._moved_in,
         )
         self.intake.link = self.link
+        self.maintenance = MaintenanceWatch(self.agents, clock, self.recorder, self.hands.renew_permit)
         self.planned = PlannedRestarts(
             self.agents,
             clock,
@@ -221,6 +224,7 @@ class Keeper:
     async def close(self) -> None:
         """Finish what is under way, checkpoint, let go. Agents are not touched."""
         self.planned.close()
+        self.maintenance.close()
         self.proven.close()
         self.healer.close()
         self.outgoing.close()
@@ -242,9 +246,14 @@ class Keeper:
 
     def _adopted(self) -> None:
         self.queue.look()
-        self.planned.look()
+        self._look_at_plans()
         numbers = {name: agent.memory.pod for name, agent in self.agents.items()}
         self.tasks.spawn(asyncio.to_thread(self.places.tidy, numbers, list(numbers)))
+
+    def _look_at_plans(self) -> None:
+        """What stands in the calendar: looked at when all is known, and when the clock has moved."""
+        self.maintenance.look()
+        self.planned.look()
 
     def _grant(self, agent: Agent, seen: Any) -> None:
         self.healer.observe(agent, seen, self.clock.now_mono())

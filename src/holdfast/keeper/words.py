@@ -136,6 +136,8 @@ def named(cause: str, taken: str) -> str:
 def _after_failure(scene: Scene) -> str:
     """What the next failure would bring."""
     ladder, policy = scene.ladder, scene.policy
+    if policy.hands_off:
+        return "nothing, as long as its maintenance lasts"
     if ladder.tier is Tier.ALERT:
         return "the next quiet try follows"
     if restart.available(ladder, policy, scene.now):
@@ -148,6 +150,8 @@ def _after_failure(scene: Scene) -> str:
 
 def _due_act(scene: Scene, wait: float | None) -> str:
     ladder, policy = scene.ladder, scene.policy
+    if policy.hands_off:
+        return "is left alone until its maintenance ends"
     words = _act_words(ladder.pending)
     when = "now" if not wait else f"in {span(wait)}"
     if ladder.by_init:

@@ -41,7 +41,11 @@ TABLE = [
         "running for 1 min",
         "if it fails: restart after 10 s",
     ),
-    (scene(Phase.DEGRADED, degraded="no quota", **RUNNING), "works less well (no quota)", "if it fails: restart at once"),
+    (
+        scene(Phase.DEGRADED, degraded="no quota", **RUNNING),
+        "works less well (no quota)",
+        "if it fails: restart at once",
+    ),
     (
         scene(
             Phase.BACKOFF,

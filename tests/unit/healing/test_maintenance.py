@@ -1,0 +1,74 @@
+"""Maintenance: failures are held, nothing is done and nobody told; at its end what was held is healed."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from holdfast.healing import triage
+from holdfast.healing.model import (
+    Arm,
+    Behaved,
+    Checked,
+    Exited,
+    Ladder,
+    Observation,
+    OpenIncident,
+    Phase,
+    Policy,
+    Remember,
+    RestartTree,
+    Start,
+    Timer,
+)
+from holdfast.health.model import Verdict
+from holdfast.limits import HANDS_OFF_LOOK_S
+
+ON = Policy(hands_off=True, has_gate=True)
+OFF = Policy(has_gate=True)
+WELL = Ladder(phase=Phase.HEALTHY, running=True, gate_passed=True, instance=3, good_since_mono=1.0, started_mono=1.0)
+
+
+@pytest.mark.parametrize(
+    ("seen", "phase"),
+    [
+        (Exited(instance=3, code=1), Phase.BACKOFF),
+        (Checked(instance=3, verdict=Verdict.REFUSED), Phase.UNHEALTHY),
+        (Behaved(instance=3, failing=True, cause="beat: no beat for 130 s"), Phase.UNHEALTHY),
+    ],
+)
+def test_a_failure_is_held_and_healed_when_maintenance_ends(seen: Observation, phase: Phase) -> None:
+    held, acts = triage.decide(WELL, seen, ON, 100.0, 0.0)
+    assert held.phase is phase
+    assert held.incident == 0
+    assert held.due_mono == 100.0 + HANDS_OFF_LOOK_S
+    assert all(isinstance(act, Remember | Arm) for act in acts)
+    again, acts = triage.decide(held, Timer(), ON, held.due_mono, 0.0)
+    assert again.phase is phase
+    assert again.due_mono == held.due_mono + HANDS_OFF_LOOK_S
+    assert again.due_mono is not None
+    healed, acts = triage.decide(again, Timer(), OFF, again.due_mono, 0.0)
+    kinds = {type(act) for act in acts}
+    assert OpenIncident in kinds
+    assert kinds & {Start, RestartTree}
+    assert healed.incident == 1
+    assert healed.cause
+
+
+def test_init_may_restart_nothing_alone_while_it_lasts() -> None:
+    assert triage.permit(WELL, ON, 100.0, 0.0).delays_s == ()  # type: ignore[union-attr]
+    assert triage.permit(WELL, OFF, 100.0, 0.0).delays_s  # type: ignore[union-attr]
+
+
+def test_an_agent_that_gets_well_by_itself_is_well() -> None:
+    held, _ = triage.decide(WELL, Checked(instance=3, verdict=Verdict.REFUSED), ON, 100.0, 0.0)
+    well, _ = triage.decide(held, Checked(instance=3, verdict=Verdict.OK), ON, 101.0, 0.0)
+    assert well.phase is Phase.HEALTHY
+    assert well.cause == ""
+
+
+def test_an_escalated_agent_is_tried_no_more_while_it_lasts() -> None:
+    state = replace(WELL, phase=Phase.ESCALATED, running=False, gate_passed=False, due_mono=100.0, incident=1)
+    after, acts = triage.decide(state, Timer(), ON, 100.0, 0.0)
+    assert not [act for act in acts if not isinstance(act, Remember | Arm)]
+    assert after.due_mono == 100.0 + HANDS_OFF_LOOK_S
