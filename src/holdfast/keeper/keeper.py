@@ -18,11 +18,11 @@ from holdfast.alerts.hook import Outcome
 from holdfast.clock import Clock
 from holdfast.errors import HoldfastError
 from holdfast.evidence.model import Bundle
-from holdfast.healing.model import Commanded, Ladder, NodeBooted, Phase
+from holdfast.healing.model import Commanded, Ladder, Phase
 from holdfast.home import Home
 from holdfast.incidents import grouping, stuck
 from holdfast.incidents import model as incidents
-from holdfast.keeper import applying, beats, notices, status, views
+from holdfast.keeper import applying, beats, leaving, notices, status, taking_up, views
 from holdfast.keeper import fleet as fleets
 from holdfast.keeper.agent import Agent, Memory
 from holdfast.keeper.alarms import Alarms
@@ -109,9 +109,7 @@ class Keeper:
         )
         self.behaviour = Behaviour(self.agents, self.healer)
         self.alarms = Alarms(self.recorder, self.outgoing, clock, home.home_id())
-        self.log_settings = LogSettings(
-            home, self.agents, lambda: self.fleet, self.behaviour.report, clock.now_mono
-        )
+        self.log_settings = LogSettings(home, self.agents, lambda: self.fleet, self.behaviour.report, clock.now_mono)
         self.resources = Resources(
             self.agents, clock, self.tasks, home, self.alarms, places.cgroups_of, self.behaviour.report
         )
@@ -179,36 +177,10 @@ class Keeper:
             changed=self.agent_changed,
         )
         self.checkpoint = Checkpoint(self, recalled)
-        self._take_up(recalled)
+        taking_up.take_up(self, recalled)
+        self.maintenance.look()  # before the world is compared: what is held back must stay so
 
     # --- life ----------------------------------------------------------------------------------------------------
-    def _take_up(self, recalled: Recalled) -> None:
-        """Agents as they were remembered; after a reboot or a `down`, back to the desired state without blame."""
-        for spec in self.fleet.agents:
-            self.add(spec, recalled.agents.get(spec.name))
-        for incident in recalled.incidents.values():
-            self.casebook.adopt(incident)
-        for name, incident in recalled.open.items():
-            if name in self.agents:
-                self.agents[name].incident = incident
-                self.agents[name].fault_mono = incident.fault_mono if incident.boot_id == self.boot_id else None
-        self.outgoing.waiting = dict(recalled.waiting)
-        self.alarms.known = dict(recalled.alarms)
-        self.outgoing.tested = recalled.tested
-        self.intake.init_seq = recalled.init_seq
-        self.recorder.record(
-            "keeper.started",
-            "",
-            f"keeper {__version__} started as process {os.getpid()}",
-            {"boot_id": self.boot_id, "version": __version__, "down": False},
-            durable=True,
-        )
-        if recalled.down or (recalled.boot_id and recalled.boot_id != self.boot_id):
-            self.intake.forget_past = not recalled.down
-            why = "Holdfast was taken down" if recalled.down else "the machine was started anew"
-            for agent in self.agents.values():
-                self.healer.observe(agent, NodeBooted(), self.clock.now_mono(), text=f"{why}: back to what is wanted")
-
     async def run(self) -> None:
         """For ever: hold the line to init; everything else is driven by events and timers."""
         self.health.begin()
@@ -415,23 +387,7 @@ class Keeper:
 
     async def down(self) -> int:
         """Ask init to stop the agents and then all of Holdfast; returns how many agents that are."""
-        stopping = sum(agent.ladder.running for agent in self.agents.values())
-        self.recorder.record("holdfast.down", "", "a person asked: down", {"down": True}, durable=True)
-        self.stopping, said = True, False
-        try:
-            await asyncio.gather(*(self.hands.announce_stop(agent) for agent in self.agents.values()))
-            said = self.link.connected
-            answer = await self.link.call("shutdown", timeout_s=limits.INIT_ANSWER_TIMEOUT_S, keep_agents=False)
-            refusal = "" if answer.get("ok") else str(answer.get("error"))
-        except ConnectionResetError as error:
-            refusal = "" if said else f"init does not answer: {error}"  # it left before it answered
-        except (OSError, TimeoutError) as error:
-            refusal = f"init does not answer: {error}"
-        if refusal:
-            self.stopping = False
-            self.recorder.record("holdfast.down", "", f"not carried out: {refusal}", {"down": False}, durable=True)
-            raise HoldfastError(errors.KEEPER_FAILED, reason=refusal, home=self.home.path)
-        return stopping
+        return await leaving.down(self)
 
 
 async def _until_left(leave: Callable[[], bool]) -> None:
