@@ -81,7 +81,8 @@ def _ask(session: Session, timeout_s: float) -> None:
     """Ask the keeper; when it is away, or leaves in the middle of its answer, ask init. Asking twice does no harm."""
     try:
         answer = session.client(timeout_s=10.0).post("/v1/down", {"timeout_s": timeout_s})
-        session.hint(f"stopping {(answer or {}).get('stopping', 0)} agent(s) …")
+        if stopping := (answer or {}).get("stopping", 0):
+            session.hint(f"stopping {stopping} agent(s) …")
         return
     except HoldfastError as error:
         if error.kind.code not in (errors.KEEPER_UNREACHABLE.code, errors.KEEPER_FAILED.code):

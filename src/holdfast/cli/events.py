@@ -69,10 +69,12 @@ def event_line(record: dict[str, Any]) -> str:
         "holdfast events",
         "holdfast events -f --agent assistant",
         "holdfast events -l team=research --kind ladder --since 1h",
+        "holdfast events --agent assistant --since 10s --until incident.judged",
         "holdfast events --json --all | jq -r 'select(.kind == \"incident.opened\") | .agent'",
     ],
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on with records as they are written.")
+@click.option("--until", "last_kind", metavar="KIND", help="Wait for a record of this kind, and end with it.")
 @click.option("--agent", shell_complete=complete_agent, help="Only records of this agent.")
 @selector_option
 @click.option(
@@ -85,6 +87,7 @@ def event_line(record: dict[str, Any]) -> str:
 def events(
     session: Session,
     follow: bool,
+    last_kind: str | None,
     agent: str | None,
     selector: str | None,
     kinds: tuple[str, ...],
@@ -93,12 +96,16 @@ def events(
     everything: bool,
 ) -> None:
     """Show what Holdfast saw, decided and did (the ledger)."""
+    if kinds and last_kind is not None:
+        kinds = (*kinds, last_kind)  # else it would never be seen
     asked = {"agent": agent, "selector": selector, "kind": ",".join(kinds), "since": since}
     query: dict[str, object] = {name: value for name, value in asked.items() if value not in (None, "")}
     if after is None and since is None and not everything:
         query["last"] = SHOWN_BEFORE
-    for record in follow_events(session, after or 0, query, follow=follow):
+    for record in follow_events(session, after or 0, query, follow=follow or last_kind is not None):
         if session.as_json:
             session.answer(record)
         else:
             click.echo(event_line(record))
+        if record.get("kind") == last_kind:
+            return

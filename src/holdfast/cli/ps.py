@@ -21,6 +21,7 @@ _LARGEST_FIRST = frozenset({"restarts", "memory", "cpu", "priority"})
         "holdfast ps",
         "holdfast ps -l team=research --sort memory",
         "holdfast ps -o name -l '!canary' | xargs holdfast restart",
+        "kill -9 $(holdfast ps -o pid --holdfast)   # try it: no agent notices",
         "holdfast ps -w",
         "holdfast ps --json | jq -r '.agents[] | select(.phase != \"healthy\") | .name'",
     ],
@@ -30,16 +31,23 @@ _LARGEST_FIRST = frozenset({"restarts", "memory", "cpu", "priority"})
 @click.option(
     "-o",
     "--output",
-    type=click.Choice(["table", "wide", "name", "json"]),
+    type=click.Choice(["table", "wide", "name", "pid", "json"]),
     default="table",
     show_default=True,
-    help="wide: every column, nothing cut; name: one name a line; json: as --json.",
+    help="wide: every column, nothing cut; name, pid: one a line; json: as --json.",
 )
+@click.option("--holdfast", "own", is_flag=True, help="Holdfast's own processes, not the agents.")
 @click.option("--sort", type=click.Choice(SORT_KEYS), help="Order of the rows; otherwise as in holdfast.yaml.")
 @click.option("-w", "--watch", "watched", is_flag=True, help="Go on until Ctrl-C; without a terminal: what changes.")
 @pass_session
 def ps(
-    session: Session, agents: tuple[str, ...], selector: str | None, output: str, sort: str | None, watched: bool
+    session: Session,
+    agents: tuple[str, ...],
+    selector: str | None,
+    output: str,
+    own: bool,
+    sort: str | None,
+    watched: bool,
 ) -> int:
     """Show agents: phase, health, restarts, and what happens next.
 
@@ -58,13 +66,33 @@ def ps(
         watch(session, client, lambda: _sorted(status_of(client, choice), sort), footer="Ctrl-C ends this view")
         return 0
     status = _sorted(status_of(client, choice), sort)
+    if own:
+        _show_own(session, status, output)
+        return 0
     if session.as_json:
         session.answer(status)
-    elif output == "name":
-        click.echo("".join(f"{row['name']}\n" for row in status["agents"]), nl=False)
+    elif output in ("name", "pid"):
+        click.echo(_column(status["agents"], output), nl=False)
     else:
         click.echo("\n".join(status_lines(status, terminal_width(), wide=output == "wide")))
     return EXIT_NOT_HEALTHY if unsettled(status) else 0
+
+
+def _show_own(session: Session, status: dict[str, Any], output: str) -> None:
+    """Holdfast's own processes: those that are there, top down."""
+    from holdfast.cli.fleet_view import own_line
+
+    if session.as_json:
+        session.answer(status["holdfast"])
+    elif output in ("name", "pid"):
+        click.echo(_column(status["holdfast"]["processes"], output), nl=False)
+    else:
+        click.echo(own_line(status))
+
+
+def _column(rows: list[dict[str, Any]], key: str) -> str:
+    """One value a line; what has none (a process that does not run) has no line."""
+    return "".join(f"{row[key]}\n" for row in rows if row[key] is not None)
 
 
 def _sorted(status: dict[str, Any], key: str | None) -> dict[str, Any]:

@@ -251,5 +251,5 @@ RULES: tuple[Rule, ...] = (
     Rule("crash", "certain", "Its program crashed: {words}.", _crash),
     Rule("own-error", "likely", "It ended with an error of its own: {words}", _own_error),
     Rule("changed", "possible", "It failed soon after a change: {words}.", _changed),
-    Rule("exit", "possible", "It ended by itself: {words}.", _exit_words),
+    Rule("exit", "possible", "Its process ended: {words}.", _exit_words),
 )

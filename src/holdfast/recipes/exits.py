@@ -26,7 +26,7 @@ _CODES = {
     127: "the command was not found",
 }
 _SIGNALS = {
-    "SIGKILL": "killed by SIGKILL: by hand, or by the kernel when memory ran out",
+    "SIGKILL": "killed by hand, or by the kernel when memory ran out",
     "SIGTERM": "ended by SIGTERM that was not planned",
     "SIGINT": "ended by SIGINT that was not planned",
     "SIGHUP": "ended by SIGHUP",

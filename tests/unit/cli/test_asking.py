@@ -51,6 +51,18 @@ def test_ps_shows_every_column_and_the_warnings_below(cli: Any, keeper: Any) -> 
     assert "guard 100, init 101, keeper 102, logger 103" in out
 
 
+def test_ps_gives_pids_to_scripts_of_agents_or_of_holdfast_itself(cli: Any, keeper: Any) -> None:
+    rows = (agent("web", pid=41), agent("gone", pid=None, phase="backoff"))
+    keeper.routes["GET", "/v1/status"] = (200, status(*rows))
+    assert cli("ps", "-o", "pid").out == "41\n"
+    assert cli("ps", "-o", "pid", "gone").out == ""
+    own = cli("ps", "-o", "pid", "--holdfast")
+    assert (own.out.split(), own.code) == (["100", "101", "102", "103"], 0)
+    assert cli("ps", "--holdfast", "-o", "name").out.split() == ["guard", "init", "keeper", "logger"]
+    assert cli("ps", "--holdfast").out.startswith("holdfast ")
+    assert json.loads(cli("ps", "--holdfast", "--json").out)["processes"][0]["pid"] == 100
+
+
 def test_text_of_agents_cannot_steer_the_terminal(cli: Any, keeper: Any) -> None:
     keeper.routes["GET", "/v1/status"] = (200, status(agent(why="evil \x1b[2J\x07 words\nnext line")))
     out = cli("ps").out
@@ -113,6 +125,16 @@ def test_events_shows_the_last_ones_unless_all_are_asked_for(cli: Any, keeper: A
     assert (asked["selector"], asked["kind"], asked["since"]) == ("team=x", "ladder,agent.stop", "5400.0")
     assert "last" not in asked
     assert "did you mean 5m" in cli("events", "--since", "5 min").err
+
+
+def test_events_can_wait_for_one_and_end_with_it(cli: Any, keeper: Any) -> None:
+    keeper.routes["GET", "/v1/events"] = (200, _records(9))
+    kind = json.loads(_records(9).splitlines()[4])["kind"]
+    first = next(n for n, line in enumerate(_records(9).splitlines(), 1) if json.loads(line)["kind"] == kind)
+    done = cli("events", "--until", kind, "--kind", "nothing")
+    assert (len(done.out.splitlines()), done.code) == (first, 0)
+    asked = keeper.asked("GET", "/v1/events")[-1].query
+    assert (asked["follow"], asked["kind"]) == ("1", f"nothing,{kind}")
 
 
 def test_incidents_lists_and_shows(cli: Any, keeper: Any) -> None:

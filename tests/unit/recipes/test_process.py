@@ -28,7 +28,7 @@ def test_the_registry_knows_its_recipes_and_takes_unknown_ones_for_a_process() -
         (42, None, "exit 42: ended with an error of its own"),
         (127, None, "exit 127: the command was not found"),
         (137, None, "exit 137: its program reports SIGKILL"),
-        (None, 9, "SIGKILL: killed by SIGKILL: by hand, or by the kernel when memory ran out"),
+        (None, 9, "SIGKILL: killed by hand, or by the kernel when memory ran out"),
         (None, 10, "SIGUSR1: told to go"),
         (None, 12, "SIGUSR2: ended by SIGUSR2"),
         (None, 63, "signal 63: ended by signal 63"),
