@@ -11,7 +11,8 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from typing import TypedDict
 
 from holdfast import limits
 from holdfast.home import Home
@@ -19,34 +20,24 @@ from holdfast.node import tree_size
 from holdfast.spec.model import AgentSpec
 
 
-def own_directories(agents: Iterable[AgentSpec], home: Home) -> dict[str, list[str]]:
-    """What belongs to each agent alone. Pure but for resolving links in the paths that users wrote.
+class Asked(TypedDict):
+    """The question to `node.tree_size`, where the keys are described."""
 
-    A working directory counts unless others live in it too: another agent, Holdfast's home, or somebody's whole home.
-    """
-    specs = list(agents)
-    working = {spec.name: os.path.realpath(spec.working_dir) for spec in specs}
-    shared = [os.path.realpath(home.path), os.path.expanduser("~"), "/home/*", "/tmp", "/var/tmp"]
-    found: dict[str, list[str]] = {}
-    for spec in specs:
-        directories = [str(home.agent(spec.name))]
+    shared: list[str]
+    users: dict[str, list[str]]
+
+
+def asked_of(agents: Iterable[AgentSpec], home: Home) -> Asked:
+    """What is to be measured. Pure: whether a directory is an agent's alone is found out beside us, on the disk."""
+    users: dict[str, list[str]] = {}
+    for spec in agents:
         state = spec.recipe_data.get("state_dir")
-        for directory in [working[spec.name], *([os.path.realpath(state)] if state else [])]:
-            others = [path for name, path in working.items() if name != spec.name]
-            if not any(_holds(directory, other) for other in [*others, *shared]):
-                directories.append(directory)
-        found[spec.name] = directories
-    return found
+        users[spec.name] = [str(home.agent(spec.name)), spec.working_dir, *([state] if state else [])]
+    shared = [str(home.path), os.path.expanduser("~"), "/home/*", "/tmp", "/var/tmp"]
+    return {"shared": shared, "users": users}
 
 
-def _holds(directory: str, other: str) -> bool:
-    """Whether `other` is `directory` or below it. "/home/*" stands for any user's home."""
-    if other == "/home/*":
-        return directory == "/home" or os.path.dirname(directory) == "/home" or directory == "/"
-    return os.path.commonpath([directory, other]) == directory
-
-
-async def measure(asked: Mapping[str, list[str]]) -> dict[str, int]:
+async def measure(asked: Asked) -> dict[str, int]:
     """Bytes by agent, as far as the round came. Never raises for what it meets."""
     try:
         process = await asyncio.create_subprocess_exec(

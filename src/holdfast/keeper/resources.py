@@ -205,7 +205,7 @@ class Resources:
         return await asyncio.to_thread(usage.trees, roots) if roots else None
 
     async def _measure_disks(self) -> None:
-        asked = disk_use.own_directories((agent.spec for agent in self._agents.values()), self._home)
+        asked = disk_use.asked_of((agent.spec for agent in self._agents.values()), self._home)
         found = await disk_use.measure(asked)
         now = asyncio.get_running_loop().time()
         for name, used_bytes in found.items():

@@ -1,9 +1,10 @@
 """How much directories hold on disk, counted gently: for trees that agents may change, or set traps in, meanwhile.
 
-Standard library only, and also a program of its own: one line of JSON {"key": [paths]} in, one line {"key": [bytes,
-complete]} out for each. Invariant: no link is ever followed and nothing but directories is opened, each by its parent's
-descriptor; depth, entries and time are bounded, and a count that hit a bound says so. Run by keeper.disk_use as a
-process of its own with the lowest priority for CPU and disk, so that it takes nothing from agents.
+Standard library only, and also a program of its own: one line of JSON {"shared": [paths], "users": {"key": [own,
+working, more…]}} in, one line {"key": [bytes, complete]} out for each. Invariant: below a directory no link is ever
+followed and nothing but directories is opened, each by its parent's descriptor; depth, entries and time are bounded,
+and a count that hit a bound says so. Run by keeper.disk_use as a process of its own with the lowest priority for CPU
+and disk, so that it takes nothing from agents, and so that a disk that does not answer holds up nobody else.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 
 DEPTH_MAX = 64  # one open descriptor each
 ENTRIES_MAX = 500_000  # of one agent
@@ -25,6 +28,35 @@ REST_S = 0.02  # a rest as long as reading them took: at most about half of an i
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 _IDLE = 3 << 13
+
+
+def own_directories(users: Mapping[str, Sequence[str]], shared: Sequence[str]) -> dict[str, list[str]]:
+    """What belongs to each user alone. The first of its paths always does; the second is where it works; that one and
+    all more count, links in them resolved, unless somebody else works there or below, or one of `shared` lies there.
+    "/home/*" among those stands for any user's home."""
+    found = {name: [own, *map(os.path.realpath, more)] for name, (own, *more) in users.items()}
+    # How many work in or below each directory: so a thousand users are not compared with a thousand others.
+    working = Counter(above for paths in found.values() for above in _upwards(paths[1]))
+    taken = {above for path in shared for above in _upwards(os.path.realpath(path))}
+    return {
+        name: [
+            own,
+            *(p for p in more if p not in taken and working[p] == (p in _upwards(more[0])) and not _home(p, shared)),
+        ]
+        for name, (own, *more) in found.items()
+    }
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """`path` and every directory above it."""
+    yield path
+    while (above := os.path.dirname(path)) != path:
+        path = above
+        yield path
+
+
+def _home(path: str, shared: Sequence[str]) -> bool:
+    return "/home/*" in shared and (path in ("/", "/home") or os.path.dirname(path) == "/home")
 
 
 def measure(paths: list[str], entries_max: int = ENTRIES_MAX, time_max_s: float = TIME_MAX_S) -> tuple[int, bool]:
@@ -112,7 +144,8 @@ def be_gentle() -> None:
 def main() -> int:
     be_gentle()
     signal.alarm(ROUND_MAX_S)
-    for key, paths in json.loads(sys.stdin.readline()).items():
+    asked = json.loads(sys.stdin.readline())
+    for key, paths in own_directories(asked["users"], asked["shared"]).items():
         print(json.dumps({key: measure(paths)}), flush=True)
     return 0
 

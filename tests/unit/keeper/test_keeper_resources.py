@@ -7,12 +7,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import pytest
+
 from holdfast import errors, limits
 from holdfast.clock import ManualClock
 from holdfast.errors import HoldfastError
 from holdfast.home import Home
 from holdfast.keeper import disk_use
 from holdfast.keeper.alarms import Alarm, Alarms, prune
+from holdfast.node import tree_size
 from holdfast.spec.model import AgentSpec
 
 
@@ -90,7 +94,7 @@ def test_a_directory_that_others_live_in_is_nobodys_own(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     (tmp_path / "work" / "b").mkdir(parents=True)
     (tmp_path / "alone").mkdir()
-    found = disk_use.own_directories(
+    asked = disk_use.asked_of(
         [
             spec("a", tmp_path / "work"),
             spec("b", tmp_path / "work" / "b"),
@@ -101,6 +105,7 @@ def test_a_directory_that_others_live_in_is_nobodys_own(tmp_path: Path) -> None:
         ],
         home,
     )
+    found = tree_size.own_directories(asked["users"], ["/home/*", str(home.path)])
     own = {name: paths[1:] for name, paths in found.items()}
     assert own == {
         "a": [],
@@ -113,8 +118,22 @@ def test_a_directory_that_others_live_in_is_nobodys_own(tmp_path: Path) -> None:
     assert all(paths[0] == str(home.agent(name)) for name, paths in found.items())
 
 
+def test_what_is_to_be_measured_is_found_out_without_a_look_at_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(*_: object, **__: object) -> None:
+        raise AssertionError("a disk that does not answer would have held up the keeper")
+
+    for name in ("stat", "lstat", "readlink", "listdir", "scandir", "open"):
+        monkeypatch.setattr(os, name, look)
+    state = msgspec.structs.replace(spec("a", "/work/a"), recipe_data={"state_dir": "/state/a"})
+    asked = disk_use.asked_of([state], Home(tmp_path))
+    assert asked["users"] == {"a": [str(Home(tmp_path).agent("a")), "/work/a", "/state/a"]}
+
+
 def test_the_round_measures_in_a_process_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "data").write_bytes(os.urandom(100_000))
-    found = asyncio.run(disk_use.measure({"a": [str(tmp_path)], "b": ["/no/such"]}))
+    users = {"a": [str(tmp_path), "/no/such/a"], "b": ["/no/such", "/no/such/b"]}
+    found = asyncio.run(disk_use.measure({"shared": [], "users": users}))
     assert found["a"] >= 100_000
     assert found["b"] == 0

@@ -60,7 +60,8 @@ def test_the_same_directory_named_twice_counts_once(tmp_path: Path) -> None:
 
 def test_as_a_program_it_answers_line_by_line(tmp_path: Path) -> None:
     fill(tmp_path / "data", 64)
-    asked = json.dumps({"a": [str(tmp_path)], "b": []}) + "\n"
+    users = {"a": [str(tmp_path), "/no/such/a"], "b": ["/no/such", "/no/such/b"]}
+    asked = json.dumps({"shared": [], "users": users}) + "\n"
     done = subprocess.run(
         [sys.executable, "-I", "-S", str(tree_size.__file__)], input=asked, capture_output=True, text=True, check=True
     )
@@ -68,3 +69,20 @@ def test_as_a_program_it_answers_line_by_line(tmp_path: Path) -> None:
     assert first["a"][0] >= 64 * 1024
     assert first["a"][1] is True
     assert second == {"b": [0, True]}
+
+
+def test_a_state_directory_counts_unless_another_works_in_it(tmp_path: Path) -> None:
+    for path in ("a", "state", "b"):
+        (tmp_path / path).mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "state")
+    home, a, b = str(tmp_path / "home"), str(tmp_path / "a"), str(tmp_path / "b")
+    alone = tree_size.own_directories({"a": [home, a, str(tmp_path / "link")], "b": [home, b]}, [])
+    assert alone["a"] == [home, a, str(tmp_path / "state")]
+    visited = tree_size.own_directories(
+        {"a": [home, a, str(tmp_path / "link")], "b": [home, str(tmp_path / "state")]}, []
+    )
+    assert visited["a"] == [home, a]
+    around = tree_size.own_directories(
+        {"a": [home, str(tmp_path / "state"), str(tmp_path / "state")], "b": [home, b]}, []
+    )
+    assert around["a"][1:] == [str(tmp_path / "state")] * 2
