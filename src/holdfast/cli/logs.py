@@ -163,14 +163,14 @@ def _all_agents(session: Session) -> list[str]:
 
 def _ask_for(session: Session, agent: str) -> None:
     """The keeper knows agents that never printed; its own error when it does not know this one either."""
+    if "/" in agent or agent in ("", ".", ".."):  # no name of an agent, and none to put into a path
+        raise HoldfastError(errors.AGENT_NOT_FOUND, agent=agent)
     try:
         session.client().get(f"/v1/agents/{agent}")
     except HoldfastError as error:
         if error.kind.code != errors.KEEPER_UNREACHABLE.code:
             raise
         raise HoldfastError(errors.AGENT_NOT_FOUND, agent=agent) from error
-    if "/" in agent:
-        raise HoldfastError(errors.AGENT_NOT_FOUND, agent=agent)
 
 
 def _with_labels(session: Session, text: str) -> list[str]:

@@ -95,6 +95,7 @@ def cli(context: click.Context) -> None:
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line and return its exit code. Never raises."""
+    _open_closed_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     session = Session(as_json=_json_asked(given))
     try:
@@ -154,6 +155,13 @@ def _crash(error: Exception, session: Session) -> HoldfastError:
 
     reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
     return HoldfastError(errors.COMMAND_FAILED, reason=reason, path=write_crash_report(error, session.home))
+
+
+def _open_closed_streams() -> None:
+    """Who starts us with `>&-` wants no output. Left closed, the number would become that of a file of ours."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # for as long as we live
 
 
 def _silence_stdout() -> None:

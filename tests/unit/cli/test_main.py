@@ -183,6 +183,19 @@ def test_starting_needs_neither_rich_nor_msgspec_nor_yaml() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize("command", ["explain HF2010", "nosuch"])
+def test_streams_that_are_closed_are_no_failure_of_ours(tmp_path: Path, command: str, closed: str) -> None:
+    line = f'"$0" -P -m holdfast.cli {command} {closed}'
+    environment = {**os.environ, "HOLDFAST_HOME": str(tmp_path / "home")}
+    done = subprocess.run(
+        ["sh", "-c", line, sys.executable], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == (2 if command == "nosuch" else 0)
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "home").exists()  # no report of a crash
+
+
 def test_explain_knows_every_code(cli: Any) -> None:
     for code, kind in CATALOGUE.items():
         done = cli("explain", code.lower())
