@@ -9,9 +9,10 @@ import contextlib
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from bench import processes
 from bench.peers.base import Peer, Service
@@ -41,6 +42,7 @@ class Fleet:
         *,
         first_port: int | None = None,
         arguments: tuple[str, ...] = ("sleep",),
+        settings: Mapping[str, Any] | None = None,
         logs: Path | None = None,
         timeout_s: float = 60.0,
     ) -> None:
@@ -52,6 +54,7 @@ class Fleet:
         self.bring_up_s = 0.0
         self._read_bytes = 0
         self.logs = logs
+        self._settings = settings or {}
         self.services = [self._service(workload, index, first_port, arguments) for index in range(count)]
 
     def _service(
@@ -60,8 +63,10 @@ class Fleet:
         name = f"a{index:04d}"
         argv = (*workload, name, str(self.starts_file))
         if first_port is None:
-            return Service(name, (*argv, *arguments))
-        return Service(name, (*argv, "http", str(first_port + index)), first_port + index)
+            return Service(name, (*argv, *arguments), settings=self._settings)
+        modes = arguments if arguments[0] == "http" else ("http",)
+        port = first_port + index
+        return Service(name, (*argv, "http", str(port), *modes[1:]), port, self._settings)
 
     def __enter__(self) -> Self:
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -95,6 +96,13 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float, poll_
         if time.monotonic() > deadline:
             raise TooSlow(f"{what}: not within {timeout_s:.0f} s")
         time.sleep(poll_s)
+
+
+def free_port() -> int:
+    """A port on loopback that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def children() -> dict[int, list[int]]:

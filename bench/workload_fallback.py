@@ -9,6 +9,7 @@ STARTED_NS = time.monotonic_ns()
 
 import os  # noqa: E402
 import signal  # noqa: E402
+import socket  # noqa: E402
 import sys  # noqa: E402
 
 
@@ -39,6 +40,45 @@ def flood(total_bytes: int, name: str, done_path: str) -> None:
     record_start(name, done_path, time.monotonic_ns())
 
 
+def beat_socket() -> socket.socket:
+    told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    told.connect(os.environ["NOTIFY_SOCKET"])
+    return told
+
+
+def say_cycle(told: socket.socket, cycle: int) -> int:
+    """How long it had to wait in ns."""
+    data = f"WATCHDOG=1\nX_CYCLE={cycle}".encode()
+    try:
+        told.send(data, socket.MSG_DONTWAIT)
+        return 0
+    except BlockingIOError:
+        begun = time.monotonic_ns()
+        told.send(data)
+        return time.monotonic_ns() - begun
+
+
+def beat(period_us: int, count: int, name: str, done: str, go: str) -> None:
+    while not os.path.exists(go):
+        time.sleep(0.002)
+    period_s = abs(period_us) / 1e6
+    begin = int(time.monotonic()) + 1 + (0.0 if period_us < 0 else os.getpid() * 0.007919 % period_s)
+    told, waits = beat_socket(), []
+    for cycle in range(1, count + 1):
+        time.sleep(max(0.0, begin + (cycle - 1) * period_s - time.monotonic()))
+        waits.append(say_cycle(told, cycle))
+    fd = os.open(done, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+    os.write(fd, f"{name} {count} {sum(wait > 0 for wait in waits)} {max(waits)} 0\n".encode())
+
+
+def beat_beside(period_s: float) -> None:
+    told, cycle = beat_socket(), 0
+    while True:
+        cycle += 1
+        say_cycle(told, cycle)
+        time.sleep(period_s)
+
+
 def serve_http(port: int) -> None:
     from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -67,7 +107,13 @@ def main(arguments: list[str]) -> None:
         while not os.path.exists(rest[2]):
             time.sleep(0.01)
         flood(int(rest[0]), name, rest[1])
+    if mode == "beat":
+        beat(int(rest[0]), int(rest[1]), name, rest[2], rest[3])
     if mode == "http":
+        if len(rest) > 1 and int(rest[1]) > 0:
+            import threading
+
+            threading.Thread(target=beat_beside, args=(int(rest[1]) / 1000,), daemon=True).start()
         serve_http(int(rest[0]))
     while True:
         signal.pause()

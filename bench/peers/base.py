@@ -5,20 +5,22 @@ A `Peer` knows how to launch one supervisor with services; `fleet.Fleet` does ev
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 LOG_FILE_BYTES, LOG_FILES = 100_000_000, 5
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service: `port` is set when it answers HTTP there."""
+    """One service: `port` is set when it answers HTTP there. `settings`: more of holdfast.yaml, for Holdfast alone."""
 
     name: str
     argv: tuple[str, ...]
     port: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Peer(Protocol):
@@ -41,6 +43,9 @@ class Peer(Protocol):
 
     def relaunch(self) -> None:
         """Start the supervisor again on the same configuration, as its owner would after it died."""
+
+    def status_argv(self) -> list[str | Path]:
+        """The command that shows a person the state of all services. Raises Unavailable when there is none."""
 
     def end(self) -> None:
         """Ask it to leave, politely and bounded in time; what remains is killed by the caller."""

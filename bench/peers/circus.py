@@ -56,6 +56,15 @@ class Circus:
     def roots(self) -> list[int]:
         return [self.pid]
 
+    def status_argv(self) -> list[str | Path]:
+        argv: list[str | Path] = [
+            self.program.with_name("circusctl"),
+            "--endpoint",
+            f"ipc://{self.directory}/c",
+            "status",
+        ]
+        return ["/usr/bin/env", "PYTHONWARNINGS=ignore", *argv]
+
     def end(self) -> None:
         """Left to the caller: everything is below one pid."""
 

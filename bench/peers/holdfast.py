@@ -63,6 +63,9 @@ class Holdfast:
             pid for pid in processes.descendants([os.getpid()]) if pid != os.getpid() and home in processes.argv_of(pid)
         ]
 
+    def status_argv(self) -> list[str | Path]:
+        return [self.program, "--home", str(self.home), "ps"]
+
     def end(self) -> None:
         if self.directory is not None and self.home.exists():
             self.call("down", timeout_s=DOWN_TIMEOUT_S)
@@ -107,6 +110,8 @@ def _agent(service: Service) -> dict[str, Any]:
     if service.port is not None:
         url = f"http://127.0.0.1:{service.port}/health"
         agent["health"] = {"http": url, "interval": "2s", "timeout": "500ms"}
+    for key, value in service.settings.items():
+        agent[key] = {**agent.get(key, {}), **value} if isinstance(value, dict) else value
     return agent
 
 

@@ -50,6 +50,10 @@ class Pm2:
         except (OSError, ValueError):
             return []
 
+    def status_argv(self) -> list[str | Path]:
+        environment = [f"PM2_HOME={self.directory / 'home'}", "PM2_DISABLE_VERSION_CHECK=true"]
+        return ["/usr/bin/env", *environment, self.program, "list"]
+
     def end(self) -> None:
         """Left to the caller: everything is below one pid."""
 

@@ -43,6 +43,9 @@ class Runit:
     def roots(self) -> list[int]:
         return [self.pid]
 
+    def status_argv(self) -> list[str | Path]:
+        return [shutil.which("sv") or "sv", "status", *sorted(self.scan.iterdir())]
+
     def end(self) -> None:
         """Left to the caller: a polite end of 1,000 runsv takes longer than the measurement."""
 

@@ -47,6 +47,11 @@ class S6:
     def roots(self) -> list[int]:
         return [self.pid]
 
+    def status_argv(self) -> list[str | Path]:
+        """It has one program for one service: a shell goes through them."""
+        script = f'for place in {shlex.quote(str(self.scan))}/*/; do printf "%s " "$place"; s6-svstat "$place"; done'
+        return ["/bin/sh", "-c", script]
+
     def end(self) -> None:
         """Left to the caller: a polite end of 1,000 s6-supervise takes longer than the measurement."""
 

@@ -31,6 +31,12 @@ class Supervisord:
             f"pidfile={directory}/pid",
             f"minfds={minimum}",
             "loglevel=warn",
+            "[unix_http_server]",
+            f"file={directory}/s",
+            "[rpcinterface:supervisor]",
+            "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
+            "[supervisorctl]",
+            f"serverurl=unix://{directory}/s",
         ]
         for service in services:
             lines += [
@@ -52,6 +58,9 @@ class Supervisord:
 
     def roots(self) -> list[int]:
         return [self.pid]
+
+    def status_argv(self) -> list[str | Path]:
+        return [self.program.with_name("supervisorctl"), "-c", self.directory / "supervisord.conf", "status"]
 
     def end(self) -> None:
         """Left to the caller: everything is below one pid."""

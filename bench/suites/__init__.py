@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from bench.suites import death, footprint, idle, logs, mass, restart
+from bench.suites import beats, cli, death, evidence, footprint, idle, logs, logsearch, mass, restart
 
-ALL: dict[str, ModuleType] = {suite.NAME: suite for suite in (restart, mass, footprint, idle, death, logs)}
+_IN_ORDER = (restart, mass, footprint, idle, death, logs, logsearch, cli, beats, evidence)
+ALL: dict[str, ModuleType] = {suite.NAME: suite for suite in _IN_ORDER}
 QUICK = ("restart", "footprint", "death")
