@@ -23,7 +23,8 @@ async def get(keeper: Keeper, request: Request) -> Response:
     lines = integer(request, "lines", -1)
     last = None if lines < 0 else min(lines, limits.LOG_LINES_MAX)
     try:
-        follower = Follower(keeper.home, name, since_s=number(request, "since"), last=last)
+        # In a thread: an agent that prints no newline makes this read all that it ever printed.
+        follower = await asyncio.to_thread(Follower, keeper.home, name, since_s=number(request, "since"), last=last)
     except OSError as error:
         reason = f"the logs of {name} cannot be read: {error.strerror}"
         raise HoldfastError(errors.KEEPER_FAILED, reason=reason, home=keeper.home.path) from error
