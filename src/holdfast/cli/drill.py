@@ -118,7 +118,7 @@ def _run(session: Session, agent: str | None, faults: list[Fault]) -> Scorecard:
         at=time.time(),
         agent=agent or "",
         throw_away=agent is None,
-        start_s=_start_s(stage),
+        start_s=stage.start_s(),
         results=[],
     )
     try:
@@ -130,17 +130,6 @@ def _run(session: Session, agent: str | None, faults: list[Fault]) -> Scorecard:
     finally:
         stage.close()
     return card
-
-
-def _start_s(stage: Stage) -> float:
-    """How long a normal start takes: from the spawn to the passed gate, as the last planned start showed."""
-    import contextlib
-
-    with contextlib.suppress(HoldfastError, KeyError, TypeError):
-        ladder = stage.client.get(f"/v1/agents/{stage.agent}")["ladder"]
-        if ladder["good_since_mono"] is not None and ladder["started_mono"] is not None:
-            return round(max(0.0, float(ladder["good_since_mono"]) - float(ladder["started_mono"])), 3)
-    return 0.0
 
 
 def _show(session: Session, card: Scorecard) -> int:

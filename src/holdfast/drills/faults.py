@@ -1,18 +1,23 @@
 """Every fault a drill knows, in one table: what it does, on whom it may be tried, and what is promised about it.
 
-Invariant: a bound stands here once, with the promise it comes from; the scorecard compares with nothing else. Data
-only. Called by run.py, score.py and the command line.
+Invariant: a bound stands here once, with the promise it comes from; the scorecard compares with nothing else. On an
+agent of the user's the bounds follow from what that agent declares of itself. Pure. Called by run.py, score.py and the
+command line.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 BEAT_S = 5.0  # of the throw-away agent: the default of 60 s would make a drill last minutes; the rule is the same
 STRIKES_S = 3 * 2.0 + 0.5  # three probes, 2 s apart, the last one waited for: mission, promise 2
 NOTICE_S = 1.5  # delivery of beats, one turn of the loop, a loaded machine
+EVIDENCE_S = 1.5  # at most, before a hung agent is ended
+FILE_LOOK_S = 15.0  # how late the age of a heartbeat file is seen at most
 
 Expect = Literal["healed", "untouched", "shown", "escalated"]
 
@@ -73,3 +78,33 @@ _ALL = (
           restored_s=20.0, promise="clock jumps restart nothing and delete nothing"),
 )  # fmt: skip
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
+
+
+def for_agent(fault: Fault, spec: Mapping[str, Any], wait_s: float, *, beats: bool) -> Fault | None:
+    """The fault with the bounds that hold for this agent; None when nothing of it would show the fault.
+
+    `spec`: the agent's, as the API gives it. `wait_s`: how long its next restart is made to wait for earlier failures:
+    that much later it is promised back. `beats`: whether the running instance beats.
+    """
+    if fault.expect != "healed":
+        return fault
+    waiting = f"; waits {wait_s:g} s after its earlier failures" if wait_s else ""
+    if fault.name != "hang":
+        return replace(fault, restored_s=fault.restored_s + wait_s, promise=fault.promise + waiting)
+    health, grace_s = spec["health"], spec["stop"]["hung_grace_s"]
+    ways: list[tuple[float, str]] = []
+    if health["http"]:
+        strikes_s = health["retries"] * health["interval_s"] + health["timeout_s"]
+        ways.append((strikes_s, f"{health['retries']} strikes, {health['interval_s']:g} s apart"))
+    if health["beat_s"] and beats:
+        ways.append((2 * health["beat_s"], f"two missed beats of {health['beat_s']:g} s"))
+    if health["file"]:
+        age_s = health["file"]["max_age_s"]
+        ways.append((age_s + FILE_LOOK_S, f"its heartbeat file is at most {age_s:g} s old"))
+    if not ways:
+        return None
+    first_s, how = min(ways)
+    caught_s = first_s + NOTICE_S
+    restored_s = caught_s + max(wait_s, EVIDENCE_S + grace_s) + NOTICE_S
+    promise = f"{how}; evidence; {grace_s:g} s of grace at most{waiting}"
+    return replace(fault, caught_s=caught_s, restored_s=restored_s, promise=promise)

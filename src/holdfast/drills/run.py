@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.drills import score
-from holdfast.drills.faults import BEAT_S, Fault
+from holdfast.drills.faults import BEAT_S, Fault, for_agent
 from holdfast.drills.score import Result
 from holdfast.drills.stage import MEMORY_LIMIT_BYTES, NEIGHBOUR, Stage, ThrowAwayStage, is_well, tree_of
 
@@ -75,7 +75,21 @@ def try_fault(stage: Stage, fault: Fault, start_s: float) -> Result:
         return score.skipped(fault, stage.agent, "needs root: a small disk of its own cannot be mounted")
     if not stage.begin(fault):
         return score.skipped(fault, stage.agent, "the agent was not well before the fault")
-    return _WAYS[fault.name](Watch(stage, fault, start_s))
+    promised = fault if stage.throw_away else _promised(stage, fault)
+    if promised is None:
+        why = "nothing would notice: it has no endpoint, does not beat and writes no heartbeat file"
+        return score.skipped(fault, stage.agent, why)
+    return _WAYS[fault.name](Watch(stage, promised, start_s))
+
+
+def _promised(stage: Stage, fault: Fault) -> Fault | None:
+    """What is promised of this agent now: by its own settings, and by how long init may wait before a restart."""
+    known = stage.detail()
+    if known is None:
+        return fault
+    permit = known["permit"]
+    wait_s = permit["delays_s"][0] if permit and permit["delays_s"] else 0.0
+    return for_agent(fault, known["spec"], wait_s, beats=known["beat"] is not None)
 
 
 # --- by signal ------------------------------------------------------------------------------------------------------
@@ -96,6 +110,8 @@ def _hang(watch: Watch) -> Result:
 def _healed(watch: Watch) -> Result:
     caught_s = watch.until(watch.new_incident)
     restored_s = watch.until(watch.new_and_well)
+    if restored_s is not None:  # the agent's own start is not ours: this one may have been slower than the last
+        watch.start_s = max(watch.start_s, watch.stage.start_s())
     return watch.result(caught_s, restored_s)
 
 

@@ -57,8 +57,11 @@ def judge(
     broken: str,
     incident: str,
 ) -> Result:
-    """`broken`: what went against the expectation besides the times ("" when nothing did)."""
-    within_s = fault.restored_s + start_s
+    """`broken`: what went against the expectation besides the times ("" when nothing did).
+
+    `start_s`: a normal start of the agent, which is part of being restored where it has to start.
+    """
+    within_s = fault.restored_s + (start_s if fault.expect in ("healed", "escalated") else 0.0)
     faults = [broken] if broken else []
     if caught_s is None:
         faults.append("not caught")

@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,7 +31,10 @@ NEIGHBOUR = "neighbour"
 MEMORY_LIMIT_BYTES = 120_000_000
 SMALL_DISK = "256m"  # of the home: filled to the last byte by the drill disk-full
 UP_MAX_S = 90
-CALM_MAX_S = 120.0  # an incident of a real agent is confirmed as over after 60 s
+CALM_MAX_S = 120.0  # an incident of a throw-away agent is confirmed as over after 60 s
+# One of a real agent after as long as its slowest source needs, such as a heartbeat file of 3 min; longer when starved.
+REAL_CALM_MAX_S = 600.0
+EVENTS_READ = 200  # of one agent: its last start is among them
 OWN_PROCESSES = 4
 DOWN_MAX_S = 60
 _LOOK_S = 0.01
@@ -44,11 +47,14 @@ class Asker(Protocol):
 
     def post(self, path: str, body: dict[str, Any], *, timeout_s: float | None = None) -> Any: ...
 
+    def stream(self, path: str, *, follow: bool, **query: object) -> Iterator[bytes]: ...
+
 
 class Stage:
     """One Holdfast and the agent the faults are tried on."""
 
     throw_away = False
+    calm_max_s = REAL_CALM_MAX_S
 
     def __init__(self, home: Home, client: Asker, agent: str) -> None:
         self.home, self.client, self.agent = home, client, agent
@@ -66,6 +72,27 @@ class Stage:
         status = self.status()
         rows = status["agents"] if status else []
         return next((row for row in rows if row["name"] == (name or self.agent)), None)
+
+    def detail(self) -> dict[str, Any] | None:
+        """What `describe --json` shows; None while the keeper is away or does not know the agent."""
+        try:
+            answer: dict[str, Any] = self.client.get(f"/v1/agents/{self.agent}")
+        except HoldfastError:
+            return None
+        return answer
+
+    def start_s(self) -> float:
+        """How long the last start that came to an end took, from the spawn to the passed gate; 0.0 when unknown."""
+        kinds = "agent.spawned,ladder.gatepassed"
+        began = took_s = 0.0
+        with contextlib.suppress(HoldfastError, ValueError, KeyError):
+            answer = self.client.stream("/v1/events", follow=False, agent=self.agent, kind=kinds, last=EVENTS_READ)
+            for event in map(json.loads, answer):
+                if event["kind"] == "agent.spawned":
+                    began = event["at"]
+                elif began:
+                    took_s, began = max(0.0, event["at"] - began), 0.0
+        return round(took_s, 3)
 
     def incidents(self) -> list[dict[str, Any]]:
         try:
@@ -97,12 +124,13 @@ class Stage:
         return kind in self.cli("events", "--kind", kind).stdout
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """From the home, so that `up` without a file starts what ran there, not what lies in the user's directory."""
         line = [sys.executable, "-P", "-m", "holdfast.cli", "--home", str(self.home.path), *arguments]
-        return subprocess.run(line, capture_output=True, text=True, check=False)
+        return subprocess.run(line, capture_output=True, text=True, check=False, cwd=self.home.path)
 
     def begin(self, fault: Fault) -> bool:
         """Wait until the agent may be hurt: well, and no longer being healed of something else. False: it is not."""
-        return bool(self.wait_for(lambda: self._settled() and len(self.pids()) >= OWN_PROCESSES, CALM_MAX_S))
+        return bool(self.wait_for(lambda: self._settled() and len(self.pids()) >= OWN_PROCESSES, self.calm_max_s))
 
     def _settled(self) -> bool:
         row = self.row()
@@ -120,6 +148,7 @@ class ThrowAwayStage(Stage):
     and one that must not notice."""
 
     throw_away = True
+    calm_max_s = CALM_MAX_S
 
     def __init__(self, connect: Callable[[Home], Asker], faults: Sequence[Fault]) -> None:
         self._names = [*(_name(fault) for fault in faults), NEIGHBOUR]

@@ -1,0 +1,55 @@
+"""Bounds of a drill on a user's agent: from what the agent declares of itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from holdfast.drills import score
+from holdfast.drills.faults import FAULTS, for_agent
+
+OPENCLAW = {"http": {"url": "u"}, "retries": 3, "interval_s": 10.0, "timeout_s": 0.5, "beat_s": None, "file": None}
+QUICK = OPENCLAW | {"interval_s": 2.0}
+FILE_ONLY = OPENCLAW | {"http": None, "file": {"max_age_s": 180.0}}
+BEATS = OPENCLAW | {"http": None, "beat_s": 60.0}
+
+
+def _spec(health: dict[str, Any]) -> dict[str, Any]:
+    return {"health": health, "stop": {"hung_grace_s": 5.0}}
+
+
+@pytest.mark.parametrize(
+    ("health", "beats", "wait_s", "caught_s", "restored_s"),
+    [
+        (OPENCLAW, False, 0.0, 32.0, 40.0),
+        (QUICK, False, 0.0, 8.0, 16.0),
+        (QUICK, False, 10.0, 8.0, 19.5),
+        (FILE_ONLY, False, 0.0, 196.5, 204.5),
+        (BEATS, True, 0.0, 121.5, 129.5),
+    ],
+)
+def test_a_hang_is_caught_as_fast_as_the_agent_is_asked(
+    health: dict[str, Any], beats: bool, wait_s: float, caught_s: float, restored_s: float
+) -> None:
+    fault = for_agent(FAULTS["hang"], _spec(health), wait_s, beats=beats)
+    assert fault is not None
+    assert (fault.caught_s, fault.restored_s) == (caught_s, restored_s)
+    assert ("waits 10 s" in fault.promise) is bool(wait_s)
+
+
+def test_a_hang_that_nothing_would_show_is_not_tried() -> None:
+    assert for_agent(FAULTS["hang"], _spec(BEATS), 0.0, beats=False) is None
+
+
+def test_a_killed_agent_is_back_after_the_wait_its_earlier_failures_cost_it() -> None:
+    fault = for_agent(FAULTS["kill"], _spec(QUICK), 100.0, beats=False)
+    assert fault is not None
+    assert (fault.caught_s, fault.restored_s) == (0.5, 101.0)
+
+
+def test_a_start_is_part_of_being_healed_and_not_of_being_left_alone() -> None:
+    left_alone = score.judge(FAULTS["kill-keeper"], "a", 20.0, 0.4, 0.4, "", "")
+    healed = score.judge(FAULTS["kill"], "a", 20.0, 0.1, 20.5, "", "")
+    assert (left_alone.restored_within_s, healed.restored_within_s) == (1.5, 21.0)
+    assert healed.verdict == "passed"
