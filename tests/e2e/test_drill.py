@@ -60,6 +60,8 @@ def test_a_wrong_fault_is_named(tmp_path: Path, arguments: tuple[str, ...], said
 class _Idle(Stage):
     """A Holdfast that does nothing about anything."""
 
+    throw_away = True
+
     def __init__(self, pid: int) -> None:
         self.agent = "a"
         self.shown = {
