@@ -307,3 +307,17 @@ PUSH_DRAINED_MAX_BYTES = 1_048_576  # read and dropped beyond it, so that the an
 PUSH_RATE_S = 10.0  # pushes a second of one agent in the long run; more is a loop gone wild
 PUSH_BURST = 50.0
 PUSH_RETRY_S = 5.0  # its port is held by somebody else
+
+# --- log files that agents write themselves --------------------------------------------------------------------------
+CAPPED_LOOK_S = 45.0  # a flood of 10 MB/s goes 450 MB over its cap, which disks have
+CAPPED_SOON_S = 1.0  # after an instance began, when a file of its agent waits to be cut
+CAPPED_MATCHES_MAX = 1_000  # of one agent; logs with a date in their name are a few dozen
+CAPPED_LIST_MAX_S = 15.0  # one agent's files are found in milliseconds; a dead file system must hold up no other agent
+CAPPED_CUT_MAX_S = 60.0  # 100 MB take a second to compress, a loaded disk some more to sync
+CAPPED_ROUND_MAX_S = 600.0  # of all agents; then the helper process is ended and the next round begins
+CAPPED_START_WAIT_S = 10.0  # a start waits so long at most for a file that is to be cut before it
+CAPPED_TAIL_PART = 10  # a tenth of the cap stays in the file: who looks into it finds the newest lines there
+CAPPED_DELTA_BYTES = 64 * 1024 * 1024  # written while a file is copied; an agent faster than that loses the rest
+CAPPED_SHOWN = 3  # files named in one sentence
+CAPPED_ANSWER_MAX_BYTES = 8 * 1024 * 1024  # about one agent: a thousand paths of the longest kind
+OWN_LOG_BYTES = 10 * 1024 * 1024  # of each of Holdfast's own logs; as much again at most is kept compressed

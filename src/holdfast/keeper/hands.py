@@ -57,6 +57,16 @@ class Looking(Protocol):
         """Returns in bounded time, whatever hangs. Never raises."""
 
 
+class Settling(Protocol):
+    """Work on the files of an agent that has to be done while it is down; see capped_files.py."""
+
+    def waits(self, agent: Agent) -> bool:
+        """Whether there is some."""
+
+    def settle(self, agent: Agent) -> Awaitable[None]:
+        """Returns in bounded time. Never raises."""
+
+
 class InitHands:
     """See healer.Hands."""
 
@@ -79,9 +89,23 @@ class InitHands:
         self._failed = failed
         self._not_there = not_there
         self._changed = changed
+        self.settling: Settling | None = None
 
     # --- acts ----------------------------------------------------------------------------------------------------
     def start(self, agent: Agent, act: Start) -> None:
+        if self.settling is None or not self.settling.waits(agent):
+            self._start(agent, act)
+            return
+        settling, number = self.settling, agent.stops
+
+        async def settle_then_start() -> None:
+            await settling.settle(agent)
+            if agent.stops == number and agent.ladder.instance == act.instance and agent.ladder.wanted:
+                self._start(agent, act)
+
+        self._tasks.spawn(settle_then_start())
+
+    def _start(self, agent: Agent, act: Start) -> None:
         if self.define(agent):
             self._link.send("start", agent=agent.name, cause="start", instance=act.instance)
 

@@ -28,6 +28,7 @@ from holdfast.keeper.agent import Agent, Memory
 from holdfast.keeper.alarms import Alarms
 from holdfast.keeper.beats import BeatsLoop
 from holdfast.keeper.behaviour import Behaviour
+from holdfast.keeper.capped_files import CappedFiles
 from holdfast.keeper.cases import Casebook, Ears, case_body
 from holdfast.keeper.checkpoint import Checkpoint
 from holdfast.keeper.collecting import Collecting, secret_values
@@ -113,6 +114,10 @@ class Keeper:
         self.resources = Resources(
             self.agents, clock, self.tasks, home, self.alarms, places.cgroups_of, self.behaviour.report
         )
+        self.capped = CappedFiles(
+            self.agents, home, self.tasks, self.recorder, places.rights, self.behaviour.report
+        )
+        self.hands.settling = self.capped
         self.starvation = Starvation(self.agents, self.healer)
         self.health = HealthLoop(
             self.agents, self.healer, places.cgroups_of, self.tasks, self.resources, self.starvation
@@ -130,6 +135,7 @@ class Keeper:
             self.agents, self.behaviour, home, clock, places, self.tasks, lambda now: self.starvation.feel(now)
         )
         self.health.followers.append(self.listening.follow)
+        self.health.followers.append(self.capped.follow)
         places.more_env = self.listening.pushes.env
         self.node = NodeWatch(
             Parts(
@@ -195,6 +201,7 @@ class Keeper:
 
     async def close(self) -> None:
         """Finish what is under way, checkpoint, let go. Agents are not touched."""
+        self.capped.close()
         self.planned.close()
         self.maintenance.close()
         self.proven.close()
@@ -244,6 +251,7 @@ class Keeper:
         self.health.forget(agent.name)
         self.node.forget(agent.name)
         self.listening.gone(agent.name)
+        self.capped.gone(agent.name)
         self.collecting.forget(agent.name)
         self.recorder.record("agent.forgotten", agent.name, "was taken out of the fleet", {"forgotten": True})
         self.checkpoint.agent_gone(agent.name)

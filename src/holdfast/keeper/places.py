@@ -97,6 +97,12 @@ class NodePlaces:
         shown: dict[str, Any] = msgspec.to_builtins(place)
         return shown
 
+    def rights(self, agent: Agent) -> tuple[int, int, tuple[int, ...]] | None:
+        """User, group and groups for work on the agent's files; None: our own. Raises HoldfastError, OSError."""
+        identity = self._identity(agent)
+        other = os.geteuid() == 0 and identity.uid != 0
+        return (identity.uid, identity.gid, identity.groups) if other else None
+
     # --- stops ---------------------------------------------------------------------------------------------------
     def stop_writes(self, agent: Agent) -> Writes:
         world = agent.world
@@ -107,11 +113,8 @@ class NodePlaces:
 
     async def write_as_agent(self, agent: Agent, writes: Writes) -> None:
         """Write with the agent's rights. Raises OSError when a file could not be written."""
-        identity = self._identity(agent)
-        other = os.geteuid() == 0 and identity.uid != 0
-        rights: dict[str, Any] = (
-            {"user": identity.uid, "group": identity.gid, "extra_groups": list(identity.groups)} if other else {}
-        )
+        told = self.rights(agent)
+        rights: dict[str, Any] = {"user": told[0], "group": told[1], "extra_groups": list(told[2])} if told else {}
         for path, data, mode in writes:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-I", "-S", "-c", _WRITER, path, str(mode)),

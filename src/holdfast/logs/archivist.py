@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.logs import archive, helper, index, rotation, wanted
+from holdfast.logs import archive, helper, index, own_caps, rotation, wanted
 from holdfast.logs.retention import Kept, is_due, over_node_cap, over_total, too_many_or_too_old
 from holdfast.logs.wanted import Wanted
 from holdfast.spec.model import Logs
@@ -198,6 +198,7 @@ def _written_bytes(directory: str) -> int:
 
 def _work(home: Path) -> None:
     Archivist(home, wanted.read(home), helper.order).work(time.time_ns())
+    own_caps.keep(home / "log")
 
 
 if __name__ == "__main__":
