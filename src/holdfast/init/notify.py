@@ -23,6 +23,7 @@ ANCESTORS_MAX = 32
 FLUSH_S = 0.25  # the keeper hears of a beat at most this much later
 RUSH_S = 0.05  # datagrams closer together than this are worth waiting for the next ones
 DOZE_MAX_S = 0.02  # not looking at the socket for this long saves a wake-up for each datagram
+DOZE_MIN_S = 0.001  # what epoll can wait for
 SENDERS_MAX = 8192  # remembered pids
 SENDER_TRUSTED_S = 1.0  # a pid is not given again so soon; later its start time is compared
 CYCLES_KEPT = 16  # different ones between two flushes; with more, some of them advanced for certain
@@ -89,6 +90,7 @@ class Receiver:
         self.flush_due = float("inf")
         self.doze_until = float("inf")  # inf: the loop waits for the socket itself
         self._drained_mono = 0.0
+        self._rate = 0.0  # datagrams a second
         self._senders: dict[int, tuple[Sender | None, int, float]] = {}  # pid -> whose, start time, known since
         self._buffer = bytearray(DATAGRAM_MAX_BYTES)
         self._view = memoryview(self._buffer)
@@ -117,12 +119,13 @@ class Receiver:
             sender = self._sender(pid, now) if pid else None
             if sender is not None and size:
                 self._take(sender, bytes(self._view[:size]), now)
-        # Where they come thick, looking a little later serves many by one wake-up; never so late that the kernel's
-        # queue fills and senders have to wait.
-        rush = 0 < count < self._queue and now - self._drained_mono < RUSH_S
-        self.doze_until = now + min(DOZE_MAX_S, self._queue / 2000) if rush else float("inf")
-        if count:
-            self._drained_mono = now
+        if not count:
+            self.doze_until = float("inf")
+            return
+        self._rate = rate_of(self._rate, count, now - self._drained_mono)
+        doze_s = doze_for(self._rate, self._queue) if count < self._queue else 0.0
+        self.doze_until = now + doze_s if doze_s else float("inf")
+        self._drained_mono = now
 
     def _take(self, sender: Sender, datagram: bytes, now: float) -> None:
         name, epoch = sender
@@ -176,6 +179,24 @@ class Receiver:
             self._senders.clear()
         self._senders[pid] = (sender, process.starttime if process is not None else 0, now)
         return sender
+
+
+def rate_of(before: float, count: int, since_s: float) -> float:
+    """Datagrams a second, over about the last RUSH_S, after `count` more came in `since_s`."""
+    since_s = max(since_s, 1e-6)
+    return before + min(1.0, since_s / RUSH_S) * (count / since_s - before)
+
+
+def doze_for(rate: float, queue: int) -> float:
+    """How long not to look at the socket, in seconds; 0: not at all.
+
+    Where datagrams come thick, looking a little later serves many by one wake-up; never so late that the kernel's queue
+    fills more than half and senders would have to wait.
+    """
+    if rate * RUSH_S < 1:
+        return 0.0
+    doze_s = min(DOZE_MAX_S, queue / 2 / rate)
+    return doze_s if doze_s >= DOZE_MIN_S else 0.0
 
 
 def fields_of(datagram: bytes) -> dict[str, str]:
