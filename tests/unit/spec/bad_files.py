@@ -405,10 +405,10 @@ BAD: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         "a recipe without its keys",
         "agents:\n  a: {recipe: openclaw}\n  b: {recipe: hermes}\n",
         (
-            "2: agents.a.openclaw.state_dir: found nothing, expected state_dir: the directory of its configuration and state, such as ~/.openclaw",
-            "2: agents.a.openclaw.install: found nothing, expected install: the directory in which `npm install openclaw` was run",
-            "3: agents.b.hermes.home: found nothing, expected home: the directory that holds config.yaml and .env",
-            "3: agents.b.hermes.venv: found nothing, expected venv: where Hermes is installed: python3 -m venv DIR && DIR/bin/pip install hermes-agent==0.19.0 aiohttp",
+            "2: agents.a.openclaw.state_dir: found no ~/.openclaw, expected a configured OpenClaw: openclaw onboard --mode local; or state_dir: DIR, where its openclaw.json is",
+            "2: agents.a.openclaw.install: found no program openclaw on PATH, expected an installed OpenClaw: npm install -g openclaw@2026.9.6; or install: DIR, where npm installed it",
+            "3: agents.b.hermes.home: found no ~/.hermes, expected a configured Hermes: hermes setup; or home: DIR, which holds config.yaml and .env",
+            "3: agents.b.hermes.venv: found no program hermes on PATH, expected an installed Hermes: python3 -m venv DIR && DIR/bin/pip install hermes-agent==0.19.0 aiohttp, then venv: DIR",
         ),
     ),
     (
@@ -417,8 +417,8 @@ BAD: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         (
             '2: agents.a.hermes.hom: found the unknown key "hom", expected one of home, port, venv, did you mean home',
             "2: agents.a.hermes.port: found the number 0, expected a whole number from 1 to 65535",
-            "2: agents.a.hermes.home: found nothing, expected home: the directory that holds config.yaml and .env",
-            "2: agents.a.hermes.venv: found nothing, expected venv: where Hermes is installed: python3 -m venv DIR && DIR/bin/pip install hermes-agent==0.19.0 aiohttp",
+            "2: agents.a.hermes.home: found no ~/.hermes, expected a configured Hermes: hermes setup; or home: DIR, which holds config.yaml and .env",
+            "2: agents.a.hermes.venv: found no program hermes on PATH, expected an installed Hermes: python3 -m venv DIR && DIR/bin/pip install hermes-agent==0.19.0 aiohttp, then venv: DIR",
         ),
     ),
     (

@@ -11,8 +11,16 @@ from tests.unit.spec.bad_files import BAD
 
 from holdfast import limits, recipes
 from holdfast.errors import HoldfastError
+from holdfast.recipes import installed
 from holdfast.spec import document
 from holdfast.spec.fields import FIELDS
+
+
+@pytest.fixture(autouse=True)
+def nothing_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No OpenClaw and no Hermes, whatever this machine has."""
+    monkeypatch.setenv("HOME", str(tmp_path / "no-home"))
+    monkeypatch.setattr(installed, "program", lambda name: "")
 
 
 def _filled(expected: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast import recipes
+from holdfast.recipes import installed
 from holdfast.spec.fields import BUILT_IN, FIELDS, RESERVED
 from holdfast.spec.reading import RESERVED_TOP_LEVEL, TOP_LEVEL
 from holdfast.spec.shown import shown
@@ -36,7 +37,11 @@ def test_every_reserved_and_top_level_key_is_on_the_page() -> None:
 
 
 @pytest.mark.parametrize("text", re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
-def test_every_example_loads(tmp_path: Path, text: str) -> None:
+def test_every_example_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(installed, "folder_of_user", lambda name: str(tmp_path / name))
+    monkeypatch.setattr(installed, "openclaw_script", lambda started: started)
+    monkeypatch.setattr(installed, "hermes_environment", lambda started: str(tmp_path / "opt/hermes"))
+    monkeypatch.setattr(installed, "program", lambda name: str(tmp_path / "opt/openclaw/bin" / name))
     script = tmp_path / "opt/openclaw/node_modules/openclaw/openclaw.mjs"
     for program in (script, tmp_path / "opt/openclaw/bin/node", tmp_path / "opt/hermes/bin/hermes"):
         program.parent.mkdir(parents=True, exist_ok=True)
