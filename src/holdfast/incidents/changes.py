@@ -18,6 +18,9 @@ from holdfast import limits
 from holdfast.incidents.facts import Change
 from holdfast.spec.model import AgentSpec
 
+# Settings that reach neither the program nor the judgement about it: no failure comes from them.
+_CARE = frozenset(("exit_codes", "labels", "logs", "maintenance", "priority", "resources", "restart", "stop"))
+
 
 class FileSeen(Struct, frozen=True, kw_only=True):
     """A file as stat told it; `changed_at`: its modification time."""
@@ -67,10 +70,12 @@ def compare(old: Proven, new: Proven, told: Sequence[Told], agent: str) -> tuple
     """Every difference, oldest first, those without a time at the end."""
     found: list[Change] = []
     names = sorted(name for name in {*old.keys, *new.keys} if old.keys.get(name) != new.keys.get(name))
-    if names:
-        at = max((one.at for one in told if one.kind == "fleet.applied" and _names(one, agent)), default=0.0)
-        shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-        found.append(Change(at=at, what="spec", text=f"holdfast.yaml: {shown} changed"))
+    at = max((one.at for one in told if one.kind == "fleet.applied" and _names(one, agent)), default=0.0)
+    for what in ("spec", "watch", "care"):
+        some = [name for name in names if _concerns(name) == what]
+        if some:
+            shown = ", ".join(some[:10]) + (f" and {len(some) - 10} more" if len(some) > 10 else "")
+            found.append(Change(at=at, what=what, text=f"holdfast.yaml: {shown} changed"))
     if old.version and old.version != new.version:
         at = next((one.at for one in told if one.body.get("version") == new.version), 0.0)
         found.append(Change(at=at, what="version", text=f"Holdfast went from {old.version} to {new.version}"))
@@ -85,6 +90,12 @@ def compare(old: Proven, new: Proven, told: Sequence[Told], agent: str) -> tuple
         Change(at=0.0, what="file", text=f"{path} is gone") for path in sorted(old.files) if path not in new.files
     ]
     return tuple(sorted(found, key=lambda one: one.at or float("inf"))[: limits.CHANGES_SHOWN])
+
+
+def _concerns(name: str) -> str:
+    """What a setting reaches: the program (spec), how it is watched (watch), or only our care for it (care)."""
+    part = name.partition(".")[0]
+    return "watch" if part == "health" else "care" if part in _CARE else "spec"
 
 
 def _names(told: Told, agent: str) -> bool:

@@ -17,7 +17,7 @@ class Change(Struct, frozen=True, kw_only=True):
     """One thing that differs from the last good run. `at` 0: when is not known."""
 
     at: float
-    what: str  # spec, version, boot, file
+    what: str  # spec (what reaches its program), watch (how it is judged), care (neither), version, boot, file
     text: str
 
 

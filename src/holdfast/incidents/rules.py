@@ -187,7 +187,10 @@ def _own_error(case: Case) -> Found | None:
 
 def _changed(case: Case) -> Found | None:
     since = case.incident.opened_at - limits.CHANGED_JUST_BEFORE_S
-    late = [one for one in case.facts.changes if one.what != "boot" and since <= one.at <= case.incident.opened_at + 1]
+    # A process that ended by itself did not do so because it is watched in another way.
+    innocent = ("boot", "care", "watch") if case.facts.exit and not case.facts.hung else ("boot", "care")
+    changes = [one for one in case.facts.changes if one.what not in innocent]
+    late = [one for one in changes if since <= one.at <= case.incident.opened_at + 1]
     return Found(late[-1].text, [one.text for one in late]) if late else None
 
 

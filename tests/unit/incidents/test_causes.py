@@ -142,6 +142,17 @@ def test_an_old_change_is_not_blamed() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("what", "ended", "blamed"),
+    [("care", False, False), ("care", True, False), ("watch", True, False), ("watch", False, True)],
+)
+def test_a_change_that_reaches_no_program_is_not_blamed_for_its_end(what: str, ended: bool, blamed: bool) -> None:
+    changes = (Change(at=OPENED - 60, what=what, text="restart.at changed"),)
+    facts = died(signal=9, words="SIGKILL: killed") if ended else Facts()
+    facts.changes = changes
+    assert (judge(facts=facts).kind == "changed") is blamed
+
+
 def test_a_short_silence_is_no_lost_answer() -> None:
     quiet = Socket(fd=4, kind="tcp", remote="10.0.0.2:443", silent_s=3.0)
     assert judge(facts=hung(sleeping(WAITS), sockets=(quiet,))).kind == "provider"

@@ -198,6 +198,13 @@ def test_settings_are_named_with_the_time_they_were_applied_and_never_by_value()
     assert "secret" not in str(proven(new)).replace("secret_env", "")
 
 
+def test_settings_are_told_apart_by_what_they_reach() -> None:
+    new = AgentSpec(name="web", command=("run",), working_dir="/srv", env={"KEY": "b"}, priority=7, labels={"a": "b"})
+    found = changes.compare(proven(), proven(new), [], "web")
+    assert {one.what: one.text for one in found}["care"] == "holdfast.yaml: labels.a, priority changed"
+    assert [one.what for one in found] == ["spec", "care"]
+
+
 def test_versions_boots_and_files_are_listed_oldest_first() -> None:
     told = [
         Told(120.0, "keeper.started", {"version": "2", "boot_id": "b"}),
