@@ -172,7 +172,7 @@ def test_stop_start_and_restart_of_one_agent(home: CliHome) -> None:
     assert home.run("stop", "nobody").returncode == 4
 
 
-def test_logs_come_from_the_keeper_and_without_it_from_the_files(home: CliHome) -> None:
+def test_logs_are_shown_with_a_keeper_and_without_one(home: CliHome) -> None:
     up(home)
     wait_until(lambda: "tick" in home.run("logs", "ticker").stdout, "a line")
     assert home.run("logs", "ticker", "--since", "10m").stdout.startswith("begun\n")
@@ -188,7 +188,7 @@ def test_logs_come_from_the_keeper_and_without_it_from_the_files(home: CliHome) 
     home.run("down")
     done = home.run("logs", "ticker", "--since", "10m")
     assert done.stdout.startswith("begun\n")
-    assert "no keeper answers" in done.stderr
+    assert done.returncode == 0
 
 
 def test_events_tell_what_was_done_and_are_numbered(home: CliHome) -> None:

@@ -102,8 +102,9 @@ def test_the_function_an_agent_hung_in_is_named_and_no_secret_is_kept(home: Keep
         pytest.skip(f"nothing can look into processes here: {shown['gaps']}")
     assert shown["hung_in"]["function"] == "stuck_here"
     assert shown["kind"] in ("deadlock", "hung")
-    text = Path(home.incidents()[-1]["postmortem"]).read_text()
-    assert "stuck_here (agent.py:" in text.splitlines()[2]
+    path = Path(home.incidents()[-1]["postmortem"])
+    wait_until(lambda: "stuck_here (agent.py:" in path.read_text().splitlines()[2], "the file, written anew")
+    text = path.read_text()
     assert any("stuck_here" in event["text"] for event in home.events(agent="web"))
     for path in home.home.incidents.iterdir():
         kept = path.read_text()

@@ -368,7 +368,7 @@ class Supervisor(Memory):
             self._spawn(agent, agent.cause)
         elif after == "ask":
             self._ask(agent, agent.failure)
-        elif agent.name.startswith("@"):
+        elif agent.name.startswith("@") and not agent.definition.once:
             self._wait(agent, now + self._service_delay(agent, now))
         else:
             guarded = stat_guarded(list(agent.permit.guarded))
