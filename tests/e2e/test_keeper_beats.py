@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -24,7 +25,8 @@ def beat():
     while True:
         tell("WATCHDOG=1", f"X_CYCLE={cycle}", "X_TOKENS=%d" % (cycle * 10))
         time.sleep(0.1)
-tell("READY=1", "STATUS=at work")
+key = os.environ.get("API_KEY", "")
+tell("READY=1", "STATUS=at work" + key, *(["X_DEGRADED=no credit for " + key] if key else []))
 assert int(os.environ["WATCHDOG_USEC"]) == 2_000_000 and "WATCHDOG_PID" not in os.environ
 threading.Thread(target=beat, daemon=True).start()
 name = os.environ["HOLDFAST_AGENT"]
@@ -101,3 +103,13 @@ def test_an_agent_that_says_it_is_broken_is_restarted_at_once(home: KeeperHome) 
     (home.directory / "one-broken").unlink()
     cause = wait_until(lambda: home.incidents() and home.incidents()[-1]["cause"], "its incident")
     assert "WATCHDOG=trigger" in cause
+
+
+def test_what_an_agent_says_of_itself_is_shown_without_its_secrets(home: KeeperHome) -> None:
+    secret = "not-to-be-seen-anywhere"
+    home.up({**beater(home, "one"), "env": {"API_KEY": secret}, "secret_env": ["API_KEY"]})
+    row = home.wait_row("one", phase="degraded", beat=lambda beat: beat and beat["cycle"])
+    assert row["beat"]["status"] == "at work***"
+    shown = json.dumps([row, home.client.get("/v1/agents/one"), home.events()])
+    assert "no credit for ***" in shown
+    assert secret not in shown

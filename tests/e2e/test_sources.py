@@ -199,7 +199,7 @@ def test_pushes_in_both_shapes_are_taken_for_what_they_say(home: KeeperHome) -> 
     assert ask(f"{root}/api/push/00000000-0000-4000-8000-000000000000?status=up")[0] == 404
     assert ask(f"{url}/256")[0] == 400
     instance = home.row("job")["instance"]
-    assert ask(f"{url}/3", "POST", b"out of \x1b[31mmemory\n")[0] == 200
+    assert ask(f"{url}/3", "POST", f"out of \x1b[31mmemory at {url}\n".encode())[0] == 200
     home.wait_row("job", instance=lambda number: number > instance)
     assert any("exit 3: out of" in row["cause"] for row in home.incidents())
     token = url.rpartition("/")[2]

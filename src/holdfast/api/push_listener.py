@@ -4,8 +4,9 @@
     any method      /api/push/TOKEN?status=up&msg=&ping=     {"ok": true}, or 404 {"ok": false, "msg": ...}
 
 Invariants: no route of the API can be reached here, whatever is asked; a request has PUSH_REQUEST_S to arrive, a head
-and a body of bounded length, and a connection carries one request; a token is never written anywhere. Called by
-serve.py for as long as the API is served.
+and a body of bounded length, and a connection carries one request; whoever holds connections open keeps nobody else's
+push out, since the oldest gives way; a token is never written anywhere. Called by serve.py for as long as the API is
+served.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from holdfast.printable import one_line
 _PING = re.compile(r"/ping/(?P<token>[0-9A-Fa-f-]{32,36})(?:/(?P<what>start|fail|log|\d{1,3}))?/?")
 _KUMA = re.compile(r"/api/push/(?P<token>[0-9A-Fa-f-]{32,36})/?")
 _REASONS = {200: "OK", 400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed", 411: "Length Required",
-            429: "Too Many Requests", 503: "Service Unavailable"}  # fmt: skip
+            429: "Too Many Requests"}  # fmt: skip
 _DETAIL_MAX_CHARS = 200
 
 
@@ -50,7 +51,7 @@ class PushListener:
         self._hear = hear
         self._server: asyncio.AbstractServer | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._connections = 0
+        self._serving: dict[asyncio.Task[None] | None, None] = {}  # oldest first
 
     def open(self, sock: socket.socket) -> None:
         self.close()
@@ -67,19 +68,22 @@ class PushListener:
         self._opening = self._server = None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections += 1
+        if len(self._serving) >= limits.PUSH_CONNECTIONS_MAX:
+            oldest = next(iter(self._serving))
+            del self._serving[oldest]
+            if oldest is not None:
+                oldest.cancel()
+        task = asyncio.current_task()
+        self._serving[task] = None
         try:
             async with asyncio.timeout(limits.PUSH_REQUEST_S):
-                if self._connections > limits.PUSH_CONNECTIONS_MAX:
-                    said, head_only = Said(503, "text/plain", "too many connections"), False
-                else:
-                    said, head_only = await self._answer(reader, writer)
+                said, head_only = await self._answer(reader, writer)
                 writer.write(_rendered(said, head_only=head_only))
                 await writer.drain()
         except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # what was not a request in time gets no answer
         finally:
-            self._connections -= 1
+            self._serving.pop(task, None)
             with contextlib.suppress(OSError):
                 writer.close()
 

@@ -15,12 +15,14 @@ from collections.abc import Callable
 from typing import Any
 
 from holdfast import limits
+from holdfast.evidence import secrets
 from holdfast.healing.model import StartProgressed
 from holdfast.health import beats as rule
 from holdfast.health.beats import Beats, Rules, Told
 from holdfast.health.model import Judgement, Observed
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.behaviour import Behaviour
+from holdfast.keeper.collecting import secret_values
 from holdfast.keeper.healer import Healer
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.starvation import Starvation
@@ -74,7 +76,7 @@ class BeatsLoop:
             return
         rules = rules_of(agent)
         was = self._known(agent, now)
-        said = rule.read(fields, min(now, float(event.get("mono") or now)), *_more(event))
+        said = _masked(rule.read(fields, min(now, float(event.get("mono") or now)), *_more(event)), was, agent)
         known = rule.hear(was, said, rules)
         if event.get("held") or not self._hearing:
             known = rule.gap(known, now)  # said before this keeper came, or while init was away: nobody watched
@@ -207,6 +209,16 @@ class BeatsLoop:
             if agent is not None:
                 self._look(agent, now)
         self._set_timer()
+
+
+def _masked(said: Told, was: Beats, agent: Agent) -> Told:
+    """Its own words without its secrets: they are shown, and may end in the ledger and in alerts."""
+    values = secret_values(agent.spec)
+    if said.status and said.status != was.status:  # the same words again hold none
+        said = said._replace(status=secrets.mask(said.status, values))
+    if said.degraded and said.degraded != was.degraded:
+        said = said._replace(degraded=secrets.mask(said.degraded, values))
+    return said
 
 
 def rules_of(agent: Agent) -> Rules:

@@ -39,6 +39,7 @@ class Listening:
         self._logs = LogSource(home, reporter, tasks)
         self._probing = Probing(home, places, reporter, tasks, starved)
         self.pushes = PushSource(home, reporter)
+        reporter.token_of = lambda name: self.pushes.door.tokens.get(name, "")
         asked = (CommandSource(self._probing), FunctionSource(self._probing))
         self._sources = Sources(agents, reporter, (self._files, self._logs, self.pushes, *asked), starved)
 

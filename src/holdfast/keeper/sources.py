@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from holdfast import limits
+from holdfast.evidence import secrets
 from holdfast.healing.model import Phase
 from holdfast.health.model import Judgement, Observed
 from holdfast.health.schedule import Rota
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.behaviour import Behaviour
+from holdfast.keeper.collecting import secret_values
 from holdfast.printable import one_line
-from holdfast.spec.masking import MASK
 from holdfast.spec.model import AgentSpec
 
 DETAIL_MAX_CHARS = 240
@@ -53,9 +54,13 @@ class Source(Protocol):
 
 
 class Reporter:
-    """How a source says what it found: fenced by instance, printable, without the agent's secrets."""
+    """How a source says what it found: fenced by instance, printable, without the agent's secrets.
+
+    `token_of(agent)`: the one it pushes with, which it may print or send along; "" without one.
+    """
 
     def __init__(self, agents: dict[str, Agent], behaviour: Behaviour) -> None:
+        self.token_of: Callable[[str], str] = lambda name: ""
         self._agents = agents
         self._behaviour = behaviour
 
@@ -68,10 +73,7 @@ class Reporter:
         agent = self.agent(name, instance)
         if agent is None:
             return
-        for secret in agent.spec.secret_env:
-            value = agent.spec.env.get(secret, "")
-            if len(value) >= limits.SECRET_MASKED_MIN_CHARS:
-                detail = detail.replace(value, MASK)
+        detail = secrets.mask(detail, (*secret_values(agent.spec), self.token_of(name)))
         seen = Observed(
             agent=name, instance=instance, source=source, judgement=judgement,
             detail=one_line(detail, DETAIL_MAX_CHARS),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+
 import pytest
 
-from holdfast.api.push_listener import ping_of, respond
+from holdfast import limits
+from holdfast.api.push_listener import PushListener, ping_of, respond
 from holdfast.health.push import Ping
 
 TOKEN = "123e4567-e89b-42d3-a456-426614174000"
@@ -77,3 +81,27 @@ def test_one_that_pushes_too_often_is_told_so() -> None:
 def test_what_is_sent_along_is_one_printable_clause() -> None:
     assert ping_of("2", b"\n\x1b[31mred\x1b[0m \x07 line\nmore").detail == "it reported exit 2: red line"
     assert len(ping_of("fail", b"\xff" * 10_000).detail) <= 200
+
+
+def test_whoever_holds_connections_open_keeps_nobodys_push_out() -> None:
+    async def push(address: tuple[str, int]) -> bytes:
+        held = [await asyncio.open_connection(*address) for _ in range(limits.PUSH_CONNECTIONS_MAX + 20)]
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(f"GET /ping/{TOKEN} HTTP/1.0\r\n\r\n".encode())
+        answer = await reader.read()
+        oldest = await held[0][0].read()  # it had to give way
+        for _, other in (*held, (reader, writer)):
+            other.close()
+        return answer + oldest
+
+    async def scene() -> bytes:
+        door = socket.create_server(("127.0.0.1", 0), backlog=limits.PUSH_CONNECTIONS_MAX)
+        listener = PushListener(lambda token, ping: "ok" if token == TOKEN else "unknown")
+        listener.open(door)
+        try:
+            return await asyncio.wait_for(push(door.getsockname()), limits.PUSH_REQUEST_S)
+        finally:
+            listener.close()
+            door.close()
+
+    assert asyncio.run(scene()).endswith(b"\r\n\r\nOK")
