@@ -14,6 +14,7 @@ _LIBRARY_PARTS = (
     "/lib/python", "/lib64/python", "/site-packages/", "/dist-packages/", "<frozen ", "node:", "/node_modules/",
     "libc.so", "ld-linux", "libpthread",
 )  # fmt: skip
+_INSTALLED_PARTS = ("/site-packages/", "/dist-packages/", "/node_modules/")
 _NATIVE_WAITS = frozenset((
     "poll", "epoll_wait", "epoll_pwait", "select", "read", "recv", "nanosleep", "clock_nanosleep", "syscall", "pause",
     "futex_wait", "libc_start_main", "libc_start_call_main", "start",
@@ -54,11 +55,21 @@ def spot(bundle: Bundle | None) -> Spot | None:
 
 
 def own_frame(frames: tuple[Frame, ...]) -> Frame | None:
-    """The innermost frame of the agent's own code; without one, the innermost."""
+    """The innermost frame of the agent's own code; without one, the innermost.
+
+    The program may be an installed package, with nothing of its own but a launcher in bin/: then its packages are it.
+    """
     for frame in frames:
+        if _is_launcher(frame):
+            break
         if not any(part in frame.file for part in _LIBRARY_PARTS) and frame.function.lstrip("_") not in _NATIVE_WAITS:
             return frame
-    return frames[0] if frames else None
+    installed = (frame for frame in frames if any(part in frame.file for part in _INSTALLED_PARTS))
+    return next(installed, frames[0] if frames else None)
+
+
+def _is_launcher(frame: Frame) -> bool:
+    return frame.function == "<module>" and frame.file.rpartition("/")[0].endswith("/bin")
 
 
 def place(spot: Spot) -> str:

@@ -172,6 +172,18 @@ def test_the_agents_own_function_is_named_not_the_librarys() -> None:
     assert stuck.place(found) == "stuck_here (agent.py:12)"
 
 
+def test_an_installed_program_is_named_by_its_packages_not_by_its_launcher() -> None:
+    packages = "/opt/hermes/lib/python3.11/site-packages"
+    select = Frame(function="select", file="/usr/lib/python3.11/selectors.py", line=468)
+    serve = Frame(function="run_gateway", file=f"{packages}/hermes_cli/gateway.py", line=4980)
+    main = Frame(function="main", file=f"{packages}/hermes_cli/main.py", line=15315)
+    launcher = Frame(function="<module>", file="/opt/hermes/bin/hermes", line=8)
+    assert stuck.own_frame((select, serve, main, launcher)) == serve
+    script = Frame(function="<module>", file="/srv/agent.py", line=8)
+    assert stuck.own_frame((select, serve, script)) == script
+    assert stuck.own_frame((select, launcher)) == select
+
+
 def test_the_main_thread_is_looked_at_first() -> None:
     facts = hung(sleeping(), sleeping((Frame(function="worker", file="/srv/agent.py", line=3),)))
     assert facts.bundle is not None
