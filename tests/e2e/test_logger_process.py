@@ -196,6 +196,23 @@ def test_a_deleted_agent_is_let_go_and_its_survivors_do_not_block(tmp_path: Path
         until(lambda: stored(home, "b") == b"still\n")
 
 
+def test_an_agent_that_left_and_keeps_its_logs_costs_no_descriptor(tmp_path: Path) -> None:
+    home = make_home(tmp_path, "stays")
+    with running(home) as logger:
+        say(home, "stays", b"here\n")
+        until(lambda: stored(home, "stays") == b"here\n")
+        before = len(descriptors(logger.pid))
+        for number in range(5):
+            make_home(tmp_path, f"agent-{number}")
+            say(home, f"agent-{number}", b"bye\n")
+            until(lambda name=f"agent-{number}": stored(home, name) == b"bye\n")
+            home.agent_fifo(f"agent-{number}").unlink()
+        until(lambda: len(descriptors(logger.pid)) == before)
+        make_home(tmp_path, "agent-3")
+        say(home, "agent-3", b"again\n")
+        until(lambda: stored(home, "agent-3") == b"bye\nagain\n")
+
+
 def descriptors(pid: int) -> list[str]:
     return [fd for fd in os.listdir(f"/proc/{pid}/fd") if os.path.lexists(f"/proc/{pid}/fd/{fd}")]
 

@@ -30,6 +30,7 @@ PAUSE_S = 0.004  # 250 rounds a second are enough for agents that print line by 
 LOOK_S = 1.0  # how often to look around where inotify cannot
 LAST_TURNS = 64  # at SIGTERM: an agent that floods must not keep us
 PIPE_BYTES = 256 * 1024
+SAID_MAX = 1000  # messages that are not repeated; some name files, of which there are ever new ones
 PIPE_SIZE_FLOODED = 8  # full turns in a row after which a larger pipe is asked for
 
 
@@ -150,6 +151,7 @@ class Logger:
         for capture in list(self._dropping):
             if capture.retry(now_mono, time.time_ns()):
                 self._dropping.discard(capture)
+                self._let_go(capture)
         if self._look_mono is not None and now_mono >= self._look_mono:
             self._look_mono = None
             self._look_around()
@@ -183,6 +185,7 @@ class Logger:
                 self._crew.rotated()
             elif words[0] == "say" and capture is not None:
                 self._paces.say(words[1], capture, " ".join(words[2:]))
+                self._let_go(capture)
         except (OSError, ValueError) as error:
             self._say_once(f"{' '.join(words)}: {error}")
 
@@ -251,6 +254,8 @@ class Logger:
 
     def _say_once(self, text: str) -> None:
         if text not in self._said:
+            if len(self._said) >= SAID_MAX:
+                self._said.clear()
             self._said.add(text)
             say(text)
 
@@ -317,6 +322,12 @@ class Logger:
         self._epoll.unregister(source.fd)
         del self._sources[source.fd]
         os.close(source.fd)
+        self._let_go(source.capture)
+
+    def _let_go(self, capture: Capture) -> None:
+        """Nobody prints into this log any more: keep no descriptor for an agent that left, perhaps for ever."""
+        if all(source.capture is not capture for source in self._sources.values()):
+            capture.close()  # opened again by the next bytes
 
 
 def say(text: str) -> None:

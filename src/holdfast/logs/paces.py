@@ -103,6 +103,7 @@ class Paces:
 
     def forget(self, agent: str) -> None:
         self._unsaid.pop(agent, None)
+        self._throttles.pop(agent, None)
 
     def _tell_keeper(self) -> None:
         told = {agent: self._throttles[agent] for agent in self._held if agent in self._throttles}
