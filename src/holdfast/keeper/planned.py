@@ -77,7 +77,9 @@ class PlannedRestarts:
     def _settle(self, agent: Agent, now_at: float) -> bool:
         """True: a slot is open and waits."""
         if agent.memory.settled_at == 0.0:
-            self._record(agent, now_at, "agent.planned", f"has {len(agent.spec.restart.at)} planned restart times")
+            count = len(agent.spec.restart.at)
+            said = "a planned restart" if count == 1 else f"{count} planned restarts"
+            self._record(agent, now_at, "agent.planned", f"has {said} ahead")
             return False
         sight = Sight(
             settled_at=agent.memory.settled_at,
