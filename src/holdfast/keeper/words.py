@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from holdfast import limits
 from holdfast.healing import restart
 from holdfast.healing.model import Ladder, Observation, Phase, Policy, Tier
 
@@ -154,8 +155,9 @@ def _due_act(scene: Scene, wait: float | None) -> str:
         return "is left alone until its maintenance ends"
     words = _act_words(ladder.pending)
     when = "now" if not wait else f"in {span(wait)}"
-    if ladder.by_init:
-        when = "any moment, by init"
+    if ladder.by_init:  # what is due then is our own restart, for the case that init makes none
+        left_s = (wait or 0.0) - limits.PERMIT_SLACK_S
+        when = f"in {span(left_s)}, by init" if left_s > 0 else "any moment, by init"
     if ladder.pending is Tier.RESTART:
         attempt = min(restart.used(ladder, policy, scene.now) + 1, len(policy.backoff_s))
         return f"{words} {when} (tier 1, try {attempt} of {len(policy.backoff_s)})"

@@ -66,6 +66,11 @@ TABLE = [
         "restart any moment, by init (tier 1, try 1 of 3)",
     ),
     (
+        scene(Phase.BACKOFF, cause="exited with 1", incident=1, pending=Tier.RESTART, by_init=True, due_mono=NOW + 63),
+        "exited with 1",
+        "restart in 58 s, by init (tier 1, try 1 of 3)",
+    ),
+    (
         scene(Phase.RECOVERING, cause="did not answer in time", incident=1, pending=Tier.RECREATE, tier=Tier.RECREATE),
         "did not answer in time",
         "new place and restart is under way (tier 2)",
