@@ -105,7 +105,7 @@ static long long say_cycle(int fd, long long cycle) {
 
 static int beat(long long period_ns, long long count, const char *name, const char *told, const char *go) {
     long long waited = 0, longest = 0, lost = 0;
-    while (access(go, F_OK)) usleep(2000);
+    while (access(go, F_OK)) usleep(100000);
     /* senders do not agree on a phase, unless the period is given with a minus: then all beat at the same instant */
     long long phase = period_ns < 0 ? 0 : ((long long)getpid() * 7919LL * 1000LL) % period_ns;
     period_ns = period_ns < 0 ? -period_ns : period_ns;

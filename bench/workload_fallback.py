@@ -60,7 +60,7 @@ def say_cycle(told: socket.socket, cycle: int) -> int:
 
 def beat(period_us: int, count: int, name: str, done: str, go: str) -> None:
     while not os.path.exists(go):
-        time.sleep(0.002)
+        time.sleep(0.1)
     period_s = abs(period_us) / 1e6
     begin = int(time.monotonic()) + 1 + (0.0 if period_us < 0 else os.getpid() * 0.007919 % period_s)
     told, waits = beat_socket(), []

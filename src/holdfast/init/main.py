@@ -121,11 +121,9 @@ class Init:
                 self._start_spawner()
             self._settle()
             due = min(self.next_beat, self.supervisor.next_due() or self.next_beat, self.services.next_due())
-            due = min(due, self.beats.due())
             if self.spawner is None:
                 due = min(due, time.monotonic() + 0.005)
-            events = self.epoll.poll(max(0.0, due - time.monotonic()))
-            for fd, mask in events:
+            for fd, mask in self._wait(due):
                 self._on_ready(fd, mask)
             now = time.monotonic()
             self.supervisor.on_time(now)
@@ -136,6 +134,24 @@ class Init:
                 self._beat()
             self.requests.continue_shutdown()
         self._settle()  # what was answered last still reaches its peer
+
+    def _wait(self, due: float) -> list[tuple[int, int]]:
+        """What is ready; nothing at `due`, or when the keeper is to hear of beats.
+
+        Beats alone change no agent: they are taken in here, without a whole turn for each.
+        """
+        while True:
+            now = time.monotonic()
+            if self.beats.doze_until <= now:
+                self._doze_over(now)
+            until = min(due, self.beats.flush_due)
+            events = self.epoll.poll(max(0.0, min(until, self.beats.doze_until) - now))
+            if any(fd != self.notify.fileno() for fd, _ in events):
+                return events
+            if events:
+                self._beats()
+            if time.monotonic() >= until:
+                return []
 
     def _on_ready(self, fd: int, mask: int) -> None:
         if fd == self.wake_read:
@@ -277,12 +293,13 @@ class Init:
             self.epoll.modify(self.notify, 0)
 
     def _beats_on_time(self, now: float) -> None:
-        if self.beats.doze_until <= now:
-            self.beats.drain(now)
-            if self.beats.doze_until == float("inf"):
-                self.epoll.modify(self.notify, select.EPOLLIN)
         if self.beats.flush_due <= now:
             self.requests.forward_beats(self.beats.take())
+
+    def _doze_over(self, now: float) -> None:
+        self.beats.drain(now)
+        if self.beats.doze_until == float("inf"):
+            self.epoll.modify(self.notify, select.EPOLLIN)
 
     def _beat(self) -> None:
         """Every BEAT_S, the only periodic wake-up: tell guard and keeper we live, look after both."""

@@ -24,6 +24,7 @@ FLUSH_S = 0.25  # the keeper hears of a beat at most this much later
 RUSH_S = 0.05  # datagrams closer together than this are worth waiting for the next ones
 DOZE_MAX_S = 0.02  # not looking at the socket for this long saves a wake-up for each datagram
 DOZE_MIN_S = 0.001  # what epoll can wait for
+DOZE_FILL = 0.7  # of the kernel's queue: datagrams do not come evenly
 SENDERS_MAX = 8192  # remembered pids
 SENDER_TRUSTED_S = 1.0  # a pid is not given again so soon; later its start time is compared
 CYCLES_KEPT = 16  # different ones between two flushes; with more, some of them advanced for certain
@@ -96,10 +97,6 @@ class Receiver:
         self._view = memoryview(self._buffer)
         self._room = socket.CMSG_SPACE(12) + socket.CMSG_SPACE(4 * 16)
         self._queue = queue_length()
-
-    def due(self) -> float:
-        """When the loop must come here although the socket did not call."""
-        return min(self.flush_due, self.doze_until)
 
     def drain(self, now: float) -> None:
         """All waiting datagrams; those of senders that belong to no agent are dropped."""
@@ -191,11 +188,11 @@ def doze_for(rate: float, queue: int) -> float:
     """How long not to look at the socket, in seconds; 0: not at all.
 
     Where datagrams come thick, looking a little later serves many by one wake-up; never so late that the kernel's queue
-    fills more than half and senders would have to wait.
+    fills and many senders would have to wait.
     """
     if rate * RUSH_S < 1:
         return 0.0
-    doze_s = min(DOZE_MAX_S, queue / 2 / rate)
+    doze_s = min(DOZE_MAX_S, queue * DOZE_FILL / rate)
     return doze_s if doze_s >= DOZE_MIN_S else 0.0
 
 
