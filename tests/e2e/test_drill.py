@@ -73,6 +73,9 @@ class _Idle(Stage):
         processes = [{"name": name, "pid": 1} for name in ("guard", "init", "keeper", "logger")]
         return {"holdfast": {"processes": processes}, "agents": [self.shown]}
 
+    def starved(self) -> bool:
+        return False
+
     def incidents(self) -> list[dict[str, object]]:
         return []
 

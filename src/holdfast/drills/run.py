@@ -24,6 +24,7 @@ WATCH_MAX_FACTOR = 4.0  # a fault that misses its bound is still watched for so 
 WATCH_MIN_S = 30.0
 ESCALATE_MAX_S = 60.0
 LEAK_SHARE = 0.75
+STARVED_EVERY_S = 0.5
 DAY_S = 86_400.0
 
 
@@ -38,6 +39,7 @@ class Watch:
         self.began = time.monotonic()
         self.patience_s = max(WATCH_MIN_S, WATCH_MAX_FACTOR * (fault.restored_s + start_s))
         self.incident = ""
+        self.starved, self.asked_mono = False, float("-inf")
 
     def since(self) -> float:
         return time.monotonic() - self.began
@@ -48,6 +50,9 @@ class Watch:
         return self.since() if found else None
 
     def new_incident(self) -> bool:
+        if not self.starved and time.monotonic() - self.asked_mono >= STARVED_EVERY_S:
+            self.asked_mono = time.monotonic()
+            self.starved = self.stage.starved()
         for incident in self.stage.incidents():
             if incident["id"] not in self.known and incident["agent"] == self.stage.agent:
                 self.incident = incident["id"]
@@ -66,7 +71,16 @@ class Watch:
         return f"the agent was restarted (process {self.row['pid']}, now {row.get('pid')})"
 
     def result(self, caught_s: float | None, restored_s: float | None, broken: str = "") -> Result:
-        return score.judge(self.fault, self.stage.agent, self.start_s, caught_s, restored_s, broken, self.incident)
+        return score.judge(
+            self.fault,
+            self.stage.agent,
+            self.start_s,
+            caught_s,
+            restored_s,
+            broken,
+            self.incident,
+            starved=self.starved,
+        )
 
 
 def try_fault(stage: Stage, fault: Fault, start_s: float) -> Result:

@@ -56,13 +56,17 @@ def judge(
     restored_s: float | None,
     broken: str,
     incident: str,
+    *,
+    starved: bool = False,
 ) -> Result:
     """`broken`: what went against the expectation besides the times ("" when nothing did).
 
-    `start_s`: a normal start of the agent, which is part of being restored where it has to start.
+    `start_s`: a normal start of the agent, which is part of being restored where it has to start. `starved`: the
+    machine was, and silence gave no strikes then, as is promised too: being late is no failure and no proof.
     """
     within_s = fault.restored_s + (start_s if fault.expect in ("healed", "escalated") else 0.0)
     faults = [broken] if broken else []
+    sure = bool(broken) or caught_s is None or restored_s is None
     if caught_s is None:
         faults.append("not caught")
     elif caught_s > fault.caught_s:
@@ -71,10 +75,12 @@ def judge(
         faults.append("not restored")
     elif restored_s > within_s:
         faults.append(f"restored after {restored_s:.2f} s")
+    if starved and faults and not sure:
+        faults.insert(0, "the machine was starved meanwhile, so silence gave no strikes")
     return Result(
         fault=fault.name,
         agent=agent,
-        verdict="failed" if faults else "passed",
+        verdict="passed" if not faults else "skipped" if starved and not sure else "failed",
         caught_s=None if caught_s is None else round(caught_s, 3),
         restored_s=None if restored_s is None else round(restored_s, 3),
         caught_within_s=fault.caught_s,
@@ -124,7 +130,7 @@ def table(card: Scorecard) -> list[tuple[str, ...]]:
 
 
 def _figure(seen_s: float | None, within_s: float, verdict: str) -> str:
-    if verdict == "skipped":
+    if verdict == "skipped" and seen_s is None:
         return "-"
     return f"{'never' if seen_s is None else f'{seen_s:.2f}'} / {within_s:g} s"
 

@@ -38,6 +38,8 @@ EVENTS_READ = 200  # of one agent: its last start is among them
 OWN_PROCESSES = 4
 DOWN_MAX_S = 60
 _LOOK_S = 0.01
+_LOOK_LATER_S = 0.1  # after the first seconds: looking must not be what keeps a small machine busy
+_EAGER_S = 2.0
 
 
 class Asker(Protocol):
@@ -72,6 +74,13 @@ class Stage:
         status = self.status()
         rows = status["agents"] if status else []
         return next((row for row in rows if row["name"] == (name or self.agent)), None)
+
+    def starved(self) -> bool:
+        """Whether the machine is, as the keeper judges it; False while the keeper is away."""
+        try:
+            return bool(self.client.get("/v1/node")["starved"])
+        except HoldfastError:
+            return False
 
     def detail(self) -> dict[str, Any] | None:
         """What `describe --json` shows; None while the keeper is away or does not know the agent."""
@@ -109,11 +118,12 @@ class Stage:
 
     def wait_for(self, look: Callable[[], Any], timeout_s: float) -> Any:
         """The first true answer of `look`, None after `timeout_s`."""
-        deadline = time.monotonic() + timeout_s
+        began = time.monotonic()
         while not (found := look()):
-            if time.monotonic() >= deadline:
+            passed_s = time.monotonic() - began
+            if passed_s >= timeout_s:
                 return None
-            time.sleep(_LOOK_S)
+            time.sleep(_LOOK_S if passed_s < _EAGER_S else _LOOK_LATER_S)
         return found
 
     def well(self) -> bool:

@@ -31,6 +31,18 @@ def test_a_promise_is_kept_or_not(
     assert result.restored_within_s == 3.0  # a normal start is part of it
 
 
+@pytest.mark.parametrize(
+    ("caught_s", "restored_s", "broken", "verdict"),
+    [(0.5, 2.5, "", "passed"), (9.0, 9.5, "", "skipped"), (None, None, "", "failed"), (9.0, 9.5, "lost", "failed")],
+)
+def test_on_a_starved_machine_late_proves_nothing_and_never_still_fails(
+    caught_s: float | None, restored_s: float | None, broken: str, verdict: str
+) -> None:
+    result = score.judge(FAULT, "a", 1.0, caught_s, restored_s, broken, "", starved=True)
+    assert result.verdict == verdict
+    assert result.caught_s == caught_s
+
+
 def _card(at: float, **figures: tuple[str, float]) -> Scorecard:
     results = [Result(fault=name, agent="a", verdict=verdict, restored_s=s) for name, (verdict, s) in figures.items()]
     return Scorecard(holdfast="0", at=at, agent="", throw_away=True, start_s=0.0, results=results)
