@@ -2,6 +2,7 @@
 
 innocent   a healthy agent is never restarted and has no incident, whatever happens to us, the machine or its manners
 caught     a sick agent is acted upon within its stated deadline, which gaps of ours and starvation may only restart
+unknown    right after a gap of ours nobody is said to be well
 hidden     while a source of behaviour says that it fails there is no good run, however good its endpoint
 rests      a healed agent ends healthy, its incident closed
 evidence   whoever is restarted for its behaviour is treated as hung
@@ -38,14 +39,14 @@ def away(one: Subject, seconds: float, *, socket_lost: bool = False) -> None:
     if not one.hearing:
         return
     one.hearing = False
+    one.line_cut = one.line_cut or socket_lost
 
     def back() -> None:
-        for fields in [] if socket_lost else one.lost_mail:
-            one.hear(fields, one.instance)
+        for fields, at in [] if socket_lost else one.lost_mail:
+            one.hear(fields, one.instance, at)
         one.lost_mail = []
         one.hearing = True
         one.gap(socket_lost=socket_lost)
-        one.line_cut = one.line_cut or socket_lost
 
     one.at(seconds, back)
 
@@ -79,7 +80,7 @@ def spell(mode: str, before: dict[str, str], after: dict[str, str]) -> Fault:
     """It is so for a while, says so, and works again."""
 
     def fault(one: Subject, seconds: float) -> None:
-        if one.mode != "work" or one.sick_since is not None or one.extra != "none" or not one.known.begun:
+        if one.mode != "work" or one.sick_since is not None or one.line_cut or not one.known.begun:
             return
         instance = one.instance
         told = {key: value.format(usec=int(seconds * 1e6)) for key, value in before.items()}
@@ -105,7 +106,8 @@ def burst(one: Subject, seconds: float) -> None:
 
 
 def count_anew(one: Subject, seconds: float) -> None:
-    if one.mode == "work":
+    """Not before it got past the first number: beats that all say 1 are those of a stuck loop to everybody."""
+    if one.mode == "work" and one.cycle > 1:
         one.cycle = 0
 
 

@@ -131,6 +131,29 @@ def what_works_less_well_is_failing() -> Doors:
 
 
 @bug
+def a_gap_is_taken_for_a_beat() -> Doors:
+    return Doors(gap=lambda was, now: replace(beats.gap(was, now), counted_mono=now))
+
+
+@bug
+def being_busy_excuses_no_silence_elsewhere() -> Doors:
+    return Doors(excuse=lambda known, rules, now: beats.excuse(known, rules, now).replace("busy", ""))
+
+
+@bug
+def being_idle_excuses_no_silence_elsewhere() -> Doors:
+    return Doors(excuse=lambda known, rules, now: beats.excuse(known, rules, now).replace("idle", ""))
+
+
+@bug
+def counts_that_begin_anew_twice_are_taken_for_a_stuck_one() -> Doors:
+    def hear(was: beats.Beats, told: beats.Told, rules: beats.Rules) -> beats.Beats:
+        return beats.hear(replace(was, doubtful=max(was.doubtful, beats.DOUBTFUL_MAX - 1)), told, rules)
+
+    return Doors(hear=hear)
+
+
+@bug
 def what_is_not_known_is_failing() -> Doors:
     def failing(held: Any, blamed: Any, gone: str) -> dict[str, str]:
         return {one.source: one.detail for one in held if one.judgement in (Judgement.FAILING, Judgement.UNKNOWN)}

@@ -44,6 +44,7 @@ class Doors(NamedTuple):
     deafened: Callable[..., beats.Beats] = beats.deafened
     judge: Callable[..., tuple[Judgement, str]] = beats.judge
     failing: Callable[..., dict[str, str]] = failing_of
+    excuse: Callable[..., str] = beats.excuse
     fresh: Callable[..., beats.Beats] = beats.Beats
     rules: beats.Rules = RULES
 
@@ -62,7 +63,7 @@ class Subject:
         self.heap: list[tuple[float, int, Callable[[], None]]] = []
         self.count = self.events = self.restarts = 0
         self.endpoint = kind in ("slow", "never") or random.random() < 0.5
-        self.extra = random.choice(SOURCES) if kind != "busy" else "none"
+        self.extra = random.choice(SOURCES)
         self.policy = Policy(has_gate=self.endpoint, confirm_s=LATE_S + 5.0, start_deadline_s=60.0)
         self.ladder = Ladder(wanted=True, phase=Phase.STARTING)
         # the agent
@@ -75,7 +76,7 @@ class Subject:
         self.wall = 0.0  # what the clock was set off by
         # ourselves
         self.hearing = True
-        self.lost_mail: list[dict[str, str]] = []  # what waits while init or keeper is away
+        self.lost_mail: list[tuple[dict[str, str], float]] = []  # what waits while init or keeper is away, since when
         self.starved = False
         self.untold = False
         self.known = self.doors.fresh(instance=1, since_mono=self.now)
@@ -110,8 +111,10 @@ class Subject:
         self.at(self.random.random() * first_beat_s, self.beat)
         if self.ladder.due_mono is not None:
             self.at(max(0.0, self.ladder.due_mono - self.now), self.timer)
-        self.at(self.random.random() * PROBE_S, self.probe)
-        self.at(1.0, self.look)
+        if self.endpoint:
+            self.at(self.random.random() * PROBE_S, self.probe)
+        if self.extra != "none":
+            self.at(1.0, self.look)
         self.at(0.5, self.ring)
 
     # --- the agent -------------------------------------------------------------------------------------------------
@@ -137,8 +140,8 @@ class Subject:
         mode = self.mode
         if mode in ("work", "idle"):
             self.stamp = (int((self.now + self.wall) * 1e9), 1, 1)
+        if mode == "work":  # a loop with nothing to do still touches its file, yet prints and pushes nothing
             self.lines = self.pushed = True
-        if mode == "work":
             self.cycle += 1
         if mode in ("work", "idle", "stuck") and not self.starved:
             self.send({"WATCHDOG": "1", "X_CYCLE": str(self.cycle)})
@@ -152,7 +155,7 @@ class Subject:
             instance = self.instance
             self.at(0.25 * self.random.random(), lambda: self.hear(fields, instance))
         else:
-            self.lost_mail.append(fields)
+            self.lost_mail.append((fields, self.now))
 
     def fall_ill(self, deadline_s: float) -> None:
         """From now on it is sick; the ladder has so long, not counting gaps of ours."""
@@ -161,9 +164,10 @@ class Subject:
             self.caught_by = self.now + deadline_s + SLACK_S
 
     # --- what is heard ---------------------------------------------------------------------------------------------
-    def hear(self, fields: dict[str, str], instance: int) -> None:
+    def hear(self, fields: dict[str, str], instance: int, at: float | None = None) -> None:
         if instance == self.instance and self.ladder.running:
-            self.known = self.doors.hear(self.known, beats.read(fields, self.now), self.doors.rules)
+            told = beats.read(fields, self.now if at is None else at)
+            self.known = self.doors.hear(self.known, told, self.doors.rules)
             if self.hearing:
                 self.judge()
 
@@ -187,26 +191,30 @@ class Subject:
         if self.caught_by is not None and self.sick_since is not None:
             self.caught_by = max(self.caught_by, self.now + LATE_S + SLACK_S)
         self.judge()
+        if self.known.begun and self.observed["beat"].judgement is Judgement.OK:
+            raise Violation("unknown", self.told("said to be well right after a gap of ours"))
 
     def look(self) -> None:
         """One look of the other source, as its shell takes it."""
         able, pause_s = not self.starved, 15.0
-        if self.hearing and self.ladder.running and self.extra != "none":
+        if self.hearing and self.ladder.running:
             pause_s = self._look(able)
         self.at(pause_s, self.look)
 
     def _look(self, able: bool) -> float:
         age_s, now = self.now - self.born, self.now
+        excuse = self.doors.excuse(self.known, self.doors.rules, now)
         if self.extra == "file":
             state = self.tracker or file_beat.FileState()
             stamp = self.stamp if self.stamp[0] else None
             seen = file_beat.Look(
-                stamp=stamp, age_s=age_s, at=now + self.wall, spawned_at=self.born + self.wall, able=able
-            )
+                stamp=stamp, age_s=age_s, at=now + self.wall, spawned_at=self.born + self.wall, able=able,
+                excused=excuse == "busy",
+            )  # fmt: skip
             self.tracker, word, detail = file_beat.judge(FILE, 30.0, state, seen, now)
             pause_s = file_beat.interval_s(FILE)
         elif self.extra == "log":
-            heard = log_watch.Heard(lines=self.lines, hits=(self.bad_lines,), able=able)
+            heard = log_watch.Heard(lines=self.lines, hits=(self.bad_lines,), able=able, excused=bool(excuse))
             self.lines, self.bad_lines = False, 0
             state = self.tracker or log_watch.LogState()
             self.tracker, word, detail = log_watch.judge(LOG, 30.0, state, heard, now)
@@ -214,7 +222,8 @@ class Subject:
         elif self.extra == "push":
             ping = push.Ping(kind="success") if self.pushed else None
             self.pushed = False
-            self.tracker, word, detail = push.judge(PUSH, self.tracker or push.PushState(), ping, now, able=able)
+            state = self.tracker or push.PushState()
+            self.tracker, word, detail = push.judge(PUSH, state, ping, now, able=able, excused=bool(excuse))
             pause_s = push.interval_s(PUSH)
         else:
             hung = self.mode in ("silent", "stuck") and self.sick_since is not None
@@ -229,7 +238,7 @@ class Subject:
     def probe(self) -> None:
         """The endpoint; a good answer that was good before is asked for less often."""
         pause_s = PROBE_S
-        if self.endpoint and self.ladder.running and self.hearing and self.ladder.gate_passed:
+        if self.ladder.running and self.hearing and self.ladder.gate_passed:
             bad = self.answers is not Verdict.OK
             verdict = Verdict.STARVED if self.starved and bad else self.answers
             self.see(m.Checked(instance=self.instance, verdict=verdict))

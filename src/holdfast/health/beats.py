@@ -21,7 +21,8 @@ from holdfast.spec.model import Health
 
 USEC_MAX = 10**15  # thirty years: more is no duration
 CYCLE_MAX = 2**63
-BEGUN_ANEW = 3  # advances of a lower count in a row: the former one is over
+BEGUN_ANEW = 3  # rising numbers of a lower count in a row: the former one is over
+DOUBTFUL_MAX = 6  # three counts that begin anew one after the other, each before it was taken for the one that counts
 
 
 class Rules(NamedTuple):
@@ -67,9 +68,10 @@ class Beats(Struct, frozen=True, kw_only=True):
     due_from_mono: float = 0.0  # the last beat that counted, or the end of a gap of ours
     counted_mono: float | None = None  # the last beat that counted
     last_mono: float | None = None  # the last beat, whether it counted or not
-    cycle: int | None = None  # the highest heard
-    low: int | None = None  # a second, lower count: its cycle may have begun anew
-    low_run: int = 0  # advances of it without a word of the higher one
+    cycle: int | None = None  # the highest heard of the count that counts
+    latest: int | None = None  # the one heard last
+    risen: int = 0  # how often in a row a number not above the highest was above the one before it
+    doubtful: int = 0  # changes that counted although they were not above the highest
     busy_since_mono: float | None = None  # first declaration of the present stretch
     busy_until_mono: float | None = None
     idle: bool = False
@@ -160,7 +162,7 @@ _NUMBERS = {
 # --- hearing -----------------------------------------------------------------------------------------------------
 def hear(was: Beats, told: Told, rules: Rules) -> Beats:
     """Take in what was said. Order within one flush does not matter to a healthy agent: what excuses it wins."""
-    advanced, cycle, low, low_run = _advance(was, told.cycles)
+    advanced, cycle, latest, risen, doubtful = _advance(was, told.cycles)
     is_beat = told.beat or bool(told.cycles) or told.idle is True or told.busy_s is not None
     idle, idle_advances = was.idle, was.idle_advances + advanced
     if told.idle is not None:
@@ -185,8 +187,9 @@ def hear(was: Beats, told: Told, rules: Rules) -> Beats:
         counted_mono=told.mono if counts or first else was.counted_mono,
         last_mono=told.mono if is_beat else was.last_mono,
         cycle=cycle,
-        low=low,
-        low_run=low_run,
+        latest=latest,
+        risen=risen,
+        doubtful=doubtful,
         busy_since_mono=busy_since,
         busy_until_mono=busy_until,
         idle=idle,
@@ -203,28 +206,29 @@ def hear(was: Beats, told: Told, rules: Rules) -> Beats:
     )
 
 
-def _advance(was: Beats, heard: tuple[int, ...]) -> tuple[int, int | None, int | None, int]:
-    """How often the cycle advanced, and what is known of it then: cycle, low, low_run.
+def _advance(was: Beats, heard: tuple[int, ...]) -> tuple[int, int | None, int | None, int, int]:
+    """How often the cycle advanced, and what is known of it then: cycle, latest, risen, doubtful.
 
-    A count below the highest one began anew in the same instance: it advances too, from its first number on, and takes
-    the place of the former when it went on a few times. Yet two stuck loops that beat in turn with different numbers
-    do not pass for one that works.
+    A number not above the highest may be of a count that began anew in the same instance. It advances when it differs
+    from the one before it, but only so often until a count rises for certain: above the highest, or a few numbers in a
+    row. So counts may begin anew at any time, and two stuck loops that beat in turn with different numbers pass for
+    one that works only for a few beats.
     """
-    advanced, cycle, low, run = 0, was.cycle, was.low, was.low_run
+    advanced, cycle, latest, risen, doubtful = 0, was.cycle, was.latest, was.risen, was.doubtful
     for number in heard:
         if cycle is None or number > cycle:
-            cycle, low, run = number, None, 0
+            cycle, risen, doubtful = number, 0, 0
             advanced += 1
-        elif number == cycle:
-            run = 0
-        else:
-            if low is None or number > low:
+        elif number != latest:
+            risen = risen + 1 if latest is not None and number > latest else 1
+            if risen >= BEGUN_ANEW:
+                cycle, risen, doubtful = number, 0, 0
                 advanced += 1
-                run += 1
-            low = number
-            if run >= BEGUN_ANEW:
-                cycle, low, run = number, None, 0
-    return advanced, cycle, low, run
+            elif doubtful < DOUBTFUL_MAX:
+                doubtful += 1
+                advanced += 1
+        latest = number
+    return advanced, cycle, latest, risen, doubtful
 
 
 def _busy(was: Beats, told: Told, rules: Rules, *, fresh: bool) -> tuple[float | None, float | None]:
@@ -285,6 +289,15 @@ def judge(known: Beats, rules: Rules, now: float, *, beat_before: bool = False) 
     if known.counted_mono is None or known.counted_mono < known.since_mono:
         return Judgement.UNKNOWN, "no beat since we listen again"
     return Judgement.OK, ""
+
+
+def excuse(known: Beats, rules: Rules, now: float) -> str:
+    """What it said that makes silence elsewhere no failure: "busy", "idle", or "". What was said last stands, also
+    while we cannot hear it; idleness stands only while it goes on beating."""
+    if known.busy_until_mono is not None and now < known.busy_until_mono:
+        return "busy"
+    due = due_mono(known, rules, beat_before=False)
+    return "idle" if known.idle and rules.beat_s is not None and (due is None or now < due) else ""
 
 
 def _missed(known: Beats, rules: Rules, now: float) -> str:

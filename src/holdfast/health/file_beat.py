@@ -2,7 +2,8 @@
 
 Invariants: only a change that we saw, or one that the file's time puts into this instance's life, counts as a beat, so
 a file left by an earlier instance kills nobody; its age is the time since we saw it change, on our clock, so that
-jumps of the wall clock and times in the future do no harm. Called by keeper/sources.py and the simulation.
+jumps of the wall clock and times in the future do no harm; while a beat declares the agent busy, no time counts.
+Called by keeper/file_beats.py and the simulation.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ class Look(Struct, frozen=True, kw_only=True):
     at: float = 0.0  # wall clock now
     spawned_at: float = 0.0  # wall clock when the instance began; 0: unknown
     able: bool = True  # neither we nor the machine were starved since the last look
+    excused: bool = False  # it said that it is busy for longer than this
 
 
 class FileState(Struct, frozen=True, kw_only=True):
@@ -57,9 +59,10 @@ def judge(
     able = look.able and not look.blocked
     gap_s = GAP_LOOKS * interval_s(rule)
     if first and sign and _is_old(rule, look):
-        hearing = replace(hear(state.hearing, now_mono, sign=False, able=able, gap_s=gap_s), ever=True)
+        silent = hear(state.hearing, now_mono, sign=False, able=able, gap_s=gap_s, excused=look.excused)
+        hearing = replace(silent, ever=True)
     else:
-        hearing = hear(state.hearing, now_mono, sign=sign, able=able, gap_s=gap_s)
+        hearing = hear(state.hearing, now_mono, sign=sign, able=able, gap_s=gap_s, excused=look.excused)
     known = FileState(hearing=hearing, stamp=look.stamp if look.stamp is not None else state.stamp)
     judgement, detail = _judged(rule, start_period_s, known, look)
     return known, judgement, detail
@@ -81,7 +84,9 @@ def _judged(rule: FileBeat, start_period_s: float, state: FileState, look: Look)
         if not look.able:
             return Judgement.UNKNOWN, f"{late}, but the machine is starved"
         return Judgement.FAILING, late if look.stamp is not None else f"{rule.path} is gone, and {late}"
-    return (Judgement.OK, "") if hearing.heard else (Judgement.UNKNOWN, "not looked at for a while")
+    if hearing.heard:
+        return Judgement.OK, ""
+    return Judgement.UNKNOWN, "it said that it is busy" if look.excused else "not looked at for a while"
 
 
 def _of_this_life(look: Look, slack_s: float = BORN_SLACK_S) -> bool:

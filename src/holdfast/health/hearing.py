@@ -19,14 +19,15 @@ class Hearing(Struct, frozen=True, kw_only=True):
     ever: bool = False  # a sign came in this instance, also before a gap
 
 
-def hear(was: Hearing, now_mono: float, *, sign: bool, able: bool, gap_s: float) -> Hearing:
+def hear(was: Hearing, now_mono: float, *, sign: bool, able: bool, gap_s: float, excused: bool = False) -> Hearing:
     """One look. `able`: neither we nor the machine were starved since the last one; `gap_s`: longer between looks
-    means that we were away."""
+    means that we were away; `excused`: the agent said that no sign is to be expected now, silence counts from its end.
+    """
     step_s = 0.0 if was.looked_mono is None else max(0.0, now_mono - was.looked_mono)
     away = was.looked_mono is None or step_s > gap_s
     if sign:
         return Hearing(looked_mono=now_mono, heard=True, ever=True)
-    if away:
+    if away or excused:
         return Hearing(looked_mono=now_mono, ever=was.ever)
     silent_s = was.silent_s + (step_s if able else 0.0)
     return Hearing(silent_s=silent_s, looked_mono=now_mono, heard=was.heard, ever=was.ever)

@@ -1,8 +1,9 @@
 """Judges what an agent prints: silence, and lines that mean something. Pure.
 
-Invariants: silence is enforced from the first line of the instance on and never counted while we were away or the
-machine was starved; a pattern's judgement stands for `within_s` after the last line that made it; Holdfast's own
-notices are not lines of the agent (the shell leaves them out). Called by keeper/sources.py and the simulation.
+Invariants: silence is enforced from the first line of the instance on and never counted while we were away, the
+machine was starved, or a beat declares the agent busy or idle; a pattern's judgement stands for `within_s` after the
+last line that made it; Holdfast's own notices are not lines of the agent (the shell leaves them out). Called by
+keeper/log_lines.py and the simulation.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Heard(Struct, frozen=True, kw_only=True):
     disabled: tuple[str, ...] = ()  # patterns that are not looked for any more, with the reason
     behind: str = ""  # what was not read, one clause
     able: bool = True  # neither we nor the machine were starved since the last look
+    excused: bool = False  # it said that it is busy or has nothing to do
 
 
 class LogState(Struct, frozen=True, kw_only=True):
@@ -51,7 +53,7 @@ def judge(
 ) -> tuple[LogState, Judgement, str]:
     """The state after one look, and what it means."""
     gap_s = GAP_LOOKS * interval_s(rule)
-    hearing = hear(state.hearing, now_mono, sign=heard.lines, able=heard.able, gap_s=gap_s)
+    hearing = hear(state.hearing, now_mono, sign=heard.lines, able=heard.able, gap_s=gap_s, excused=heard.excused)
     hits: list[tuple[float, ...]] = []
     quotes: list[str] = []
     for number, pattern in enumerate(rule.patterns):
@@ -88,7 +90,7 @@ def _judged(rule: LogWatch, start_period_s: float, state: LogState, heard: Heard
     if said:
         return Judgement.DEGRADED, "; ".join(said)
     if rule.silence_s is not None and not state.hearing.heard:
-        return Judgement.UNKNOWN, "no line heard yet"
+        return Judgement.UNKNOWN, "it said that it is busy or idle" if heard.excused else "no line heard yet"
     return Judgement.OK, ""
 
 

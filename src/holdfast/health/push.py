@@ -1,8 +1,9 @@
 """Judges beats that come by HTTP, in the ways of healthchecks.io and Uptime Kuma. Pure.
 
-Invariants: lateness is enforced from the first success of the instance on, and never counted while our door was shut
-or the machine was starved; `start` postpones the deadline once for each success, so that a job that starts again and
-again without ever ending well is found. Called by keeper/pushes.py and the simulation.
+Invariants: lateness is enforced from the first success of the instance on, and never counted while our door was shut,
+the machine was starved, or a beat declares the agent busy or idle; `start` postpones the deadline once for each
+success, so that a job that starts again and again without ever ending well is found. Called by keeper/pushes.py and
+the simulation.
 """
 
 from __future__ import annotations
@@ -44,13 +45,15 @@ def interval_s(rule: PushBeat) -> float:
 
 
 def judge(
-    rule: PushBeat, state: PushState, ping: Ping | None, now_mono: float, *, able: bool = True
+    rule: PushBeat, state: PushState, ping: Ping | None, now_mono: float, *, able: bool = True, excused: bool = False
 ) -> tuple[PushState, Judgement, str]:
-    """The state after a push, or after a look at the clock (`ping` None), and what it means."""
+    """The state after a push, or after a look at the clock (`ping` None), and what it means. `excused`: it said that
+    it is busy or has nothing to do."""
     sign = ping is not None and (ping.kind == "success" or (ping.kind == "start" and not state.postponed))
     before = state.hearing.looked_mono
-    hearing = hear(state.hearing, now_mono, sign=sign, able=able, gap_s=GAP_LOOKS * interval_s(rule))
-    away = before is None or now_mono - before > GAP_LOOKS * interval_s(rule)
+    gap_s = GAP_LOOKS * interval_s(rule)
+    hearing = hear(state.hearing, now_mono, sign=sign, able=able, gap_s=gap_s, excused=excused)
+    away = before is None or now_mono - before > gap_s
     known = replace(state, hearing=hearing)
     if state.ran_s is not None and before is not None and not away and able:
         known = replace(known, ran_s=state.ran_s + max(0.0, now_mono - before))

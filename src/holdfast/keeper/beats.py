@@ -235,6 +235,12 @@ def idle(agent: Agent) -> bool | None:
     return known.idle if known.idle_said else None
 
 
+def excuse(agent: Agent, now: float) -> str:
+    """What it said that makes silence elsewhere no failure: "busy", "idle", or "" for nothing."""
+    known = agent.beats
+    return "" if known is None or not agent.ladder.running else rule.excuse(known, rules_of(agent), now)
+
+
 def _doubt_s(rules: Rules) -> float:
     """How long before a deadline the machine's pressure begins to be read."""
     return min(limits.BEAT_DOUBT_S, rules.beat_s or limits.BEAT_DOUBT_S)

@@ -11,6 +11,7 @@ import asyncio
 from holdfast.clock import Clock
 from holdfast.health import file_beat
 from holdfast.health.file_beat import FileState, Look
+from holdfast.keeper import beats
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.file_looks import FileLooks, Stamp
 from holdfast.keeper.sources import Reporter, Turn
@@ -57,7 +58,7 @@ class FileSource:
         now = asyncio.get_running_loop().time()
         look = Look(
             stamp=stamp, blocked=blocked, age_s=max(0.0, now - agent.world.spawned_mono), at=self._clock.now_at(),
-            spawned_at=agent.world.spawned_at, able=turn.able,
+            spawned_at=agent.world.spawned_at, able=turn.able, excused=beats.excuse(agent, now) == "busy",
         )  # fmt: skip
         state = state if held == instance else FileState()
         health = agent.spec.health

@@ -19,6 +19,7 @@ from holdfast import limits
 from holdfast.health import log_watch
 from holdfast.health.log_watch import Heard, LogState
 from holdfast.home import Home
+from holdfast.keeper import beats
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.sources import Reporter, Turn
 from holdfast.keeper.tasks import Tasks
@@ -138,6 +139,7 @@ class LogSource:
             disabled=tuple(f"/{one}/ takes too long and is not searched any more" for one in slow),
             behind="it prints faster than its log is searched" if skipped and rule.patterns else "",
             able=turn.able,
+            excused=bool(beats.excuse(agent, now)),
         )
         held, state = self._states.get(name, (instance, LogState()))
         state = state if held == instance else LogState()

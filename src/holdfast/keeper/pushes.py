@@ -23,6 +23,7 @@ from holdfast.files import write_atomic
 from holdfast.health import push
 from holdfast.health.push import Ping, PushState
 from holdfast.home import Home
+from holdfast.keeper import beats
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.sources import Reporter, Turn
 from holdfast.spec.model import AgentSpec
@@ -212,7 +213,8 @@ class PushSource:
         held, state = self._states.get(agent.name, (instance, PushState()))
         now = asyncio.get_running_loop().time()
         state = state if held == instance else PushState()
-        state, judgement, detail = push.judge(rule, state, ping, now, able=able)
+        excused = bool(beats.excuse(agent, now))
+        state, judgement, detail = push.judge(rule, state, ping, now, able=able, excused=excused)
         self._states[agent.name] = (instance, state)
         detail = f"pushes cannot come in: {self.door.failed}" if self.door.failed else detail
         self._reporter.report(self.name, agent.name, instance, judgement, detail, now)
