@@ -1,4 +1,4 @@
-"""`holdfast incidents [list|show ID|ID]`: what went wrong, how often, how fast it was caught, how it ended, and why."""
+"""`holdfast incidents [list|show ID|ID|AGENT]`: what went wrong, how often, how fast it was caught, how it ended."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from holdfast.cli.session import Command, Group, Session, pass_session
+from holdfast.cli.session import Command, Group, Session, complete_agent, pass_session
 
 HEADERS = ("ID", "AGENT", "OUTCOME", "CAUGHT", "RESTORED", "TIERS", "TIMES", "LAST", "CAUSE")
 EXAMPLES = [
     "holdfast incidents                                 kinds of incidents, the newest of each",
     "holdfast incidents 20261121-0a1b2c3d               one of them",
+    "holdfast incidents assistant                       the newest of this agent",
     "holdfast incidents 20261121-0a1b2c3d --markdown    its post-mortem",
 ]
 
@@ -45,11 +46,12 @@ def list_command(session: Session, each: bool) -> None:
 
 
 @incidents.command("show", cls=Command, examples=["holdfast incidents show 20261121-0a1b2c3d"])
-@click.argument("incident")
+@click.argument("incident", metavar="INCIDENT|AGENT", shell_complete=complete_agent)
 @click.option("--markdown", is_flag=True, help="Print the post-mortem file.")
 @pass_session
 def show_command(session: Session, incident: str, markdown: bool) -> None:
-    """Show one incident: likely cause, evidence, timeline, last log lines, post-mortem file."""
+    """Show one incident, or the newest of an agent: likely cause, evidence, timeline, log lines, post-mortem."""
+    incident = _newest_of(session, incident) or incident
     if markdown:
         found = session.client().get(f"/v1/incidents/{incident}/postmortem")
         if session.as_json:
@@ -62,6 +64,15 @@ def show_command(session: Session, incident: str, markdown: bool) -> None:
         session.answer(known)
     else:
         click.echo("\n".join(incident_lines(known)))
+
+
+def _newest_of(session: Session, agent: str) -> str | None:
+    """The id of the newest incident that names this agent; None for what is no agent with incidents."""
+    if agent[:1].isdigit():
+        return None  # an incident's own id
+    rows = session.client().get("/v1/incidents").get("incidents", [])
+    theirs = [row for row in rows if agent == row.get("agent") or agent in (row.get("agents") or [])]
+    return max(theirs, key=lambda row: row.get("opened_at") or 0.0)["id"] if theirs else None
 
 
 def _list(session: Session, each: bool) -> None:

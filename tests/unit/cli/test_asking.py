@@ -73,6 +73,7 @@ def test_text_of_agents_cannot_steer_the_terminal(cli: Any, keeper: Any) -> None
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart"])
 def test_the_three_verbs_ask_for_each_agent(cli: Any, keeper: Any, verb: str) -> None:
+    keeper.routes["GET", "/v1/status"] = (200, status(agent("web"), agent("worker")))
     for name in ("web", "worker"):
         keeper.routes["POST", f"/v1/agents/{name}/{verb}"] = (200, {"agent": name, "phase": "stopping"})
     done = cli(verb, "web", "worker", "--wait", "--json")
@@ -165,6 +166,10 @@ def test_incidents_lists_and_shows(cli: Any, keeper: Any) -> None:
     assert "exit seen" in out
     assert "last words" in out
     assert "/h/incidents/x.md" in out
+    older = {**row, "id": "20261120-cd", "opened_at": -9.0}
+    keeper.routes["GET", "/v1/incidents"] = (200, {"incidents": [row, older]})
+    assert cli("incidents", "web").out == out
+    assert cli("incidents", "ghost").code == 4
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""The README's tour, read and executed word for word."""
