@@ -27,7 +27,7 @@ RESTING = frozenset({"stopped", "finished"})
 
 
 def _plain(choice: Choice) -> list[Row]:
-    """Names are taken as they are: the keeper knows best whether they exist."""
+    """A single name is taken as it is: the keeper knows best whether it exists."""
     return [{"name": name} for name in dict.fromkeys(choice.names)]
 
 
@@ -42,8 +42,8 @@ def _targets(client: KeeperClient, verb: str, choice: Choice) -> tuple[list[Row]
 def _act(session: Session, verb: str, choice: Choice, *, wait: bool, dry_run: bool, terms: Terms | None = None) -> None:
     """Ask the keeper for each agent in turn; the first refusal ends it with the keeper's own error."""
     client = session.client()
-    only_names = choice.names and not (choice.selector or choice.everybody or dry_run or terms)
-    rows, left_out = (_plain(choice), []) if only_names else _targets(client, verb, choice)
+    one_name = len(choice.names) == 1 and not (choice.selector or choice.everybody or dry_run or terms)
+    rows, left_out = (_plain(choice), []) if one_name else _targets(client, verb, choice)
     for name in left_out:
         session.say(f"{name}: left as it is, stopped on request")
     if dry_run:

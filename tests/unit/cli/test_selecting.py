@@ -61,6 +61,7 @@ def test_the_verbs_act_on_those_chosen(
         (("stop", "-l", "team in ("), 2),
         (("stop", "-l", "team=y"), 4),
         (("stop", "--dry-run", "ghost"), 4),
+        (("restart", "web", "ghost"), 4),
         (("ps", "ghost"), 4),
         (("ps", "-l", "="), 2),
         (("restart", "web", "--settle", "3"), 2),
