@@ -18,7 +18,9 @@ from holdfast.keeper.agent import Agent
 from holdfast.keeper.healer import Healer
 
 # Sources that speak of what an agent uses, not of what it does: shown, never part of the behaviour level.
-RESOURCES = frozenset({"memory", "cpu", "disk", "network", "descriptors", "processes", "log-rate", "log-files"})
+RESOURCES = frozenset(
+    {"memory", "cpu", "disk", "network", "descriptors", "processes", "log-rate", "log-files", "log-shipping"}
+)
 
 
 class Behaviour:

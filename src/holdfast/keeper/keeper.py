@@ -331,7 +331,8 @@ class Keeper:
         agent, now = self.agent(name), self.clock.now_mono()
         self.resources.freshen(now)
         usage = self.resources.usage(name)
-        return status.description(agent, now, usage, bool(self.fleet.alerts), self.places.describe(agent))
+        lags = self.log_settings.lags.get(name, [])
+        return status.description(agent, now, usage, bool(self.fleet.alerts), self.places.describe(agent), lags)
 
     def phase(self, name: str) -> Phase:
         return self.agent(name).ladder.phase

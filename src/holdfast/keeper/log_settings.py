@@ -17,12 +17,13 @@ from holdfast.files import write_atomic
 from holdfast.health.model import Judgement, Observed
 from holdfast.home import Home
 from holdfast.keeper.agent import Agent
-from holdfast.logs import settings, wanted
+from holdfast.logs import settings, ship_lag, wanted
 from holdfast.logs.watch import Watch
 from holdfast.spec.model import FleetSpec
 
 RETRY_S = 5.0
 RATE = "log-rate"
+SHIPPING = "log-shipping"
 
 
 class LogSettings:
@@ -36,6 +37,7 @@ class LogSettings:
         report: Callable[[Observed, float], None],
         now_mono: Callable[[], float],
     ) -> None:
+        self._home: Path = home.path
         self._directory: Path = home.path / settings.DIRECTORY
         self._agents = agents
         self._fleet = fleet
@@ -43,7 +45,8 @@ class LogSettings:
         self._now_mono = now_mono
         self._watch: Watch | None = None
         self._retry: asyncio.TimerHandle | None = None
-        self._told: set[str] = set()
+        self._told: dict[str, set[str]] = {}  # by source
+        self.lags: dict[str, list[ship_lag.Lag]] = {}  # servers that lag, by agent
 
     def begin(self) -> None:
         """Write what is wanted and hear what is told."""
@@ -100,10 +103,13 @@ class LogSettings:
             for name, fact in throttled.items()
             if isinstance(fact, dict)
         }
-        self._tell(told)
+        self._tell(RATE, told)
+        self.lags = ship_lag.read(self._home).agents
+        late = {name: ship_lag.words(lags) for name, lags in self.lags.items()}
+        self._tell(SHIPPING, {name: text for name, text in late.items() if text})
 
-    def _tell(self, told: dict[str, str]) -> None:
-        for name in self._told | set(told):
+    def _tell(self, source: str, told: dict[str, str]) -> None:
+        for name in self._told.get(source, set()) | set(told):
             agent = self._agents.get(name)
             if agent is None:
                 continue
@@ -111,12 +117,12 @@ class LogSettings:
             seen = Observed(
                 agent=name,
                 instance=agent.ladder.instance,
-                source=RATE,
+                source=source,
                 judgement=judgement,
                 detail=told.get(name, ""),
             )
             self._report(seen, self._now_mono())
-        self._told = set(told)
+        self._told[source] = set(told)
 
 
 def _replace(path: Path, data: bytes) -> None:

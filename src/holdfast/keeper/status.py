@@ -17,6 +17,7 @@ from holdfast.keeper.agent import Agent
 from holdfast.keeper.fleet import masked_agent
 from holdfast.keeper.permits import message
 from holdfast.keeper.views import AgentRow, BeatView, Description, Levels, UsageView
+from holdfast.logs.ship_lag import Lag
 
 
 def row(agent: Agent, now: float, usage: UsageView | None, heard: bool) -> AgentRow:
@@ -25,7 +26,12 @@ def row(agent: Agent, now: float, usage: UsageView | None, heard: bool) -> Agent
 
 
 def description(
-    agent: Agent, now: float, usage: UsageView | None, heard: bool, pod: dict[str, Any] | None
+    agent: Agent,
+    now: float,
+    usage: UsageView | None,
+    heard: bool,
+    pod: dict[str, Any] | None,
+    shipping: list[Lag] | None = None,
 ) -> Description:
     """Everything known, secrets masked."""
     return Description(
@@ -35,6 +41,7 @@ def description(
         deaths=list(agent.memory.deaths),
         permit=None if agent.permit_held is None else message(agent.permit_held),
         pod=pod,
+        shipping=shipping or [],
     )
 
 

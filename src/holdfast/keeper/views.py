@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from holdfast.healing.model import Phase
 from holdfast.health.model import HealthValue
+from holdfast.logs.ship_lag import Lag
 
 
 class Levels(Struct, frozen=True, kw_only=True):
@@ -148,6 +149,7 @@ class Description(AgentRow, kw_only=True):
     deaths: list[Death]
     permit: dict[str, Any] | None
     pod: dict[str, Any] | None
+    shipping: list[Lag] = []  # log servers that are behind with its lines
 
 
 class KeyChange(Struct, frozen=True, kw_only=True):

@@ -11,10 +11,11 @@ import os
 import random
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.logs import helper, rotation, ship_cursor, wanted
+from holdfast.logs import helper, rotation, ship_cursor, ship_lag, wanted
 from holdfast.logs.pieces import Stream
 from holdfast.logs.query import plain_lines
 from holdfast.logs.ship_cursor import Cursor
@@ -35,7 +36,9 @@ class Way:
     """One agent's lines to one server."""
 
     def __init__(self, home: Path, agent: str, target: Shipping, labels: dict[str, str], say: Say) -> None:
-        self._agent = agent
+        self.agent = agent
+        self.target = target
+        self.behind: tuple[int, int] | None = None  # bytes that wait, and when the oldest line came (ns)
         self._labels = labels
         self._directory = os.fspath(home / "logs" / agent)
         self._path = ship_cursor.path_of(home, agent, target)
@@ -65,24 +68,40 @@ class Way:
                 self._count_lost(self._cursor)
             lines, end = self._batch(stream, start)
             if end == start:
-                self._seen = seen
+                self._seen, self.behind = seen, None
                 return False
+            self.behind = (stream.size - start, lines[0].at_ns)
             try:
-                sender.send(self._agent, self._labels, lines)
+                sender.send(self.agent, self._labels, lines)
                 self._cursor.lines += len(lines)
             except RefusedForGood as refusal:
                 self._cursor.refused += len(lines)
-                self._say(self._agent, f"{len(lines)} lines were refused by the log server: {refusal}")
+                self._say(self.agent, f"{len(lines)} lines were refused by the log server: {refusal}")
             self._cursor.move(stream, end)
             ship_cursor.save(self._path, self._cursor)
             return True
         finally:
             stream.close()
 
+    def measure(self) -> None:
+        """How far it is behind, while nothing can be sent. Never raises."""
+        if not self.has_more():
+            return
+        try:
+            stream = Stream(self._directory)
+            try:
+                start = self._cursor.find(stream) or 0
+                waiting = stream.size - start
+                self.behind = (waiting, stream.stamp(start)) if waiting else None
+            finally:
+                stream.close()
+        except OSError:
+            return
+
     def _count_lost(self, cursor: Cursor) -> None:
         lost = max(0, cursor.size - cursor.offset)
         cursor.lost_bytes += lost
-        self._say(self._agent, f"lines were deleted before they were shipped: at least {lost} bytes")
+        self._say(self.agent, f"lines were deleted before they were shipped: at least {lost} bytes")
 
     def _batch(self, stream: Stream, start: int) -> tuple[list[Shipped], int]:
         """Whole lines from `start` on, and where the next one begins."""
@@ -104,7 +123,8 @@ class Server(threading.Thread):
     def __init__(self, target: Shipping, ways: list[Way], host: str, tell: Callable[[str], None]) -> None:
         super().__init__(daemon=True)
         self._sender = Sender(target, host)
-        self._ways = ways
+        self.ways = ways
+        self.why = ""  # the last refusal, while there is one
         self._tell = tell
         self._name = target.kind
         self.stopping = threading.Event()
@@ -114,14 +134,17 @@ class Server(threading.Thread):
         while not self.stopping.is_set():
             more = False
             try:
-                for way in self._ways:
+                for way in self.ways:
                     if way.has_more():
                         more = way.step(self._sender) or more
                 if failures:
                     self._tell(f"{self._name}: lines are taken again after {failures} failures")
-                failures = 0
+                failures, self.why = 0, ""
             except OSError as error:
                 failures += 1
+                self.why = str(error.strerror or error)
+                for way in self.ways:
+                    way.measure()
                 if failures == 1:
                     self._tell(f"{self._name}: not taken ({error.strerror or error}); trying again")
                 pause_s = min(BACK_OFF_S[1], BACK_OFF_S[0] * 2 ** min(failures - 1, 10))
@@ -138,6 +161,8 @@ class Shipper:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._servers: list[Server] = []
+        self._told = ship_lag.Lags(version=0)  # nothing yet: what a former shipper told is written over
+        self._told_mono = 0.0
 
     def work(self) -> None:
         """Until nothing is to be shipped any more."""
@@ -148,9 +173,22 @@ class Shipper:
             if now != settings:
                 settings = now
                 self._restart(now)
+            self._tell_lags()
             if not self._servers or any(not server.is_alive() for server in self._servers):
                 return  # the logger starts us again when it should
             pause.wait(SETTINGS_S)
+
+    def _tell_lags(self) -> None:
+        found: dict[str, list[ship_lag.Lag]] = {}
+        for server in self._servers:
+            for way in server.ways:
+                lag = ship_lag.lag_of(way.target, way.behind, server.why, time.time())
+                if lag is not None:
+                    found.setdefault(way.agent, []).append(lag)
+        now, now_mono = ship_lag.Lags(agents=found), time.monotonic()
+        is_news = self._told.version == 0 or ship_lag.is_news(self._told, now, now_mono - self._told_mono)
+        if is_news and ship_lag.write(self._home, now):
+            self._told, self._told_mono = now, now_mono
 
     def _restart(self, settings: wanted.Wanted) -> None:
         for server in self._servers:

@@ -1,7 +1,8 @@
 """Who has a file open for writing, and whether they append.
 
 Invariants: the kernel's word (a lease) comes before what is found in /proc, where a process may hide; a lease is held
-for no longer than it takes to be given, and nobody who opens the file waits for us. Called by capping.py and archivist.py.
+for no longer than it takes to be given, and nobody who opens the file waits for us. Called by capping.py and
+own_caps.py.
 """
 
 from __future__ import annotations
