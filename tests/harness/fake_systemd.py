@@ -1,13 +1,15 @@
 """Programs named systemctl, loginctl and systemd-run for machines without systemd; unit state lives in files.
 
 The fake does what systemd does with the units it is given: it starts ExecStart in a session of its own, stops by TERM
-to the main process alone (KillMode=process) or to the whole tree (else), waits, kills, and keeps enabled units as
-links. It does not restart on failure. Units lie in $XDG_CONFIG_HOME/systemd/user; state in $FAKE_SYSTEMD.
+to the main process alone (KillMode=process, mixed) or to the whole tree (else), waits TimeoutStopSec, kills, and keeps
+enabled units as links. It reads drop-ins of $XDG_RUNTIME_DIR/systemd/user. It does not restart on failure. Units lie in
+$XDG_CONFIG_HOME/systemd/user, the system's (User= counts there) in /etc/systemd/system; state in $FAKE_SYSTEMD.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shlex
 import signal
@@ -38,19 +40,28 @@ def install(directory: Path) -> dict[str, str]:
 
 
 class Unit:
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.path = Path(os.environ["XDG_CONFIG_HOME"]) / "systemd/user" / name
+    def __init__(self, name: str, system: bool) -> None:
+        self.name = Path(name).name
+        self.system = system
+        config = "/etc/systemd/system" if system else os.path.join(os.environ["XDG_CONFIG_HOME"], "systemd/user")
+        self.path = Path(config) / self.name
         self.state = Path(os.environ["FAKE_SYSTEMD"])
-        self.enabled = self.path.parent / "default.target.wants" / name
-        self.pid_file = self.state / f"{name}.pid"
+        self.enabled = self.path.parent / "default.target.wants" / self.name
+        self.pid_file = self.state / f"{self.name}.pid"
 
     def values(self, key: str) -> list[str]:
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        drop_ins = Path(os.environ["XDG_RUNTIME_DIR"], "systemd/user", f"{self.name}.d").glob("*.conf")
+        files = [self.path, *sorted(drop_ins)] if self.path.exists() else []
+        lines = [line for file in files for line in file.read_text().splitlines()]
         return [line.partition("=")[2] for line in lines if line.startswith(f"{key}=")]
 
     def value(self, key: str, default: str = "") -> str:
         return (self.values(key) or [default])[-1]
+
+    @property
+    def stop_timeout_s(self) -> float:
+        given = self.value("TimeoutStopSec", "90").removesuffix("s")
+        return float(given) if given.replace(".", "", 1).isdecimal() else 90.0
 
     @property
     def pid(self) -> int:
@@ -68,7 +79,12 @@ class Unit:
             return 0
         environment = {"PATH": os.defpath, "HOME": os.environ.get("HOME", "/"), "INVOCATION_ID": "fake"}
         for line in self.values("Environment"):
-            environment.update(word.partition("=")[::2] for word in shlex.split(line))
+            environment.update(word.partition("=")[::2] for word in shlex.split(line.replace("%%", "%")))
+        for name in self.values("EnvironmentFile"):
+            path = Path(name.removeprefix("-").replace("%%", "%"))
+            for line in path.read_text().splitlines() if path.exists() or name[:1] != "-" else ():
+                environment.update(word.partition("=")[::2] for word in shlex.split(line, comments=True))
+        user = self.value("User") if self.system else ""
         for name in ("FAKE_SYSTEMD", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "HOLDFAST_SYSTEMD_RUN"):
             environment[name] = os.environ[name]
         environment["PATH"] = f"{environment['PATH']}:{os.environ['PATH']}"
@@ -81,6 +97,7 @@ class Unit:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                **({"user": user, "extra_groups": []} if user else {}),  # type: ignore[call-overload]
             )
         self.pid_file.write_text(f"{process.pid} {starttime(process.pid)}")
         return 0
@@ -96,11 +113,12 @@ class Unit:
             subprocess.run(shlex.split(self.value("ExecStop")), env=environment, check=False)
         everyone = [main] if self.value("KillMode") == "process" else tree(main)
         ended_by = [(pid, starttime(pid)) for pid in everyone]
-        for pid in everyone:
+        for pid in everyone[:1] if self.value("KillMode") == "mixed" else everyone:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + 60
-        while any(starttime(pid) == started for pid, started in ended_by) and time.monotonic() < deadline:
+        deadline = time.monotonic() + self.stop_timeout_s
+        waited_for = ended_by[:1] if self.value("KillMode") == "mixed" else ended_by
+        while any(starttime(pid) == started for pid, started in waited_for) and time.monotonic() < deadline:
             time.sleep(0.01)
         for pid, started in ended_by:
             if starttime(pid) == started:
@@ -114,7 +132,7 @@ class Unit:
         enabled = "enabled" if self.enabled.is_symlink() else "disabled"
         print(f"LoadState={'loaded' if exists else 'not-found'}\nActiveState={active}\nSubState=running")
         print(f"UnitFileState={enabled if exists else ''}\nMainPID={self.pid}\nFragmentPath={self.path}")
-        print("TimeoutStopUSec=1min 30s")
+        print(f"TimeoutStopUSec={self.stop_timeout_s:g}s")
         return 0
 
 
@@ -152,7 +170,7 @@ def systemctl(arguments: list[str]) -> int:
     if verb == "is-system-running":
         print((Path(os.environ["FAKE_SYSTEMD"]) / "machine").read_text().strip() if machine_says() else "running")
         return 0
-    unit = Unit(names[0])
+    unit = Unit(names[0], "--user" not in arguments)
     if (Path(os.environ["FAKE_SYSTEMD"]) / f"refuse-{verb}").exists():
         print(f"Failed to {verb} {unit.name}: refused by the test", file=sys.stderr)
         return 1
@@ -164,9 +182,13 @@ def systemctl(arguments: list[str]) -> int:
     if verb == "disable":
         unit.enabled.unlink(missing_ok=True)
         return 0
-    if verb == "restart":
-        return unit.stop() or unit.start()
-    return {"start": unit.start, "stop": unit.stop, "show": unit.show}[verb]()
+    if verb == "show":
+        return unit.show()
+    with unit.pid_file.with_suffix(".lock").open("w") as lock:  # one job of a unit at a time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if verb == "restart":
+            return unit.stop() or unit.start()
+        return {"start": unit.start, "stop": unit.stop}[verb]()
 
 
 def machine_says() -> bool:

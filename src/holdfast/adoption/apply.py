@@ -8,7 +8,6 @@ the way forwards turns round by itself. The fleet is reached through `Fleet`, wh
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from holdfast import errors, limits, recipes
-from holdfast.adoption import declare, former, plan
+from holdfast.adoption import declare, former, plan, quiet
 from holdfast.adoption.journal import Journal, directory, write
 from holdfast.adoption.model import Adoption, Found
 from holdfast.errors import HoldfastError
@@ -24,7 +23,7 @@ from holdfast.files import write_atomic
 from holdfast.home import Home
 from holdfast.spec.model import AgentSpec, FleetSpec
 
-BACK = ("out", "gone", "undeclare", "back")
+BACK = ("rest", "out", "gone", "undeclare", "back")
 LOOK_S = 0.2
 Say = Callable[[str], None]
 
@@ -95,7 +94,7 @@ def go_on(journal: Journal, fleet: Fleet, say: Say, quiet_s: float, timeout_s: f
     """Do what is left, in the recorded direction. Raises ADOPTION_FAILED (it is back), ADOPTION_STUCK (it is not)."""
     adoption = journal.adoption
     if adoption.direction == "undo":
-        undo(journal, fleet, say)
+        undo(journal, fleet, say, quiet_s)
         return
     forwards: dict[str, Callable[[], None]] = {
         "declare": lambda: _declare(adoption),
@@ -116,19 +115,23 @@ def go_on(journal: Journal, fleet: Fleet, say: Say, quiet_s: float, timeout_s: f
             reason = error.summary
             say(f"failed: {reason}; going back to the former way")
             journal.turn(reason)
-            undo(journal, fleet, say)
+            undo(journal, fleet, say, 0.0)
             raise HoldfastError(errors.ADOPTION_FAILED, agent=adoption.agent, step=step, reason=reason) from error
         journal.end(step)
     adoption.finished = True
     journal.save()
 
 
-def undo(journal: Journal, fleet: Fleet, say: Say) -> None:
-    """Give it back to whoever ran it before. Raises ADOPTION_STUCK: then neither way runs, and repeating goes on."""
+def undo(journal: Journal, fleet: Fleet, say: Say, quiet_s: float) -> None:
+    """Give it back to whoever ran it before. Raises ADOPTION_STUCK: then neither way runs, and repeating goes on.
+
+    Its work is waited for up to `quiet_s`, then cut off.
+    """
     adoption = journal.adoption
     if adoption.direction != "undo":
         journal.turn("asked for")
     backwards: dict[str, Callable[[], None]] = {
+        "rest": lambda: _let_it_rest(adoption, say, quiet_s),
         "out": lambda: fleet.take_out(adoption.agent),
         "gone": lambda: _see_that_ours_is_gone(adoption, fleet),
         "undeclare": lambda: _undeclare(adoption),
@@ -156,6 +159,7 @@ _WORDS = {
     "clear": "seeing that nothing of it is left",
     "up": "starting it under Holdfast",
     "healthy": "waiting until it is healthy",
+    "rest": "waiting for a moment without work",
     "out": "taking it out of Holdfast",
     "gone": "seeing that nothing of it is left",
     "undeclare": "taking it out of holdfast.yaml",
@@ -174,23 +178,10 @@ def _declare(adoption: Adoption) -> None:
 
 
 def _wait_for_quiet(adoption: Adoption, say: Say, quiet_s: float) -> None:
-    """Until the agent itself says that it has no work; not knowing counts as quiet, since its stop drains."""
-    deadline_mono = time.monotonic() + quiet_s
-    while _busy(adoption) and time.monotonic() < deadline_mono:
-        time.sleep(LOOK_S)
-    if _busy(adoption):
-        say(f"still at work after {quiet_s:g} s: its own graceful stop will wait for that")
-
-
-def _busy(adoption: Adoption) -> bool:
-    """Hermes writes how many agents are at work; OpenClaw's stop finishes its turns by itself."""
-    if adoption.kind != "hermes":
-        return False
-    try:
-        state = json.loads(Path(adoption.state_dir, "gateway_state.json").read_text())
-    except (OSError, ValueError):
-        return False
-    return isinstance(state, dict) and state.get("pid") == adoption.pid and bool(state.get("active_agents"))
+    """Raises ADOPTION_REFUSED when its work takes longer: then it was never ended."""
+    if not quiet.wait(adoption, say, quiet_s):
+        reason = f"still at work after {quiet_s:g} s; give it more with --wait S, or cut its work off with --wait 0"
+        raise HoldfastError(errors.ADOPTION_REFUSED, what=adoption.agent, reason=reason)
 
 
 def _see_that_it_is_gone(adoption: Adoption) -> None:
@@ -201,6 +192,7 @@ def _see_that_it_is_gone(adoption: Adoption) -> None:
                 errors.ADOPTION_REFUSED, what=adoption.agent, reason=f"something still holds port {adoption.port}"
             )
         time.sleep(LOOK_S)
+    quiet.over(adoption)
 
 
 def _wait_until_healthy(adoption: Adoption, fleet: Fleet, timeout_s: float) -> None:
@@ -218,6 +210,11 @@ def _wait_until_healthy(adoption: Adoption, fleet: Fleet, timeout_s: float) -> N
 
 
 # --- back --------------------------------------------------------------------------------------------------------
+def _let_it_rest(adoption: Adoption, say: Say, quiet_s: float) -> None:
+    if "up" in adoption.begun and not quiet.wait(adoption, say, quiet_s):
+        say(f"still at work after {quiet_s:g} s: that is cut off")
+
+
 def _see_that_ours_is_gone(adoption: Adoption, fleet: Fleet) -> None:
     deadline_mono = time.monotonic() + limits.ADOPT_CLEAR_S
     while fleet.left(adoption.agent):
@@ -240,6 +237,7 @@ def _undeclare(adoption: Adoption) -> None:
 
 
 def _bring_back(adoption: Adoption) -> None:
+    quiet.over(adoption)
     former.bring_back(adoption)
     deadline_mono = time.monotonic() + limits.ADOPT_START_S
     while not former.runs(adoption):

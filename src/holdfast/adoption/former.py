@@ -11,11 +11,11 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from holdfast import errors, limits
+from holdfast.adoption import quiet
 from holdfast.adoption.model import Adoption, Former, Found, UnitFile
 from holdfast.errors import HoldfastError
 from holdfast.node import processes, systemd
@@ -26,10 +26,6 @@ from holdfast.spec.problems import Problems
 
 DROP_IN = "holdfast-adoption.conf"
 LOOK_S = 0.1
-_WRITER = (
-    "import os,sys;p=sys.argv[1];t=p+'.tmp';f=os.open(t,os.O_WRONLY|os.O_CREAT|os.O_TRUNC|os.O_NOFOLLOW,0o600);"
-    "os.write(f,sys.stdin.buffer.read());os.close(f);os.replace(t,p)"
-)
 
 
 def observe(former: Former) -> Former:
@@ -133,17 +129,7 @@ def _announce(adoption: Adoption, spec: AgentSpec) -> None:
     recipe = find_recipe(spec.recipe)
     writes = recipe.before_stop(spec, adoption.pid, adoption.starttime, stopper_pid=os.getpid(), now_at=time.time())
     for each in writes:
-        rights = {} if adoption.uid == os.geteuid() else {"user": adoption.uid}
-        command = [sys.executable, "-I", "-S", "-c", _WRITER, each.path]
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):  # a stop is not held up by its announcement
-            subprocess.run(
-                command,
-                input=each.data,
-                timeout=limits.STOP_FILES_TIMEOUT_S,
-                check=False,
-                cwd="/",
-                **rights,  # type: ignore[call-overload]
-            )
+        quiet.put_as(adoption.uid, each.path, each.data)
 
 
 def _end_process(adoption: Adoption, spec: AgentSpec, grace_s: float) -> None:

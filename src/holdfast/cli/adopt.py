@@ -42,6 +42,10 @@ UP_MAX_S = 120.0
 @click.option("--dry-run", is_flag=True, help="Only show the plan.")
 @click.option("--resume", is_flag=True, help="Finish what was interrupted.")
 @click.option("--undo", is_flag=True, help="Undo what was interrupted, or the last adoption.")
+@click.option(
+    "--wait", "quiet_s", type=click.FloatRange(min=0), default=limits.ADOPT_QUIET_S, show_default=True, metavar="S",
+    help="How long a turn under way may take to end; 0 cuts it off.",
+)  # fmt: skip
 @click.option("--timeout", "timeout_s", type=float, default=limits.ADOPT_HEALTHY_S, show_default=True, metavar="S")
 @pass_session
 def adopt(session: Session, /, what: str | None, **options: Any) -> None:
@@ -70,7 +74,7 @@ def _adopt(session: Session, what: str, options: dict[str, Any]) -> None:
     found = choose(what, options["state"])
     file, name = Path(options["file"]).absolute(), options["name"] or what
     body = plan.declaration(found, os.geteuid() == 0, "")
-    planned = plan.steps(found, str(file), name, limits.ADOPT_QUIET_S)
+    planned = plan.steps(found, str(file), name, options["quiet_s"])
     if options["dry_run"] or not session.as_json:
         _show(session, found, body, planned)
     if options["dry_run"]:
@@ -79,7 +83,7 @@ def _adopt(session: Session, what: str, options: dict[str, Any]) -> None:
         raise HoldfastError(errors.USAGE, reason="nothing was changed", command="holdfast adopt")
     made = apply.intend(session.home, found, name, file)
     made.save()
-    _carry_out(session, made, options["timeout_s"])
+    _carry_out(session, made, options["quiet_s"], options["timeout_s"])
 
 
 def _continue(session: Session, known: list[Adoption], what: str | None, options: dict[str, Any], back: bool) -> None:
@@ -105,14 +109,14 @@ def _continue(session: Session, known: list[Adoption], what: str | None, options
             return
     if back and chosen.adoption.direction != "undo":
         chosen.turn("asked for")
-    _carry_out(session, chosen, options["timeout_s"])
+    _carry_out(session, chosen, options["quiet_s"], options["timeout_s"])
 
 
-def _carry_out(session: Session, journal: Journal, timeout_s: float) -> None:
+def _carry_out(session: Session, journal: Journal, quiet_s: float, timeout_s: float) -> None:
     from holdfast.adoption import apply
 
     adoption = journal.adoption
-    apply.go_on(journal, RunningFleet(session), session.hint, limits.ADOPT_QUIET_S, timeout_s)
+    apply.go_on(journal, RunningFleet(session), session.hint, quiet_s, timeout_s)
     undone = adoption.direction == "undo"
     if session.as_json:
         done = {"agent": adoption.agent, "kind": adoption.kind, "file": adoption.file, "adopted": not undone}

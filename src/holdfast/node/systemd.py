@@ -98,7 +98,10 @@ class Systemctl:
 
     def runtime_directory(self) -> Path:
         """Where units live until the next boot."""
-        return Path("/run/systemd/system") if self.scope == "system" else Path(f"/run/user/{self.uid}/systemd/user")
+        if self.scope == "system":
+            return Path("/run/systemd/system")
+        own = os.environ.get("XDG_RUNTIME_DIR") if self.uid == os.geteuid() else None
+        return Path(own or f"/run/user/{self.uid}", "systemd/user")
 
     def _must(self, *arguments: str, timeout_s: float = limits.SYSTEMCTL_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
         done = self._run(*arguments, timeout_s=timeout_s)
