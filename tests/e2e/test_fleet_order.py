@@ -15,6 +15,7 @@ from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
 
 from holdfast.clock import SHIFT_ENV
+from holdfast.logs import read as logs
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -86,6 +87,40 @@ def test_a_planned_restart_happens_once_and_is_no_incident(home: KeeperHome, tmp
     _set_clock(tmp_path, 3600 + 3000)
     wait_until(lambda: _kinds(home).count("node.away") >= 2, "the second jump")
     assert home.row("web")["instance"] == 2
+
+
+# Says at its end what it found in its stop file.
+TOLD = """
+import json, os, signal, sys, time
+def end(*_):
+    try:
+        said = json.load(open(os.environ["HOLDFAST_STOP_FILE"]))
+        mine = said["instance"] == int(os.environ["HOLDFAST_INSTANCE"].rpartition(":")[2])
+        print("planned", said["what"], mine, flush=True)
+    except OSError:
+        print("not planned", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+print("ready", flush=True)
+while True:
+    time.sleep(1)
+"""
+
+
+def test_an_agent_can_tell_a_planned_stop_from_a_stray_signal(home: KeeperHome) -> None:
+    home.up(home.spec("web", sys.executable, "-c", TOLD))
+
+    def lines() -> list[str]:
+        shown = logs.tail(home.home, "web", 100)
+        return [line for line in shown if line.startswith(("ready", "planned", "not "))]
+
+    wait_until(lambda: lines() == ["ready"], "its first words")
+    os.kill(home.row("web")["pid"], signal.SIGTERM)
+    wait_until(lambda: lines()[1:] == ["not planned", "ready"], "a stray signal")
+    home.client.post("/v1/agents/web/restart", {"wait": False})
+    wait_until(lambda: lines()[3:] == ["planned restart True", "ready"], "a planned restart")
+    os.kill(home.row("web")["pid"], signal.SIGTERM)
+    wait_until(lambda: lines()[5:] == ["planned restart False", "ready"], "another stray signal")
 
 
 def _kinds(home: KeeperHome) -> list[str]:

@@ -40,6 +40,9 @@ class Places(Protocol):
     def describe(self, agent: Agent) -> dict[str, Any]:
         """For `describe`: cgroup, tmpdir, user, limits that hold and those that do not."""
 
+    def announce(self, agent: Agent, what: str, grace_s: float) -> None:
+        """Say in the agent's stop file that the coming stop is planned. Never raises."""
+
     def stop_writes(self, agent: Agent) -> Sequence[tuple[str, bytes, int]]:
         """Files (path, content, mode) that tell the agent that the coming stop is planned."""
 
@@ -168,20 +171,28 @@ class InitHands:
     def _planned(self, op: str, agent: Agent, fields: dict[str, Any]) -> None:
         """Tell the agent by its recipe's files that a stop is planned, then say so to init."""
         agent.stops += 1
+        if agent.world.pid:
+            self._places.announce(agent, op, float(fields["grace_s"]))
         if not agent.world.pid or not self._places.stop_writes(agent):
             self._link.send(op, agent=agent.name, **fields)
             return
         number, instance = agent.stops, agent.world.epoch
 
         async def write_then_say() -> None:
-            await self.announce_stop(agent)
+            await self._write_stop_files(agent)
             if agent.stops == number and agent.world.epoch == instance:
                 self._link.send(op, agent=agent.name, **fields)
 
         self._tasks.spawn(write_then_say())
 
     async def announce_stop(self, agent: Agent) -> None:
-        """Tell a running agent by its recipe's files that it will be stopped. Bounded, never raises."""
+        """Tell a running agent that Holdfast is taken down, and it with it. Bounded, never raises."""
+        if agent.world.pid:
+            self._places.announce(agent, "down", agent.spec.stop.grace_s)
+        await self._write_stop_files(agent)
+
+    async def _write_stop_files(self, agent: Agent) -> None:
+        """What its recipe knows as the announcement of a stop. Bounded, never raises."""
         writes = self._places.stop_writes(agent) if agent.world.pid else ()
         if not writes:
             return

@@ -20,7 +20,7 @@ from holdfast.init.protocol import AgentDef
 from holdfast.keeper import evidence
 from holdfast.keeper.agent import Agent
 from holdfast.node import cgroups, users
-from holdfast.pods import groups, pod
+from holdfast.pods import announce, groups, pod
 from holdfast.pods.model import Pod
 from holdfast.spec.model import AgentSpec
 
@@ -104,6 +104,16 @@ class NodePlaces:
         return (identity.uid, identity.gid, identity.groups) if other else None
 
     # --- stops ---------------------------------------------------------------------------------------------------
+    def announce(self, agent: Agent, what: str, grace_s: float) -> None:
+        """Say in the agent's stop file that the coming stop is planned. Never raises."""
+        announce.write(
+            self._home.agent(agent.name),
+            instance=agent.world.epoch,
+            what=what,
+            grace_s=grace_s,
+            at=self._clock_at(),
+        )
+
     def stop_writes(self, agent: Agent) -> Writes:
         world = agent.world
         files = recipes.find(agent.spec.recipe).before_stop(

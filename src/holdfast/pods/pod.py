@@ -19,7 +19,7 @@ from holdfast.init.protocol import AgentDef
 from holdfast.node import oom, processes, reach, users
 from holdfast.node.cgroups import CgroupPlan
 from holdfast.node.users import Identity
-from holdfast.pods import command, environment, groups, places, trash
+from holdfast.pods import announce, command, environment, groups, places, trash
 from holdfast.pods.limits import Holding, hold
 from holdfast.pods.model import Limit, Pod
 from holdfast.spec.model import AgentSpec
@@ -53,6 +53,7 @@ def build(
     recipe_facts = recipes.PodFacts(home_dir=made.home_dir, tmpdir=str(made.tmp))
     launch = recipes.find(spec.recipe).prepare(spec, recipe_facts)
     base = environment.clean(identity, made.home_dir, str(made.tmp), os.environ if caller is None else caller, is_root)
+    base[announce.ENV] = str(announce.path_in(home.agent(spec.name)))
     env = environment.complete(base, launch.env, launch.scrub, spec.name, spec.notify, spec.health.beat_s)
     argv = list(launch.argv)
     command.check(spec.name, argv, spec.working_dir, env, identity)

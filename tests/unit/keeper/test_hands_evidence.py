@@ -43,6 +43,9 @@ class Place:
         self.recreated += 1
         return self.definition(agent)
 
+    def announce(self, agent: Agent, what: str, grace_s: float) -> None:
+        pass
+
     def stop_writes(self, agent: Agent) -> tuple[()]:
         return ()
 
