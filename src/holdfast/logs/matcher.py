@@ -1,4 +1,4 @@
-"""A regular expression made fast for logs: whole blocks are searched at once, most dismissed by a literal. Pure.
+"""A regular expression made fast for logs: whole blocks are searched at once, most dismissed unread.
 
 Invariant: what matches is what would match line by line; whatever cannot be proved to be the same in a block is
 searched line by line. Called by search.py and by followers.
@@ -9,8 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from holdfast.logs import gist
+from holdfast.logs.gist import Gist, Needle
+
 PATTERN_MAX_CHARS = 4096
-MISSES_MAX = 64  # lines that hold the literal and do not match, more than do, before the literal is given up
+MISSES_MAX = 64  # lines that hold a needle and do not match, more than do, before the gist is given up
 # What could match a newline, with a form that cannot; a line holds none, so nothing else changes.
 _WITHOUT_NEWLINE = {"s": r"[^\S\n]", "D": r"[^\d\n]", "W": r"[^\w\n]"}
 _QUANTIFIERS = "*+?{"
@@ -37,10 +40,11 @@ class Matcher:
             raise ValueError("the pattern is not text") from error
         # Bytes would fold only ASCII letters, and would take characters of several bytes apart in classes.
         self._as_text = not pattern.isascii() and (ignore_case or read is None or "[" in pattern or "." in pattern)
-        literal = read[1] if read else ""
-        self._literal = (literal.lower() if ignore_case else literal).encode()
-        if ignore_case and not literal.isascii():
-            self._literal = b""
+        self._gists: list[Gist] = []
+        if pattern.isascii():
+            self._gists = gist.gists(pattern.encode(), ignore_case=ignore_case)
+        elif read and read[1] and not ignore_case:
+            self._gists = [(Needle(read[1].encode(), None, 0.0),)]
 
     def matches(self, line: bytes) -> bool:
         """Whether this line, without its newline, is wanted."""
@@ -48,7 +52,7 @@ class Matcher:
 
     def hits(self, block: bytes) -> Iterator[tuple[int, int]]:
         """Start and end (without newline) of each wanted line. Lines end with a newline, the last one may lack it."""
-        found = self._by_literal(block) if self._literal else self._matching(block, 0)
+        found = self._dismissing(block, 0)
         return _others(block, found) if self._invert else found
 
     def _found(self, line: bytes) -> bool:
@@ -56,12 +60,16 @@ class Matcher:
             return self._text.search(line.decode("utf-8", "replace")) is not None
         return self._line.search(line) is not None
 
-    def _by_literal(self, block: bytes) -> Iterator[tuple[int, int]]:
-        """From one place of the literal to the next; where it says little, the expression searches by itself."""
-        literal, size, misses = self._literal, len(block), 0
-        folded = block.lower() if self._ignore_case else block
-        place = folded.find(literal)
-        while place >= 0:
+    def _dismissing(self, block: bytes, position: int) -> Iterator[tuple[int, int]]:
+        """From one needle to the next. A gist that says little here gives way to the next one, for good."""
+        if not self._gists:
+            yield from self._matching(block, position)
+            return
+        size, misses = len(block), 0
+        within = [(needle.within(block), needle.text) for needle in self._gists[0]]
+        places = [text.find(needle, position) for text, needle in within]
+        while any(place >= 0 for place in places):
+            place = min(place for place in places if place >= 0)
             start = block.rfind(b"\n", 0, place) + 1
             end = block.find(b"\n", place)
             end = size if end < 0 else end
@@ -70,10 +78,13 @@ class Matcher:
                 misses -= 1
             else:
                 misses += 1
-                if misses > MISSES_MAX:
-                    yield from self._matching(block, end + 1)
-                    return
-            place = folded.find(literal, end + 1)
+            for number, (text, needle) in enumerate(within):
+                if 0 <= places[number] <= end:
+                    places[number] = text.find(needle, end + 1)
+            if misses > MISSES_MAX:
+                del self._gists[0]
+                yield from self._dismissing(block, end + 1)
+                return
 
     def _matching(self, block: bytes, position: int) -> Iterator[tuple[int, int]]:
         if self._block is None or self._as_text:
