@@ -1,4 +1,4 @@
-"""Installs the real agents that `./dev test-full` keeps alive: Node 24, OpenClaw and Hermes, in one cache directory.
+"""Installs the real agents that `./dev test-full` keeps alive: Node 24, OpenClaw, Hermes and LangGraph, in one cache.
 
 Invariants: a second call finds everything and only verifies versions; an installation broken off in the middle is
 done again (its stamp is written last); everything is readable and executable by other users, because an agent may
@@ -29,6 +29,7 @@ OPENCLAW_VERSION = "2026.9.6"
 HERMES_VERSION = "0.19.0"
 # The gateway's HTTP API needs aiohttp, which the package only brings with unrelated extras.
 HERMES_PACKAGES = (f"hermes-agent=={HERMES_VERSION}", "aiohttp>=3.14,<4")
+LANGGRAPH_PACKAGES = ("langgraph==1.2.*", "langgraph-checkpoint-sqlite==3.1.*")
 STEP_TIMEOUT_S = 1200  # one download and unpack on a slow, busy machine
 PROGRESS_EVERY_S = 15.0
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -40,11 +41,12 @@ class InstallFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """Where the agents are. `openclaw` holds node_modules/, `hermes` is a virtual environment."""
+    """Where the agents are. `openclaw` holds node_modules/, `hermes` and `langgraph` are virtual environments."""
 
     node: Path
     openclaw: Path
     hermes: Path
+    langgraph: Path  # a virtual environment
 
     @property
     def openclaw_main(self) -> Path:
@@ -77,7 +79,8 @@ def install(where: Path | None = None) -> Installed:
         node = _install_node(place / "node", python)
         openclaw = _install_openclaw(place / f"openclaw-{OPENCLAW_VERSION}", place / "node", node)
         hermes = _install_hermes(place / f"hermes-{HERMES_VERSION}", python)
-        found = Installed(node=node, openclaw=openclaw, hermes=hermes)
+        langgraph = _install_langgraph(place / "langgraph", python)
+        found = Installed(node=node, openclaw=openclaw, hermes=hermes, langgraph=langgraph)
         verify(found)
     return found
 
@@ -159,6 +162,15 @@ def _install_hermes(folder: Path, python: Path) -> Path:
         _step(
             f"Hermes {HERMES_VERSION}", [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", *HERMES_PACKAGES]
         )
+        _stamp(folder, wanted)
+    return folder
+
+
+def _install_langgraph(folder: Path, python: Path) -> Path:
+    wanted = " ".join(LANGGRAPH_PACKAGES)
+    if not _stamped(folder, wanted):
+        _venv(folder, python)
+        _step("LangGraph", [str(folder / "bin" / "python"), "-m", "pip", "install", "-q", *LANGGRAPH_PACKAGES])
         _stamp(folder, wanted)
     return folder
 
