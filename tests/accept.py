@@ -78,6 +78,16 @@ def by_last_line(code: int, output: str) -> Judgement:
     return Judgement(_last(output, code), REACHED if code == 0 else MISSED)
 
 
+def by_drill(code: int, output: str) -> Judgement:
+    """The scorecard of `holdfast drill --json`."""
+    card = json.loads(output.splitlines()[-1])
+    verdicts = [result["verdict"] for result in card["results"]]
+    bad = [f"{result['fault']}: {result['detail']}" for result in card["results"] if result["verdict"] == "failed"]
+    slowest = max((result["restored_s"] or 0.0 for result in card["results"]), default=0.0)
+    figure = f"{verdicts.count('passed')} of {len(verdicts)} faults, slowest restored {slowest:.1f} s"
+    return Judgement("; ".join([figure, *bad])[:200], REACHED if code == 0 and not bad else MISSED)
+
+
 def by_start_time(code: int, output: str) -> Judgement:
     median_ms = float(output.split()[-1]) if code == 0 else 0.0
     return Judgement(f"median {median_ms:.0f} ms of 9", REACHED if 0 < median_ms < 150 else MISSED)
@@ -119,6 +129,19 @@ def steps() -> list[Step]:
             "./dev demo",
         ),
         Step(
+            "sixteen faults, each caught and healed within its promise",
+            python("-m", "holdfast.cli", "--home", str(LOGS / "home"), "drill", "--json"),
+            by_drill,
+            "holdfast drill",
+            240.0,
+        ),
+        Step(
+            "twenty behavioural faults: no healthy agent restarted, each sick one caught",
+            python("-m", "tests.simulation", "--behaviour", "--years", "3", "--seed", "short"),
+            by_last_line,
+            "./dev simulate --behaviour --years 3",
+        ),
+        Step(
             "kill -9 of guard, init, keeper, logger, agents, alone and together: nothing doubled, lost or stuck",
             python("-m", "tests.crash", "--rounds", "40"),
             by_campaign,
@@ -144,9 +167,14 @@ def steps() -> list[Step]:
             "./dev simulate --all-bugs",
         ),
         pytest_step("guard, init, spawner, adoption, tree kill", "e2e/test_init.py", "unit/init"),
+        pytest_step("README's tour, word for word, as an ordinary user", "e2e/test_tour.py"),
+        pytest_step("a hung function is named, secrets are not", "e2e/test_evidence.py", "unit/evidence"),
+        pytest_step("beats, files, logs, pushes, commands", "e2e/test_sources.py"),
+        pytest_step("one cause on the node is one incident", "e2e/test_node_*.py", "e2e/test_memory_*.py"),
+        pytest_step("order of starts, maintenance, planned restarts, planned stops", "e2e/test_fleet_order.py"),
         pytest_step("pods: cgroups v2, v1, none; users; clean places", "e2e/test_pods_*.py", "unit/pods"),
         pytest_step("the keeper dies, is rebuilt, is refused a second time", "e2e/test_keeper_*.py"),
-        pytest_step("no line lost when the logger is killed, disk full", "e2e/test_logger_*.py", "unit/logs"),
+        pytest_step("no line lost: kills, full disk, floods, shipping", "e2e/test_log*.py", "unit/logs"),
         pytest_step("the ledger's chain reveals edits and outlives kills", "e2e/test_ledger_*.py", "unit/ledger"),
         pytest_step("endpoint probes tell slow, dead, foreign, starved", "e2e/test_probe_*.py", "unit/health"),
         pytest_step("the ladder's rules, start slots", "unit/healing", "unit/keeper"),
