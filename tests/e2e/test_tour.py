@@ -13,7 +13,9 @@ from tests.tour.reader import CannotPlay, TourReader, stacks_can_be_read
 ROOT = Path(__file__).resolve().parents[2]
 TITLE = "The ten-minute tour"
 PORT = 18437  # web.py's, in the README
-TRIES_OF_A_DRILL = 3  # it measures time, and a machine may be busy with something else
+TRIES_OF_A_DRILL = 2  # it measures time, and a machine may be busy with something else
+STARVED = "the machine was starved meanwhile"  # so says a drill whose times mean nothing
+SLOW = "waiting for Holdfast in "  # said where a start takes long, and only there
 NEEDS_STACKS = "stuck_here"  # output that names it needs the kernel's leave
 
 
@@ -32,24 +34,32 @@ def reader() -> Iterator[TourReader]:
         found.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_the_tour_of_the_readme_is_true_word_for_word(reader: TourReader) -> None:
     document = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f":{PORT}/" in document
-    told = stacks_can_be_read()
     for step in reading.steps(reading.section(document, TITLE)):
         if isinstance(step, reading.Write):
             reader.write(step.name, step.text, more=step.more)
-            continue
-        printed = ""
-        for command in step.commands:
-            for _ in range(TRIES_OF_A_DRILL if "holdfast drill" in command.line else 1):
-                code, output = reader.run(command.line)
-                if code == command.exit_code:
-                    break
-            assert code == command.exit_code, f"$ {command.line}\n{output}exit code {code}, not {command.exit_code}"
-            printed += output
-        if step.output is not None and (told or NEEDS_STACKS not in step.output):
-            lines = "\n".join(f"$ {command.line}" for command in step.commands)
-            assert matching.matches(step.output, printed), f"{lines}\n{printed}\n-- is not what is told:\n{step.output}"
+        else:
+            _follow(reader, step)
     assert reader.left() == [], "the tour ends with everything stopped"
+
+
+def _follow(reader: TourReader, step: reading.Run) -> None:
+    """Type the commands of one block, and compare what they print with what is told."""
+    printed = ""
+    for command in step.commands:
+        code, output = reader.run(command.line)
+        if "holdfast drill" in command.line:
+            for _ in range(1, TRIES_OF_A_DRILL):
+                if code == command.exit_code and STARVED not in output:
+                    break
+                code, output = reader.run(command.line)
+        assert code == command.exit_code, f"$ {command.line}\n{output}exit code {code}, not {command.exit_code}"
+        printed += "".join(line for line in output.splitlines(True) if not line.startswith(SLOW))
+    if step.output is None or STARVED in printed or (NEEDS_STACKS in step.output and not stacks_can_be_read()):
+        return
+    lines = "\n".join(f"$ {command.line}" for command in step.commands)
+    if not matching.matches(step.output, printed):
+        pytest.fail(f"{lines}\n{printed}\n-- is not what the README tells:\n{step.output}")
