@@ -24,7 +24,7 @@ from tests.full.openclaw_home import OpenclawHome
 pytestmark = [pytest.mark.full, pytest.mark.timeout(1500)]
 
 START_S = 300.0
-DRILL_S = 600.0
+DRILL_S = 900.0  # on a starved machine a hang is found when it is over
 NAMES = ("claw", "hermes")
 HEALING = ("kill", "hang")
 HARMLESS = ("kill-keeper", "kill-init", "kill-all")  # to the agent
@@ -57,6 +57,12 @@ def at_home(fleet: Fleet, claw: OpenclawHome, hermes: HermesHome, installed: Ins
     ):
         (programs / name).symlink_to(target)
     return {"HOME": str(user), "PATH": f"{programs}:{os.environ['PATH']}"}
+
+
+@pytest.fixture(scope="module")
+def hangs() -> dict[str, str]:
+    """Agent -> the incident of its hang; filled by the drill."""
+    return {}
 
 
 @pytest.fixture(autouse=True)
@@ -109,19 +115,18 @@ def test_two_words_of_the_file_start_what_is_installed(fleet: Fleet, claw: Openc
 
 
 @pytest.mark.parametrize("name", ["hermes", "claw"])
-def test_each_promise_is_kept_on_the_real_agent(fleet: Fleet, name: str) -> None:
+def test_each_promise_is_kept_on_the_real_agent(fleet: Fleet, hangs: dict[str, str], name: str) -> None:
     # Those that kill Holdfast itself are the same for all its agents: tried beside one of them.
     found = drill(fleet, name, HEALING + (HARMLESS if name == "claw" else ()))
     for fault in HEALING:
         assert found[fault]["incident"]
+    hangs[name] = str(found["hang"]["incident"])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_post_mortem_of_the_hang_names_what_is_true(fleet: Fleet, name: str) -> None:
-    newest = max(fleet.incidents(name), key=lambda row: str(row["id"]))
-    told = json.loads(fleet.must("incidents", "show", newest["id"], "--json"))
-    text = fleet.must("incidents", "show", newest["id"])
-    assert "It was stopped (as by SIGSTOP) and did nothing" in text, told
+def test_the_post_mortem_of_the_hang_names_what_is_true(fleet: Fleet, hangs: dict[str, str], name: str) -> None:
+    text = fleet.must("incidents", "show", hangs[name])
+    assert "It was stopped (as by SIGSTOP) and did nothing" in text
     if name == "hermes":  # py-spy reads its stack: its own loop, not the launcher in bin/
         assert "<module>" not in next((line for line in text.splitlines() if "hung in:" in line), "")
 
