@@ -195,7 +195,7 @@ def openclaw_unit(home: OpenclawHome, secret: str) -> tuple[str, str]:
     """Name and text, made by the very code that `openclaw gateway install` uses; secrets in a file of its own."""
     dist = home.installed.openclaw / "node_modules/openclaw/dist"
     file = home.state_dir / "gateway.systemd.env"
-    file.write_text(f"MY_SECRET={secret}\n")
+    file.write_text(f'MY_SECRET="{secret}"\n')
     file.chmod(0o600)
     asked = f"""
     const load = async (name, wanted) => {{

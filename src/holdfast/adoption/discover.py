@@ -7,6 +7,7 @@ unit or pm2 entry that starts it, or is the program's own default and exists. Ag
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 
 from holdfast.adoption.model import Former, Found, Kind, Place, Pm2App, Running, Snapshot, UnitFile
@@ -17,6 +18,9 @@ _STARTERS = ("node", "bun", "openclaw", "hermes")  # what a gateway's command li
 _STATE_ENV: dict[Kind, str] = {"openclaw": "OPENCLAW_STATE_DIR", "hermes": "HERMES_HOME"}
 _DEFAULT_DIR: dict[Kind, str] = {"openclaw": ".openclaw", "hermes": ".hermes"}
 _PORT_ENV: dict[Kind, str] = {"openclaw": "OPENCLAW_GATEWAY_PORT", "hermes": "API_SERVER_PORT"}
+_SYSTEM_BIN = ("/bin", "/usr/bin", "/usr/local/bin")  # a Python here belongs to no virtual environment
+_PM2_TITLE = re.compile(r"PM2 v\S+: God Daemon \((.*)\)")
+PM2_KILL_S = 1.6  # its own default between its signal and SIGKILL
 _DEFAULT_PORT: dict[Kind, int] = {"openclaw": openclaw.PORT, "hermes": hermes.PORT}
 
 
@@ -51,13 +55,14 @@ def kind_of(argv: Iterable[str]) -> Kind | None:
     starter = os.path.basename(words[0])
     if "gateway" not in words or not (starter in _STARTERS or starter.startswith("python")):
         return None
+    before = words[: words.index("gateway")]
     following = words[words.index("gateway") + 1 :][:1]
     if following and following[0] != "run" and not following[0].startswith("-"):
         return None  # a client of the gateway, such as `gateway status`
-    bases = [os.path.basename(word) for word in words[:4]]
-    if any(base in ("openclaw", "openclaw.mjs") for base in bases) or any("/openclaw/" in word for word in words[:4]):
+    bases = [os.path.basename(word) for word in before]
+    if any(base in ("openclaw", "openclaw.mjs") for base in bases) or any("/openclaw/" in word for word in before):
         return "openclaw"
-    return "hermes" if "hermes" in bases or "hermes_cli.main" in words else None
+    return "hermes" if "hermes" in bases or "hermes_cli.main" in before else None
 
 
 def gateways(snapshot: Snapshot) -> list[tuple[Running, Kind]]:
@@ -79,8 +84,23 @@ def former_of(snapshot: Snapshot, process: Running) -> Former:
     ancestors = _ancestors(snapshot, process)
     for app in snapshot.pm2:
         if app.pid and app.pid in ancestors:
-            return Former(kind="pm2", name=app.name, uid=app.uid, pm2_home=app.pm2_home, was_active=True)
+            return _pm2_former(app.name, app.uid, app.pm2_home, process.env, was_active=True)
+    god = next((each for each in snapshot.processes if each.pid in ancestors and each.comm.startswith("PM2 v")), None)
+    if god is not None and process.env.get("name") and "pm_id" in process.env:  # in no saved list, but pm2's own
+        titled = _PM2_TITLE.match(" ".join(god.argv))
+        own = titled[1] if titled else os.path.join(_home(snapshot, god.uid), ".pm2")
+        pm2_home = process.env.get("PM2_HOME") or own
+        return _pm2_former(process.env["name"], god.uid, pm2_home, process.env, was_active=True)
     return Former(kind="process", uid=process.uid, was_active=True)
+
+
+def _pm2_former(name: str, uid: int, pm2_home: str, env: Mapping[str, str], was_active: bool) -> Former:
+    given = env.get("kill_timeout", "")
+    kill_s = int(given) / 1000 if given.isdecimal() else PM2_KILL_S
+    search = env.get("PATH", "")
+    return Former(
+        kind="pm2", name=name, uid=uid, pm2_home=pm2_home, search=search, kill_s=kill_s, was_active=was_active
+    )
 
 
 def units_for(snapshot: Snapshot, found: Found) -> list[UnitFile]:
@@ -88,7 +108,7 @@ def units_for(snapshot: Snapshot, found: Found) -> list[UnitFile]:
     fitting = []
     for unit in snapshot.units:
         if kind_of(unit.exec_start) == found.kind and _unit_uid(snapshot, unit) == found.uid:
-            state = _state_dir(found.kind, unit.environment, _home(snapshot, found.uid))
+            state = state_dir(found.kind, unit.environment, _home(snapshot, found.uid), unit.exec_start)
             if state == found.state_dir:
                 fitting.append(unit)
     return fitting
@@ -96,7 +116,7 @@ def units_for(snapshot: Snapshot, found: Found) -> list[UnitFile]:
 
 def _of_process(snapshot: Snapshot, process: Running, kind: Kind) -> Found:
     home = process.env.get("HOME") or _home(snapshot, process.uid)
-    state = _state_dir(kind, process.env, home)
+    state = state_dir(kind, process.env, home, process.argv)
     place = _place(snapshot, state)
     former = former_of(snapshot, process)
     unit = next((each for each in snapshot.units if former.kind == "systemd" and each.name == former.name), None)
@@ -131,7 +151,7 @@ def _of_unit(snapshot: Snapshot, unit: UnitFile, kind: Kind) -> Found:
 
 
 def _of_pm2(snapshot: Snapshot, app: Pm2App, kind: Kind) -> Found:
-    former = Former(kind="pm2", name=app.name, uid=app.uid, pm2_home=app.pm2_home)
+    former = _pm2_former(app.name, app.uid, app.pm2_home, app.env, was_active=False)
     return _dormant(snapshot, kind, app.uid, app.env, app.argv, former)
 
 
@@ -145,7 +165,7 @@ def _dormant(
 ) -> Found:
     """An installation that does not run."""
     home = env.get("HOME") or _home(snapshot, uid)
-    state = _state_dir(kind, env, home)
+    state = state_dir(kind, env, home, argv)
     place = _place(snapshot, state)
     port, known = _port(kind, env, argv, place, ())
     found = Found(
@@ -185,7 +205,7 @@ def _with_program(snapshot: Snapshot, found: Found, lines: list[tuple[str, ...]]
 
 def _openclaw_program(snapshot: Snapshot, lines: list[tuple[str, ...]], exe: str) -> dict[str, str]:
     mark = "/node_modules/openclaw/"
-    words = [word for line in lines for word in line]
+    words = [snapshot.programs.get(word, word) for line in lines for word in line]
     words += [path for name, path in snapshot.programs.items() if name == "openclaw"]
     install = next((word[: word.index(mark)] for word in words if mark in word and word.startswith("/")), "")
     script = next((word for word in words if word.endswith("/openclaw.mjs") and word.startswith("/")), "")
@@ -196,12 +216,17 @@ def _openclaw_program(snapshot: Snapshot, lines: list[tuple[str, ...]], exe: str
 
 def _hermes_venv(snapshot: Snapshot, lines: list[tuple[str, ...]]) -> str:
     """From the program itself, else from the interpreter that runs its module, else from PATH."""
-    words = [word for line in lines for word in line[:4]]
-    by_module = [line[0] for line in lines if line[1:3] == ("-m", "hermes_cli.main")]
-    programs = [word for word in words if os.path.basename(word) == "hermes"]
-    for word in [*programs, *by_module, snapshot.programs.get("hermes", "")]:
+    interpreters = [
+        line[0]
+        for line in lines
+        if len(line) > 2 and os.path.basename(line[0]).startswith("python")
+        and (os.path.basename(line[1]) == "hermes" or line[1:3] == ("-m", "hermes_cli.main"))
+    ]  # fmt: skip
+    programs = [word for line in lines for word in line[:4] if os.path.basename(word) == "hermes"]
+    started = [snapshot.programs.get(word, word) for word in [*programs, "hermes"]]
+    for word in [*interpreters, *started]:
         directory = os.path.dirname(word)
-        if word.startswith("/") and os.path.basename(directory) == "bin":
+        if word.startswith("/") and os.path.basename(directory) == "bin" and directory not in _SYSTEM_BIN:
             return os.path.dirname(directory)
     return ""
 
@@ -221,8 +246,33 @@ def _extra(argv: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(extra)
 
 
-def _state_dir(kind: Kind, env: Mapping[str, str], home: str) -> str:
-    return os.path.normpath(env.get(_STATE_ENV[kind]) or os.path.join(home, _DEFAULT_DIR[kind]))
+def state_dir(kind: Kind, env: Mapping[str, str], home: str, argv: Iterable[str]) -> str:
+    """Where its state lies, as the program itself decides: its variable, else its profile, else its default."""
+    given, profile = env.get(_STATE_ENV[kind], ""), _profile(argv)
+    default = os.path.join(home, _DEFAULT_DIR[kind])
+    if kind == "hermes" and profile:
+        root = given or default
+        found = (
+            root if os.path.basename(os.path.dirname(root)) == "profiles" else os.path.join(root, "profiles", profile)
+        )
+    elif kind == "openclaw" and not given:
+        profile = profile or env.get("OPENCLAW_PROFILE", "")
+        found = default if profile in ("", "default") else f"{default}-{profile}"
+    else:
+        found = given or default
+    return os.path.normpath(found)
+
+
+def _profile(argv: Iterable[str]) -> str:
+    """`--profile NAME` in front of `gateway`."""
+    words = list(argv)
+    words = words[: words.index("gateway")] if "gateway" in words else []
+    for index, word in enumerate(words):
+        if word in ("--profile", "-p") and index + 1 < len(words):
+            return words[index + 1]
+        if word.startswith("--profile="):
+            return word.partition("=")[2]
+    return ""
 
 
 def _config(kind: Kind, env: Mapping[str, str], state: str, place: Place | None) -> str:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import time
 from pathlib import Path
 
 from holdfast import errors, limits
-from holdfast.adoption import quiet
+from holdfast.adoption import machine, pm2, quiet
 from holdfast.adoption.model import Adoption, Former, Found, UnitFile
 from holdfast.errors import HoldfastError
 from holdfast.node import processes, systemd
@@ -29,33 +30,62 @@ LOOK_S = 0.1
 
 
 def observe(former: Former) -> Former:
-    """With what systemd says now of the unit's state. Raises SERVICE_FAILED."""
+    """With what its manager says now. Raises SERVICE_FAILED, ADOPTION_REFUSED when it cannot be told to stop."""
     import msgspec
 
+    if former.kind == "pm2":
+        pm2.program(former)
+        return msgspec.structs.replace(former, was_enabled=pm2.is_saved(former))
     if former.kind != "systemd":
         return former
     state = _manager(former).show(former.name)
-    return msgspec.structs.replace(former, was_enabled=state.is_enabled, was_active=state.is_active)
+    return msgspec.structs.replace(
+        former,
+        was_enabled=state.is_enabled,
+        was_active=state.is_active,
+        path=os.path.realpath(state.path or former.path),
+    )
 
 
 def confirm(found: Found, units: list[UnitFile]) -> Found:
     """The same, kept alive by the unit whose main process it is, or which would start it at the next boot.
 
-    Where a cgroup does not tell who started a process, its unit does. Asks systemd; one that is silent changes nothing.
+    Where no unit file names an agent, the cgroup tells the unit: of a wrapper script, an instance of a template. Asks
+    systemd; one that is silent changes nothing.
     """
     import msgspec
 
     if found.former.kind != "process":
         return found
-    for unit in units:
-        candidate = Former(kind="systemd", name=unit.name, scope=unit.scope, uid=unit.uid, path=unit.path)
+    candidates = [
+        Former(kind="systemd", name=unit.name, scope=unit.scope, uid=unit.uid, path=unit.path) for unit in units
+    ]
+    within = unit_of(_cgroup(found.pid))
+    for candidate in [*candidates, *([within] if within else [])]:
         try:
-            state = _manager(candidate).show(unit.name)
+            state = _manager(candidate).show(candidate.name)
         except HoldfastError:
             continue
-        if state.is_enabled or (state.main_pid and state.main_pid in processes.ancestors(found.pid)):
+        is_main = state.main_pid > 0 and (
+            state.main_pid == found.pid
+            or (state.main_pid in processes.ancestors(found.pid) and _session(state.main_pid) == _session(found.pid))
+        )
+        if is_main or (candidate is not within and state.is_enabled):
             return msgspec.structs.replace(found, former=candidate)
     return found
+
+
+def unit_of(cgroup: str) -> Former | None:
+    """The service whose cgroup it is, from the text of /proc/PID/cgroup. Pure."""
+    for line in cgroup.splitlines():
+        parts = [part for part in line.split(":", 2)[-1].split("/") if part]
+        services = [part for part in parts if part.endswith(".service")]
+        manager = next((match for part in services if (match := re.fullmatch(r"user@(\d+)\.service", part))), None)
+        if services and manager is None:
+            return Former(kind="systemd", name=services[-1], scope="system")
+        if len(services) > 1 and manager is not None:
+            return Former(kind="systemd", name=services[-1], scope="user", uid=int(manager[1]))
+    return None
 
 
 def end(adoption: Adoption, spec: AgentSpec) -> None:
@@ -71,8 +101,9 @@ def end(adoption: Adoption, spec: AgentSpec) -> None:
             manager.tell("stop", former.name, timeout_s=grace_s)
     elif former.kind == "pm2":
         _announce(adoption, spec)
-        _pm2(former, "stop", former.name, timeout_s=grace_s)
-        _pm2(former, "save", "--force")
+        if adoption.kind == "openclaw" and former.kill_s < spec.stop.grace_s:
+            _end_process(adoption, spec, grace_s)  # it finishes its work; pm2 would not give it the time
+        pm2.stop(former, grace_s)
     if _lives(adoption):  # nobody's, or not its unit's own
         _announce(adoption, spec)
         _end_process(adoption, spec, grace_s)
@@ -84,17 +115,17 @@ def bring_back(adoption: Adoption) -> None:
     former = adoption.former
     if former.kind == "systemd":
         manager = _manager(former)
-        if former.was_enabled and not manager.show(former.name).is_enabled:
-            manager.tell("enable", former.name)
+        state = manager.show(former.name)
+        if former.was_enabled and not state.is_enabled:
+            # Disabling takes the link of a unit that lies elsewhere with it: then only its path finds it.
+            manager.tell("enable", former.name if state.exists else former.path)
         if former.was_active:
             manager.tell("start", former.name, timeout_s=limits.ADOPT_START_S)
-        elif adoption.pid and not listens(adoption):
+        elif adoption.pid and not is_there(adoption):
             _start_by_hand(adoption)
     elif former.kind == "pm2":
-        if former.was_active:
-            _pm2(former, "start", former.name, timeout_s=limits.ADOPT_START_S)
-        _pm2(former, "save", "--force")
-    elif former.kind == "process" and not listens(adoption):
+        pm2.start(former)
+    elif former.kind == "process" and not is_there(adoption):
         _start_by_hand(adoption)
 
 
@@ -112,8 +143,13 @@ def listens(adoption: Adoption) -> bool:
 
 
 def is_gone(adoption: Adoption) -> bool:
-    """Nothing of the former instance runs and its port is free."""
-    return not _lives(adoption) and not listens(adoption)
+    """Nothing of the former instance runs, nobody has started another, and its port is free."""
+    return not _lives(adoption) and not is_there(adoption)
+
+
+def is_there(adoption: Adoption) -> bool:
+    """Whether a gateway that is not Holdfast's runs on this state or is about to, or anybody holds its port."""
+    return listens(adoption) or machine.is_used(adoption.kind, adoption.state_dir)
 
 
 def _lives(adoption: Adoption) -> bool:
@@ -190,14 +226,6 @@ def _patience(manager: systemd.Systemctl, former: Former, grace_s: float):  # ty
             manager.try_to("daemon-reload")
 
 
-def _pm2(former: Former, *arguments: str, timeout_s: float = limits.SYSTEMCTL_TIMEOUT_S) -> None:
-    done = systemd.run_as(former.uid, ["pm2", *arguments], timeout_s, {"PM2_HOME": former.pm2_home})
-    if done.returncode != 0:
-        words = (done.stderr or done.stdout).strip().splitlines()
-        reason = words[-1] if words else f"exit code {done.returncode}"
-        raise HoldfastError(errors.SERVICE_FAILED, program=f"pm2 {arguments[0]}", reason=reason)
-
-
 def _start_by_hand(adoption: Adoption) -> None:
     """As it was started before: same command, directory, user and environment; what it prints goes to our log."""
     environment = {"PATH": os.defpath}
@@ -227,6 +255,20 @@ def _start_by_hand(adoption: Adoption) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise HoldfastError(errors.SERVICE_FAILED, program=adoption.former_argv[0], reason=reason) from error
+
+
+def _cgroup(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cgroup").read_text()
+    except OSError:
+        return ""
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return 0
 
 
 def _manager(former: Former) -> systemd.Systemctl:

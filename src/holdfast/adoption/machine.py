@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from holdfast import limits
-from holdfast.adoption.discover import kind_of
+from holdfast.adoption.discover import discover, kind_of, state_dir
 from holdfast.adoption.model import Kind, Place, Pm2App, Running, Snapshot, UnitFile
 from holdfast.node import processes
 
@@ -40,6 +40,9 @@ def look(root: Path = Path("/"), versions: bool = True) -> Snapshot:
     programs = {
         name: os.path.realpath(found) for name in ("openclaw", "hermes", "pm2") if (found := shutil.which(name))
     }
+    for started in (word for unit in units for word in unit.exec_start):
+        if started.startswith("/") and os.path.basename(started) in ("openclaw", "hermes"):
+            programs[started] = os.path.realpath(started)
     return Snapshot(
         uid=uid,
         users=users,
@@ -50,6 +53,12 @@ def look(root: Path = Path("/"), versions: bool = True) -> Snapshot:
         programs=programs,
         versions=_versions(programs) if versions else {},
     )
+
+
+def is_used(kind: Kind, directory: str) -> bool:
+    """Whether a gateway that no Holdfast runs has this state directory."""
+    snapshot = Snapshot(uid=os.geteuid(), users=_users(os.geteuid()), processes=tuple(_running()))
+    return any(each.kind == kind and each.state_dir == directory for each in discover(snapshot) if each.running)
 
 
 def _users(uid: int) -> dict[int, tuple[str, str]]:
@@ -132,7 +141,7 @@ def _units(root: Path, users: dict[int, tuple[str, str]]) -> Iterator[UnitFile]:
     seen: set[tuple[str, int]] = set()
     for directory in _SYSTEM_UNITS:
         for path in sorted((root / directory).glob("*.service")):
-            unit = _unit(path, "system", 0, root / "etc/systemd/system")
+            unit = _unit(path, "system", 0, root / "etc/systemd/system", users.get(0, ("", "/root"))[1])
             if unit and (unit.name, -1) not in seen:
                 seen.add((unit.name, -1))
                 yield unit
@@ -141,39 +150,50 @@ def _units(root: Path, users: dict[int, tuple[str, str]]) -> Iterator[UnitFile]:
             Path(os.environ.get("XDG_CONFIG_HOME") or home / ".config") if uid == os.geteuid() else home / ".config"
         )
         for path in sorted((config / "systemd/user").glob("*.service")):
-            unit = _unit(path, "user", uid, config / "systemd/user")
+            unit = _unit(path, "user", uid, config / "systemd/user", str(home))
             if unit and (unit.name, uid) not in seen:
                 seen.add((unit.name, uid))
                 yield unit
 
 
-def _unit(path: Path, scope: Any, uid: int, links: Path) -> UnitFile | None:
-    """The unit when it starts an agent; drop-ins beside it count."""
+def _unit(path: Path, scope: Any, uid: int, links: Path, home: str) -> UnitFile | None:
+    """The unit when it starts an agent; drop-ins beside it count, and the environment files it names."""
     text = "\n".join([_text(path), *(_text(each) for each in sorted(path.with_name(path.name + ".d").glob("*.conf")))])
-    parsed = parse_unit(text)
+    parsed = parse_unit(text, home)
     if kind_of(parsed["exec_start"]) is None:
         return None
+    for pattern in parsed.pop("environment_files"):
+        for file in sorted(glob.glob(pattern)):
+            parsed["environment"].update(_env_lines(_text(Path(file))))
     enabled = any(links.glob(f"*.wants/{glob.escape(path.name)}"))
     return UnitFile(name=path.name, scope=scope, uid=uid, path=str(path), enabled=enabled, **parsed)
 
 
-def parse_unit(text: str) -> dict[str, Any]:
-    """ExecStart=, Environment= and User= of a unit's text. Pure."""
+def parse_unit(text: str, home: str) -> dict[str, Any]:
+    """ExecStart=, Environment=, EnvironmentFile= and User= of a unit's text; `%h` is `home`. Pure."""
     joined = re.sub(r"\\\n", " ", text)
     command: tuple[str, ...] = ()
     environment: dict[str, str] = {}
+    files: list[str] = []
     user = ""
     for line in joined.splitlines():
         key, equals, value = line.strip().partition("=")
         if not equals or key.startswith(("#", ";")):
             continue
         if key == "ExecStart":
-            command = tuple(word.replace("%%", "%") for word in _words(value.lstrip("-@:+!")))
+            command = tuple(_expand(word, home) for word in _words(value.lstrip("-@:+!")))
         elif key == "Environment":
-            environment.update(word.partition("=")[::2] for word in _words(value) if "=" in word)
+            environment.update(_expand(word, home).partition("=")[::2] for word in _words(value) if "=" in word)
+        elif key == "EnvironmentFile":
+            files = [*files, _expand(value.strip().removeprefix("-"), home)] if value.strip() else []
         elif key == "User":
             user = value.strip()
-    return {"exec_start": command, "environment": environment, "user": user}
+    return {"exec_start": command, "environment": environment, "environment_files": files, "user": user}
+
+
+def _expand(text: str, home: str) -> str:
+    """The specifiers that agents' units use."""
+    return re.sub("%[%h]", lambda found: "%" if found[0] == "%%" else home, text)
 
 
 def _words(text: str) -> list[str]:
@@ -230,14 +250,14 @@ def _places(
     apps: tuple[Pm2App, ...],
 ) -> Iterator[Place]:
     wanted: dict[tuple[Kind, str], str] = {}
-    for env in [each.env for each in running] + [each.environment for each in units] + [each.env for each in apps]:
-        if env.get("OPENCLAW_STATE_DIR"):
-            wanted["openclaw", os.path.normpath(env["OPENCLAW_STATE_DIR"])] = env.get("OPENCLAW_CONFIG_PATH", "")
-        if env.get("HERMES_HOME"):
-            wanted["hermes", os.path.normpath(env["HERMES_HOME"])] = ""
-        if env.get("HOME"):
-            wanted.setdefault(("openclaw", os.path.join(env["HOME"], ".openclaw")), env.get("OPENCLAW_CONFIG_PATH", ""))
-            wanted.setdefault(("hermes", os.path.join(env["HOME"], ".hermes")), "")
+    starts = [(each.env, each.argv, each.uid) for each in running]
+    starts += [(each.environment, each.exec_start, each.uid) for each in units]
+    starts += [(each.env, each.argv, each.uid) for each in apps]
+    for env, argv, uid in starts:
+        kind = kind_of(argv)
+        if kind is not None:
+            named = state_dir(kind, env, env.get("HOME") or users.get(uid, ("", "/nonexistent"))[1], argv)
+            wanted[kind, named] = env.get("OPENCLAW_CONFIG_PATH", "") if kind == "openclaw" else ""
     for _, home in _homes(root, users):
         wanted.setdefault(("openclaw", str(home / ".openclaw")), "")
         wanted.setdefault(("hermes", str(home / ".hermes")), "")

@@ -73,7 +73,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     units: tuple[UnitFile, ...] = ()
     pm2: tuple[Pm2App, ...] = ()
     places: tuple[Place, ...] = ()
-    programs: dict[str, str] = {}  # program on PATH -> real path
+    programs: dict[str, str] = {}  # program on PATH, or a link that a unit starts -> real path
     versions: dict[str, str] = {}  # program -> what --version said
 
 
@@ -86,7 +86,9 @@ class Former(Struct, frozen=True, kw_only=True):
     uid: int = 0
     path: str = ""
     pm2_home: str = ""
-    was_enabled: bool = False
+    search: str = ""  # pm2: the PATH on which it and its Node are found
+    kill_s: float = 0.0  # pm2: it kills what has not ended after this
+    was_enabled: bool = False  # pm2: it is in the saved list
     was_active: bool = False
 
     @property

@@ -26,6 +26,14 @@ _NOT_CARRIED = re.compile(
     r"|WATCHDOG_.*|MEMORY_PRESSURE_.*|CREDENTIALS_DIRECTORY|NODE_APP_INSTANCE|NODE_CHANNEL_.*|unique_id|status"
     r"|exec_mode|instances|watch|autorestart|vizion.*|km_link|namespace|filter_env|treekill|windowsHide"
 )
+# What pm2 says to its children about themselves; told from the agent's own by pm_id being there too.
+_OF_PM2 = re.compile(
+    r"name|namespace|version|node_version|username|args|node_args|script|merge_logs|combine_logs|autostart|instance_var"
+    r"|pmx|automation|kill_retry_time|kill_timeout|exec_interpreter|vizion_running|created_at|restart_time"
+    r"|unstable_restarts|exit_code|prev_restart_delay|restart_delay|max_restarts|min_uptime|max_memory_restart"
+    r"|stop_exit_codes|listen_timeout|wait_ready|cron_restart|out_file|error_file|log_date_format|time|watch_delay"
+    r"|ignore_watch|source_map_support|disable_source_map_support|force|append_env_to_name|shutdown_with_message"
+)
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RECIPE_ENV: dict[str, frozenset[str]] = {
     "openclaw": frozenset(
@@ -48,7 +56,10 @@ def carried(found: Found) -> dict[str, str]:
     env = {
         name: value
         for name, value in found.env.items()
-        if is_plain(name, value) and not _NOT_CARRIED.fullmatch(name) and name not in _RECIPE_ENV[found.kind]
+        if is_plain(name, value)
+        and not _NOT_CARRIED.fullmatch(name)
+        and not ("pm_id" in found.env and _OF_PM2.fullmatch(name))
+        and name not in _RECIPE_ENV[found.kind]
     }
     _, secrets = _arguments(found)
     if found.env.get("HOME") and found.home_dir:
@@ -145,7 +156,7 @@ def steps(found: Found, file: str, name: str, quiet_s: float) -> list[str]:
     if found.former.kind == "systemd":
         words.append(f"disable and stop {found.former.name} ({found.former.scope}); the unit file stays")
     elif found.former.kind == "pm2":
-        words.append(f"pm2 stop {found.former.name}, and save that")
+        words.append(f"pm2 stop {found.former.name}, and save that where its list is saved; its entry stays")
     elif found.running:
         words.append(f"end process {found.pid} gracefully")
     words.append(f"see that nothing of it runs and port {found.port} is free")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from holdfast.adoption import machine, plan
-from holdfast.adoption.discover import discover, kind_of, units_for
-from holdfast.adoption.model import Place, Pm2App, Running, Snapshot, UnitFile
+from holdfast.adoption import former, machine, plan
+from holdfast.adoption.discover import discover, kind_of, state_dir, units_for
+from holdfast.adoption.model import Kind, Place, Pm2App, Running, Snapshot, UnitFile
 
 USERS = {0: ("root", "/root"), 1000: ("ann", "/home/ann")}
 OPENCLAW = Place(
@@ -92,10 +92,83 @@ def test_a_command_line_tells_which_gateway_it_starts(line: str, kind: str | Non
     assert kind_of(line.split()) == kind
 
 
-def test_a_unit_is_read_with_continued_lines_quotes_and_several_environments() -> None:
-    text = '[Service]\nUser=ann\nExecStart=-/v/bin/hermes \\\n  gateway run\nEnvironment="A=x y" B=1\nEnvironment=C=2\n'
-    assert machine.parse_unit(text) == {
-        "exec_start": ("/v/bin/hermes", "gateway", "run"),
-        "environment": {"A": "x y", "B": "1", "C": "2"},
+def test_a_unit_is_read_with_continued_lines_quotes_specifiers_and_several_environments() -> None:
+    text = (
+        "[Service]\nUser=ann\nExecStart=-%h/v/bin/hermes \\\n  gateway run\n"
+        'Environment="A=x y" B=100%%\nEnvironment=C=%h\nEnvironmentFile=-/etc/one\nEnvironmentFile=%h/two\n'
+    )
+    assert machine.parse_unit(text, "/home/ann") == {
+        "exec_start": ("/home/ann/v/bin/hermes", "gateway", "run"),
+        "environment": {"A": "x y", "B": "100%", "C": "/home/ann"},
+        "environment_files": ["/etc/one", "/home/ann/two"],
         "user": "ann",
     }
+
+
+def test_an_app_of_pm2_that_was_never_saved_is_known_by_its_daemon() -> None:
+    env = {"HOME": "/home/ann", "HERMES_HOME": "/home/ann/.hermes", "pm_id": "0", "name": "bot", "version": "1",
+           "kill_timeout": "9000", "MY": "1", "PATH": "/n/bin"}  # fmt: skip
+    argv = ("/srv/v/bin/python", "/srv/v/bin/hermes", "gateway", "run")
+    gateway = Running(pid=9, ppid=8, starttime=1, uid=1000, argv=argv, env=env)
+    title = ("PM2 v7.0.4: God Daemon (/home/ann/elsewhere)",)
+    god = Running(pid=8, ppid=1, starttime=1, uid=1000, argv=title, comm="PM2 v7.0.4: God")
+    (found,) = discover(Snapshot(uid=0, users=USERS, processes=(god, gateway), places=(HERMES,)))
+    pm2 = found.former
+    assert (pm2.kind, pm2.name, pm2.pm2_home) == ("pm2", "bot", "/home/ann/elsewhere")
+    assert (pm2.kill_s, pm2.search, pm2.was_enabled) == (9.0, "/n/bin", False)
+    assert plan.carried(found) == {"HOME": "/home/ann", "MY": "1", "PATH": "/n/bin"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "env", "line", "state"),
+    [
+        ("hermes", {}, "/v/bin/hermes gateway run", "/h/.hermes"),
+        ("hermes", {}, "/v/bin/hermes -p coder gateway run", "/h/.hermes/profiles/coder"),
+        ("hermes", {"HERMES_HOME": "/h/.hermes/profiles/coder"}, "/v/bin/hermes --profile coder gateway",
+         "/h/.hermes/profiles/coder"),
+        ("openclaw", {}, "node openclaw.mjs --profile=work gateway", "/h/.openclaw-work"),
+        ("openclaw", {"OPENCLAW_PROFILE": "work"}, "openclaw-gateway", "/h/.openclaw-work"),
+        ("openclaw", {"OPENCLAW_PROFILE": "work", "OPENCLAW_STATE_DIR": "/s/"}, "openclaw-gateway", "/s"),
+    ],
+)  # fmt: skip
+def test_a_profile_has_a_state_directory_of_its_own(kind: Kind, env: dict[str, str], line: str, state: str) -> None:
+    assert state_dir(kind, env, "/h", line.split()) == state
+
+
+@pytest.mark.parametrize(
+    ("script", "venv"),
+    [
+        ("/home/ann/.local/bin/hermes", "/home/ann/.hermes/hermes-agent/venv"),  # a link
+        ("/opt/v/bin/hermes", "/opt/v"),
+    ],
+)
+def test_a_hermes_that_a_unit_starts_by_a_link_is_found_where_the_link_leads(script: str, venv: str) -> None:
+    unit = UnitFile(
+        name="h.service", scope="user", uid=1000, path="/u/h.service", exec_start=(script, "gateway", "run")
+    )
+    programs = {script: f"{venv}/bin/hermes"}
+    (found,) = discover(Snapshot(uid=0, users=USERS, units=(unit,), places=(HERMES,), programs=programs))
+    assert found.install == venv
+
+
+def test_a_running_hermes_is_installed_where_its_interpreter_is() -> None:
+    argv = ("/opt/v/bin/python3", "/home/ann/.local/bin/hermes", "gateway", "run")
+    process = Running(pid=9, ppid=1, starttime=1, uid=1000, argv=argv, env={"HOME": "/home/ann"})
+    (found,) = discover(Snapshot(uid=0, users=USERS, processes=(process,), places=(HERMES,)))
+    assert found.install == "/opt/v"
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "unit"),
+    [
+        ("0::/system.slice/assistant@ann.service\n", ("system", "assistant@ann.service", 0)),
+        ("0::/user.slice/user-7.slice/user@7.service/app.slice/x.service\n", ("user", "x.service", 7)),
+        ("0::/user.slice/user-7.slice/user@7.service/tmux-spawn-1.scope\n", None),
+        ("0::/user.slice/user-7.slice/session-3.scope\n", None),
+        ("0::/\n", None),
+        ("", None),
+    ],
+)
+def test_the_cgroup_tells_the_unit_that_no_file_named(cgroup: str, unit: tuple[str, str, int] | None) -> None:
+    found = former.unit_of(cgroup)
+    assert (found and (found.scope, found.name, found.uid)) == unit
