@@ -165,3 +165,30 @@ def test_a_start_that_fails_because_of_a_stranger_names_it_and_heals_when_it_lea
         thief.kill()
         thief.wait()
     home.wait_row("web", health=lambda levels: levels and levels["endpoint"] == "ok")
+
+
+CLOSES_FIRST = """
+import signal, socket, sys, time
+sock = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+def stop(*_):
+    sock.close()  # from here on its port refuses
+    time.sleep(1.5)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+body = b'{"ok": true}'
+while True:
+    peer, _ = sock.accept()
+    peer.recv(4096)
+    peer.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Type: application/json\\r\\nContent-Length: 12\\r\\n\\r\\n" + body)
+    peer.close()
+"""
+
+
+def test_an_agent_that_closes_its_port_while_all_goes_down_is_no_incident(home: KeeperHome) -> None:
+    port = free_port()
+    agent = server(home, port)
+    home.up({**agent, "command": [sys.executable, "-c", CLOSES_FIRST, str(port)]})
+    home.wait_row("web", phase="healthy")
+    assert home.client.post("/v1/down", {}) == {"stopping": 1}
+    wait_until(home.is_free, "all of Holdfast gone")
+    assert list(home.home.path.glob("incidents/*")) == []

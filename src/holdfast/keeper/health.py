@@ -61,6 +61,9 @@ class HealthLoop:
         self._starting: set[str] = set()  # of these, whose gate is awaited
         self._host = starvation
         self.on_bad: Callable[[Agent, str, float], None] = lambda agent, verdict, now: None  # before its ladder hears
+        self.deaf: Callable[[], bool] = lambda: (
+            False
+        )  # all are being stopped: an agent that closes its port is not sick
         self.on_good: Callable[[Agent], None] = lambda agent: None
         self.followers: list[Callable[[Agent, float], None]] = []  # other sources that follow the agent
         self._host.changed = self._host_changed
@@ -167,7 +170,7 @@ class HealthLoop:
     def _heard(self, result: ProbeResult) -> None:
         assert self._loop is not None
         agent = self._agents.get(result.agent)
-        if agent is None or result.instance != agent.ladder.instance or not agent.ladder.running:
+        if agent is None or result.instance != agent.ladder.instance or not agent.ladder.running or self.deaf():
             return
         now = self._loop.time()
         if result.verdict is Verdict.OK and (port := self._unproven(agent, gate=result.gate)) is not None:

@@ -114,9 +114,7 @@ class Keeper:
         self.resources = Resources(
             self.agents, clock, self.tasks, home, self.alarms, places.cgroups_of, self.behaviour.report
         )
-        self.capped = CappedFiles(
-            self.agents, home, self.tasks, self.recorder, places.rights, self.behaviour.report
-        )
+        self.capped = CappedFiles(self.agents, home, self.tasks, self.recorder, places.rights, self.behaviour.report)
         self.hands.settling = self.capped
         self.starvation = Starvation(self.agents, self.healer)
         self.health = HealthLoop(
@@ -154,6 +152,7 @@ class Keeper:
         self.health.followers.append(self.node.follow)
         self.node.on_away.append(lambda gap_s: self._look_at_plans())
         self.health.on_bad, self.health.on_good = self.node.heard_bad, self.node.heard_good
+        self.health.deaf = lambda: self.stopping
         self.behaviour.heard = self.node.misbehaves
         self.casebook.covered = self.node.covers
         self.queue = StartQueue(self.agents, self._grant, lambda: self.intake.is_adopted and not self.stopping)
