@@ -10,6 +10,7 @@ from typing import Any
 
 from holdfast import limits
 from holdfast.spec import amounts, depends, readers
+from holdfast.spec.build import program
 from holdfast.spec.document import Mapping, Scalar, Sequence
 from holdfast.spec.fields import NOT_IN_DEFAULTS, NOT_IN_TEMPLATES, RESERVED, later
 from holdfast.spec.include import Document
@@ -23,7 +24,15 @@ from holdfast.spec.resolve import Resolved, Resolver
 TOP_LEVEL = ("agents", "alerts", "defaults", "include", "last_resort", "node", "templates", "version")
 RESERVED_TOP_LEVEL = ("journal", "llm", "secrets")
 _MAIN_ONLY = ("last_resort", "node")
-_CHANNELS = {"command": readers.words, "webhook": readers.url("https", "http"), "ntfy": readers.url("https", "http")}
+
+
+def _own_command(at: Cursor) -> Any:
+    """A command that Holdfast itself runs: a program named by a path is taken from the directory of the file."""
+    words = readers.words(at)
+    return words if words is REFUSED else program(words, str(at.base))
+
+
+_CHANNELS = {"command": _own_command, "webhook": readers.url("https", "http"), "ntfy": readers.url("https", "http")}
 Parts = dict[str, Cursor]
 
 
@@ -50,7 +59,7 @@ class Reading:
         if "agents" not in main and "include" not in main and not self.problems:
             self.problems.add(1, "agents", "nothing", "a mapping of agents, such as agents: {NAME: {command: [...]}}")
         self.resolved = depends.settle(self.resolved, self.declared, self.problems)
-        last_resort: Any = readers.words(main["last_resort"]) if "last_resort" in main else ()
+        last_resort: Any = _own_command(main["last_resort"]) if "last_resort" in main else ()
         return FleetSpec(
             source=source,
             agents=tuple(one.spec for one in self.resolved),

@@ -160,7 +160,7 @@ def test_alerts_and_last_resort_arrive(tmp_path: Path) -> None:
     assert fleet.alerts == (
         AlertChannel(webhook="https://x.example/h"),
         AlertChannel(ntfy="https://ntfy.sh/t"),
-        AlertChannel(command=("./tell", "me")),
+        AlertChannel(command=(f"{tmp_path}/tell", "me")),
     )
 
 
@@ -202,3 +202,15 @@ def test_every_default_has_its_reason(tmp_path: Path) -> None:
     rows = recipes.effective(recipes.read(file))
     assert all(one.why for one in rows if one.source == "default")
     assert len(rows) == len({one.field for one in rows})
+
+
+def test_a_command_of_holdfast_itself_is_taken_from_the_directory_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "holdfast.yaml"
+    file.write_text(
+        "agents: {a: {command: [x]}}\nalerts: [{command: [./tell.sh, ./not-a-program]}, {command: [mail-me]}]\n"
+        "last_resort: [bin/page, now]\n"
+    )
+    fleet = recipes.load(file)
+    assert fleet.alerts[0].command == (f"{tmp_path}/tell.sh", "./not-a-program")
+    assert fleet.alerts[1].command == ("mail-me",)
+    assert fleet.last_resort == (f"{tmp_path}/bin/page", "now")
