@@ -17,7 +17,7 @@ from holdfast.spec.include import Document
 from holdfast.spec.layers import Layer, LayerReader
 from holdfast.spec.model import AlertChannel, FleetSpec
 from holdfast.spec.problems import Problems, nearest, show
-from holdfast.spec.readers import REFUSED, Cursor
+from holdfast.spec.readers import REFUSED, Cursor, Reader
 from holdfast.spec.recipe import RecipeBook
 from holdfast.spec.resolve import Resolved, Resolver
 
@@ -32,7 +32,11 @@ def _own_command(at: Cursor) -> Any:
     return words if words is REFUSED else program(words, str(at.base))
 
 
-_CHANNELS = {"command": _own_command, "webhook": readers.url("https", "http"), "ntfy": readers.url("https", "http")}
+_CHANNELS: dict[str, Reader] = {
+    "command": _own_command,
+    "webhook": readers.url("https", "http"),
+    "ntfy": readers.url("https", "http"),
+}
 Parts = dict[str, Cursor]
 
 
