@@ -1,4 +1,4 @@
-"""A LangGraph agent that lives for ever: one turn after another, each step in a checkpoint, a beat from inside the loop.
+"""A LangGraph agent that lives for ever: one turn after another, each step in a checkpoint, a beat after each turn.
 
 After any death it goes on with the turn that was open (thread_id names it), not with a new one. Without OPENAI_BASE_URL
 its "model" is a function, so that the example runs anywhere; with it, any OpenAI-compatible endpoint is asked.

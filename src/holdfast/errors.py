@@ -332,7 +332,7 @@ MEMORY_NEAR_LIMIT = _kind(
     "HF4010",
     "MemoryNearLimit",
     "{agent}: {detail}",
-    "See its curve with `holdfast describe {agent}`; raise `limits.memory` or plan `restart.at`. Nothing was restarted.",
+    "See its curve with `holdfast describe {agent}`; raise `limits.memory`, or plan `restart.at`. Nothing was done.",
 )
 DISK_NEARLY_FULL = _kind(
     "HF4011",

@@ -104,7 +104,6 @@ def test_the_function_an_agent_hung_in_is_named_and_no_secret_is_kept(home: Keep
     assert shown["kind"] in ("deadlock", "hung")
     path = Path(home.incidents()[-1]["postmortem"])
     wait_until(lambda: "stuck_here (agent.py:" in path.read_text().splitlines()[2], "the file, written anew")
-    text = path.read_text()
     assert any("stuck_here" in event["text"] for event in home.events(agent="web"))
     for path in home.home.incidents.iterdir():
         kept = path.read_text()
