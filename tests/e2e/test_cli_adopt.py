@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.cli_home import HOLDFAST, CliHome, cli_home, wait_until
-from tests.harness import fake_hermes, fake_systemd
+from tests.harness import fake_hermes, fake_pm2, fake_systemd
 
 UNIT = "hermes-gateway.service"
 FILE = """\
@@ -207,3 +207,52 @@ def test_a_gateway_started_by_hand_is_started_by_hand_again(gateway: Gateway) ->
     (pid,) = wait_until(gateway.alive, "the gateway started by hand")
     assert b"HERMES_HOME=" in Path(f"/proc/{pid}/environ").read_bytes()
     assert gateway.answers()["key"] == "by hand"
+
+
+@pytest.mark.parametrize("saved", [True, False], ids=["saved", "unsaved"])
+def test_an_app_of_pm2_is_stopped_and_started_again_and_never_deleted(gateway: Gateway, saved: bool) -> None:
+    home = gateway.home
+    gateway.systemctl("stop", UNIT)
+    (home.directory / "systemd/config/systemd/user" / UNIT).unlink()
+    own = fake_pm2.install(home.directory)
+    home.environment |= {**own, "PATH": f"{home.directory}/pm2-bin:{home.environment['PATH']}"}
+    dump = home.directory / ".pm2/dump.pm2"
+
+    def pm2(*arguments: str, **env: str) -> str:
+        done = subprocess.run(
+            ["pm2", *arguments], env={**home.environment, **env}, check=True, capture_output=True, text=True
+        )
+        return done.stdout
+
+    def app() -> tuple[str, int]:
+        (found,) = json.loads(pm2("jlist"))
+        return found["pm2_env"]["status"], found["pid"]
+
+    program = str(gateway.venv / "bin/hermes")
+    started = {"HERMES_HOME": str(gateway.state), "MY_KEY": "of pm2"}
+    pm2("start", program, "--name", "bot", "--", "gateway", "run", **started)
+    try:
+        if saved:
+            pm2("save")
+        wait_until(lambda: listens(gateway.port), "its port")
+        done = gateway.adopt("hermes", "--yes", "--state", str(gateway.state))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert app() == ("stopped", 0)
+        assert gateway.alive() == {home.agents()["hermes"]["pid"]}
+        assert gateway.answers()["key"] == "of pm2"
+        carried = (home.path / "adoption/hermes.env").read_text()
+        assert "pm_id" not in carried
+        assert not any(line.startswith("name=") for line in carried.splitlines())
+        assert dump.exists() == saved
+        if saved:
+            assert json.loads(dump.read_text())[0]["status"] == "stopped"
+            pm2("kill")  # as at a reboot: the next pm2 knows only what was saved
+        back = gateway.adopt("undo")
+        assert back.returncode == 0, back.stdout + back.stderr
+        wait_until(lambda: gateway.alive() == {app()[1]}, "the app of pm2")
+        assert gateway.answers()["key"] == "of pm2"
+        assert dump.exists() == saved
+        if saved:
+            assert json.loads(dump.read_text())[0]["status"] == "online"
+    finally:
+        pm2("kill")
