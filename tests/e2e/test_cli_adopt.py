@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -256,3 +259,56 @@ def test_an_app_of_pm2_is_stopped_and_started_again_and_never_deleted(gateway: G
             assert json.loads(dump.read_text())[0]["status"] == "online"
     finally:
         pm2("kill")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may manage units of the system")
+def test_root_takes_over_a_system_unit_of_another_user_and_the_gateway_stays_that_users(gateway: Gateway) -> None:
+    """In a mount namespace of its own for each command, so that this machine's units stay as they are."""
+    home = gateway.home
+    gateway.systemctl("stop", UNIT)
+    (home.directory / "systemd/config/systemd/user" / UNIT).unlink()
+    units = home.directory / "system-units"
+    units.mkdir()
+    secrets = home.directory / "secrets.env"
+    secrets.write_text('MY_KEY="from a file"\n')
+    secrets.chmod(0o600)
+    (units / "assistant.service").write_text(
+        f"[Service]\nUser=nobody\nExecStart={gateway.venv}/bin/hermes gateway run\n"
+        f"EnvironmentFile={secrets}\nEnvironment=HERMES_HOME={gateway.state}\n[Install]\nWantedBy=default.target\n"
+    )
+    owner = pwd.getpwnam("nobody").pw_uid
+    program = gateway.venv / "bin/hermes"
+    program.write_text(program.read_text().replace(sys.executable, "/usr/bin/python3"))  # one that others can reach
+    for path in (gateway.state, *gateway.state.iterdir()):
+        os.chown(path, owner, owner)
+
+    def run(*command: str) -> subprocess.CompletedProcess[str]:
+        script = f'mount --bind {units} /etc/systemd/system && exec "$@"'
+        return subprocess.run(
+            ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh", *command],
+            env=home.environment, cwd=home.directory, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    if shutil.which("unshare") is None or run("/usr/bin/python3", "-c", "").returncode != 0:
+        pytest.skip("no mount namespaces here, no /etc/systemd/system to stand in for, or no /usr/bin/python3")
+    systemctl = str(home.directory / "systemd/bin/systemctl")
+    assert run(systemctl, "enable", "assistant.service").returncode == 0
+    assert run(systemctl, "start", "assistant.service").returncode == 0
+    try:
+        wait_until(lambda: listens(gateway.port), "its port")
+        done = run(*HOLDFAST, "adopt", "hermes", "--yes", "--state", str(gateway.state))
+        assert done.returncode == 0, done.stdout + done.stderr
+        pid = home.agents()["hermes"]["pid"]
+        assert gateway.alive() == {pid}
+        assert os.stat(f"/proc/{pid}").st_uid == owner
+        assert gateway.answers()["key"] == "from a file"
+        assert "from a file" not in (home.directory / "holdfast.yaml").read_text()
+        assert (home.path / "adoption/hermes.env").stat().st_mode & 0o777 == 0o600
+        assert "UnitFileState=disabled" in run(systemctl, "show", "assistant.service").stdout
+        done = run(*HOLDFAST, "adopt", "undo", "--yes")
+        assert done.returncode == 0, done.stdout + done.stderr
+        (again,) = wait_until(gateway.alive, "the unit's gateway")
+        assert os.stat(f"/proc/{again}").st_uid == owner
+        assert "UnitFileState=enabled" in run(systemctl, "show", "assistant.service").stdout
+    finally:
+        run(systemctl, "stop", "assistant.service")
