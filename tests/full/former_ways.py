@@ -42,7 +42,7 @@ class Machine:
             **fake_systemd.install(self.folder / "systemd"),
             "HOME": str(self.folder),
             "HOLDFAST_HOME": str(self.folder / "hf"),
-            "PYTHONPATH": str(SOURCE),
+            "PYTHONPATH": os.pathsep.join([str(SOURCE), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
         self.units = self.folder / "systemd/config/systemd/user"
         self.file = self.folder / "holdfast.yaml"
