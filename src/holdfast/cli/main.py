@@ -42,6 +42,7 @@ COMMANDS = {
     "man": "holdfast.cli.man",
     "service": "holdfast.cli.service",
     "adopt": "holdfast.cli.adopt",
+    "setup": "holdfast.cli.setup",
 }
 # What other tools call it: answered with our word, never carried out.
 SYNONYMS = {
