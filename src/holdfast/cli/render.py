@@ -153,6 +153,10 @@ def _taken(widths: Sequence[int], shown: Sequence[int]) -> int:
 
 
 def _line(row: Sequence[str], widths: Sequence[int], shown: Sequence[int], last: str, width: int | None) -> str:
-    cells = [row[i] if width is None else cut(row[i], widths[i]) for i in shown]
+    cells = [row[i] for i in shown]
+    if width is None and "".join(cells).isascii():  # as columns are characters: a thousand rows in a few milliseconds
+        return ("%-*s  " * len(shown) % tuple([part for i in shown for part in (widths[i], row[i])]) + last).rstrip()
+    if width is not None:
+        cells = [cut(cell, widths[i]) for cell, i in zip(cells, shown, strict=True)]
     line = "  ".join([*(pad(cell, widths[i]) for cell, i in zip(cells, shown, strict=True)), last]).rstrip()
     return line if width is None else cut(line, width)
