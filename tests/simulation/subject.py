@@ -77,6 +77,7 @@ class Subject:
         # ourselves
         self.hearing = True
         self.lost_mail: list[tuple[dict[str, str], float]] = []  # what waits while init or keeper is away, since when
+        self.arrives = 0.0  # when the datagram that was sent last is heard
         self.starved = False
         self.untold = False
         self.known = self.doors.fresh(instance=1, since_mono=self.now)
@@ -153,7 +154,8 @@ class Subject:
             return
         if self.hearing:
             instance = self.instance
-            self.at(0.25 * self.random.random(), lambda: self.hear(fields, instance))
+            self.arrives = max(self.arrives, self.now + 0.25 * self.random.random())  # the kernel keeps their order
+            self.at(self.arrives - self.now, lambda: self.hear(fields, instance))
         else:
             self.lost_mail.append((fields, self.now))
 

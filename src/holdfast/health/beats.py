@@ -44,6 +44,7 @@ class Told(NamedTuple):
 
     mono: float
     busy_mono: float
+    cycle_mono: float = 0.0  # of the last cycle that was another one; 0: the same as `mono`
     beat: bool = False  # WATCHDOG=1
     trigger: bool = False
     ready: bool = False
@@ -93,7 +94,13 @@ def rules_of(health: Health, stop_grace_s: float, *, notify: bool) -> Rules:
 
 
 # --- understanding -----------------------------------------------------------------------------------------------
-def read(fields: Mapping[str, str], mono: float, busy_mono: float = 0.0, cycles: Sequence[str] = ()) -> Told:
+def read(
+    fields: Mapping[str, str],
+    mono: float,
+    busy_mono: float = 0.0,
+    cycles: Sequence[str] = (),
+    cycle_mono: float = 0.0,
+) -> Told:
     """Never an error: what cannot be understood is left out and counted."""
     bad = 0
     found: dict[str, object] = {}
@@ -123,7 +130,7 @@ def read(fields: Mapping[str, str], mono: float, busy_mono: float = 0.0, cycles:
     numbers = [_whole(text) for text in (cycles or ([fields["X_CYCLE"]] if "X_CYCLE" in fields else []))]
     found["cycles"] = tuple(number for number in numbers if number is not None)
     bad += numbers.count(None)
-    return Told(mono=mono, busy_mono=busy_mono or mono, bad=bad, **found)  # type: ignore[arg-type]
+    return Told(mono=mono, busy_mono=busy_mono or mono, cycle_mono=cycle_mono, bad=bad, **found)  # type: ignore[arg-type]
 
 
 def _whole(text: str) -> int | None:
@@ -170,8 +177,12 @@ def hear(was: Beats, told: Told, rules: Rules) -> Beats:
     elif idle and idle_advances > 1:
         idle = False  # it works again; the first advance may be of the cycle that ended in idleness
     plain = cycle is None and told.beat  # an agent that knows nothing of cycles, as for systemd
-    counts = bool(advanced) or plain or (idle and is_beat)
+    resting = (idle or was.idle) and is_beat  # also the beat with which it ends, or that came just before
+    counts = bool(advanced) or plain or resting
     first = is_beat and not was.begun
+    at = told.mono  # of what counts: not of later beats that went on while its cycle stood
+    if advanced and not first and not (idle and is_beat):
+        at = told.cycle_mono or told.mono
     busy_since, busy_until = was.busy_since_mono, was.busy_until_mono
     if counts and told.busy_s is None and (busy_until is None or told.mono >= busy_until):
         busy_since = busy_until = None
@@ -183,8 +194,8 @@ def hear(was: Beats, told: Told, rules: Rules) -> Beats:
     return replace(
         was,
         begun=was.begun or is_beat,
-        due_from_mono=max(was.due_from_mono, told.mono) if counts or first else was.due_from_mono,
-        counted_mono=told.mono if counts or first else was.counted_mono,
+        due_from_mono=max(was.due_from_mono, at) if counts or first else was.due_from_mono,
+        counted_mono=at if counts or first else was.counted_mono,
         last_mono=told.mono if is_beat else was.last_mono,
         cycle=cycle,
         latest=latest,

@@ -48,7 +48,8 @@ class Init:
         self.guard_incoming = b""
         self.guard_missed = 0
         self.notify = socket.socket(fileno=options.notify_fd)
-        self.beats = notify.Receiver(self.notify, self.supervisor.by_pid, self.supervisor.epoch_of, self.home_id)
+        told_of = self.supervisor
+        self.beats = notify.Receiver(self.notify, told_of.by_pid, told_of.epoch_of, self.home_id, told_of.beat_of)
         self.listener = listen(f"{options.run}/init.sock")
         self.connections: dict[int, Connection] = {}
         self.pidfds: dict[int, str] = {}
@@ -294,7 +295,7 @@ class Init:
 
     def _beats_on_time(self, now: float) -> None:
         if self.beats.flush_due <= now:
-            self.requests.forward_beats(self.beats.take())
+            self.requests.forward_beats(self.beats.take(now))
 
     def _doze_over(self, now: float) -> None:
         self.beats.drain(now)

@@ -1,9 +1,9 @@
 """Beats: sd_notify datagrams, received by init alone. Who sent one is known from the kernel, not from its text.
 
 Invariant: the socket is always drained, since an undrained one blocks the senders; what was said is gathered per
-instance and told to the keeper a few times a second, and nothing that counts is lost by gathering: the order of
-different cycles, a trigger, READY and STOPPING stay. What an instance last said is kept and told once more to every
-keeper that comes. Called by main.py's loop.
+instance and told to the keeper a few times a second, or less often where a beat follows the other and none is waited
+for. Nothing that counts is lost by gathering: the order of different cycles, a trigger, READY and STOPPING stay. What
+an instance last said is kept and told once more to every keeper that comes. Called by main.py's loop.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from holdfast.init import procfs
 DATAGRAM_MAX_BYTES = 8192
 BURST = 1000  # datagrams taken per turn, so that a flood cannot starve the rest
 ANCESTORS_MAX = 32
-FLUSH_S = 0.25  # the keeper hears of a beat at most this much later
+FLUSH_S = 0.25  # the keeper hears of news at most this much later
+HOLD_MAX_S = 4.0  # beats that come more often than anybody waits for are told together, so much later at most
+HOLD_PART = 15  # of the seconds between two beats that are due
 RUSH_S = 0.05  # datagrams closer together than this are worth waiting for the next ones
 DOZE_MAX_S = 0.02  # not looking at the socket for this long saves a wake-up for each datagram
 DOZE_MIN_S = 0.001  # what epoll can wait for
@@ -32,6 +34,8 @@ VALUE_MAX_CHARS = 512
 QUEUE_LENGTH = "/proc/sys/net/unix/max_dgram_qlen"
 # Of these the first one said between two flushes stays, whatever is said after it.
 _STICKY = {"READY": "1", "STOPPING": "1", "WATCHDOG": "trigger"}
+_ROUTINE = frozenset({"WATCHDOG", "X_CYCLE", "X_TOKENS", "X_QUALITY", "STATUS"})
+_STATES = frozenset({"X_DEGRADED"})  # as good as unsaid while it stays as it is; idleness has its order among cycles
 
 Sender = tuple[str, int]
 """Agent and epoch of the instance it belongs to."""
@@ -44,6 +48,11 @@ class Told:
     epoch: int
     mono: float = 0.0  # of the last datagram
     busy_mono: float = 0.0  # of the last X_BUSY_USEC: it counts from its receipt
+    cycle_mono: float = 0.0  # of the last X_CYCLE that was another one; 0: none was
+    advanced: bool = False  # it holds a beat that may count: another cycle, or there are no cycles
+    slot: int = 0  # when it is to be told, in FLUSH_S
+    beat_told_mono: float = 0.0  # when a beat of it was told last,
+    advance_told_mono: float = 0.0  # and one that may count
     fields: dict[str, str] = field(default_factory=dict)
     cycles: list[str] = field(default_factory=list)  # different X_CYCLEs in their order
 
@@ -69,6 +78,8 @@ class Told:
         told: dict[str, Any] = {"ev": "notify", "agent": name, "epoch": self.epoch, "mono": round(self.mono, 3)}
         if "X_BUSY_USEC" in self.fields:
             told["busy_mono"] = round(self.busy_mono, 3)
+        if self.cycle_mono:
+            told["cycle_mono"] = round(self.cycle_mono, 3)
         if len(self.cycles) > 1 and not held:
             told["cycles"] = self.cycles
         if held:
@@ -81,13 +92,21 @@ class Receiver:
     """The socket, who sends, and what was said."""
 
     def __init__(
-        self, sock: socket.socket, by_pid: dict[int, str], epoch_of: Callable[[str], int], home_id: str
+        self,
+        sock: socket.socket,
+        by_pid: dict[int, str],
+        epoch_of: Callable[[str], int],
+        home_id: str,
+        beat_of: Callable[[str], float] = lambda name: 0.0,
     ) -> None:
+        """`beat_of(agent)`: seconds between two beats that are due of it; 0 tells all at once."""
         self.sock = sock
+        self._beat_of = beat_of
         self._by_pid, self._epoch_of, self._home_id = by_pid, epoch_of, home_id
         self.identity = os.fstat(sock.fileno()).st_ino  # another one: whoever had connected to the former is deaf
         self.fresh: dict[str, Told] = {}
         self.held: dict[str, Told] = {}
+        self._slots: dict[int, list[str]] = {}  # when who of `fresh` is to be told
         self.flush_due = float("inf")
         self.doze_until = float("inf")  # inf: the loop waits for the socket itself
         self._drained_mono = 0.0
@@ -132,27 +151,70 @@ class Receiver:
         told = self.fresh.get(name)
         if told is None or told.epoch != epoch:
             told = self.fresh[name] = Told(epoch)
-            self.flush_due = min(self.flush_due, now + FLUSH_S)
+        held = self.held.get(name)
+        if held is None or held.epoch != epoch:
+            told.advanced, slot = True, int(now / FLUSH_S) + 1
+        else:
+            slot = self._slot(name, said, told, held, now)
+        if not told.slot or slot < told.slot:
+            told.slot = slot
+            self._slots.setdefault(slot, []).append(name)
+            self.flush_due = min(self.flush_due, slot * FLUSH_S)
         told.add(said, now)
 
-    def take(self) -> list[dict[str, Any]]:
+    def _slot(self, name: str, said: dict[str, str], told: Told, held: Told, now: float) -> int:
+        """When this is to be told. Routine waits a little after the last time that its like was told; what may have
+        been waited for, the first beat that counts after a while, never does."""
+        cycle, fields = said.get("X_CYCLE"), held.fields
+        if cycle is not None and cycle != (told.cycles[-1] if told.cycles else fields.get("X_CYCLE")):
+            told.advanced, told.cycle_mono = True, now
+            since = held.advance_told_mono
+        elif cycle is None and "X_CYCLE" not in fields and "WATCHDOG" in said:
+            told.advanced = True
+            since = held.advance_told_mono
+        else:
+            since = held.beat_told_mono
+        soon = int(now / FLUSH_S) + 1
+        for key, value in said.items():
+            if key not in _ROUTINE and (key not in _STATES or fields.get(key) != value):
+                return soon
+        if said.get("WATCHDOG", "1") != "1":
+            return soon
+        return max(soon, int((since + min(HOLD_MAX_S, self._beat_of(name) / HOLD_PART)) / FLUSH_S) + 1)
+
+    def take(self, now: float) -> list[dict[str, Any]]:
         """What is to be told now, as messages. It is held as well, for the next keeper."""
         messages = []
-        for name, told in self.fresh.items():
-            held = self.held.get(name)
-            if held is None or held.epoch != told.epoch:
-                held = self.held[name] = Told(told.epoch)
-            held.add(told.fields, told.mono)
-            held.busy_mono = told.busy_mono or held.busy_mono
-            held.fields.pop("EXTEND_TIMEOUT_USEC", None)  # meant for that moment only
-            messages.append(told.message(name, held=False))
-        self.fresh = {}
-        self.flush_due = float("inf")
+        current = now / FLUSH_S
+        for slot in sorted(slot for slot in self._slots if slot <= current):
+            for name in self._slots.pop(slot):
+                told = self.fresh.get(name)
+                if told is None or told.slot != slot:
+                    continue  # told before
+                del self.fresh[name]
+                self._keep(name, told, now)
+                messages.append(told.message(name, held=False))
+        self.flush_due = min(self._slots) * FLUSH_S if self._slots else float("inf")
         return messages
+
+    def _keep(self, name: str, told: Told, now: float) -> None:
+        """It is told now: part of what the instance said in all its life."""
+        held = self.held.get(name)
+        if held is None or held.epoch != told.epoch:
+            held = self.held[name] = Told(told.epoch)
+        held.add(told.fields, told.mono)
+        held.busy_mono = told.busy_mono or held.busy_mono
+        held.fields.pop("EXTEND_TIMEOUT_USEC", None)  # meant for that moment only
+        if "WATCHDOG" in told.fields or "X_CYCLE" in told.fields:
+            held.beat_told_mono = now
+        if told.advanced:
+            held.advance_told_mono = now
 
     def all_held(self, epochs: dict[str, int]) -> list[dict[str, Any]]:
         """What the instances that are known (agent -> epoch) said so far, for a keeper that just came."""
-        self.take()
+        for name, told in self.fresh.items():
+            self._keep(name, told, told.mono)
+        self.fresh, self._slots, self.flush_due = {}, {}, float("inf")
         self.held = {name: told for name, told in self.held.items() if epochs.get(name) == told.epoch}
         return [told.message(name, held=True) for name, told in self.held.items()]
 

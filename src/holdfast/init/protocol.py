@@ -32,7 +32,9 @@ init -> keeper, durable events, in order, each once more after a reconnect until
   service       name "keeper"|"logger", pid, restarts, what: "spawned"|"exited"
 not durable:
   {"ev":"notify","agent":NAME,"epoch":E,"mono":MONO_S,"fields":{"READY":"1",...}}    beats, gathered for 0.25 s
-                mono: of the last one; busy_mono: of the last X_BUSY_USEC; cycles: all different X_CYCLEs in their
+                or, when nothing in them is waited for, up to 4 s (a fifteenth of what is between two that are due)
+                mono: of the last one; busy_mono: of the last X_BUSY_USEC; cycle_mono: of the last X_CYCLE that was
+                another one, when gathered with later ones; cycles: all different X_CYCLEs in their
                 order, when there were several; held: true after hello: what the instance said so far, no news
   {"ev":"beat"}
 

@@ -188,6 +188,14 @@ class Supervisor(Memory):
         agent = self.agents.get(name)
         return agent.epoch if agent is not None else 0
 
+    def beat_of(self, name: str) -> float:
+        """Seconds between two beats that are due of it; infinite when none is, 0 when it is not known."""
+        agent = self.agents.get(name)
+        usec = agent.definition.env.get("WATCHDOG_USEC") if agent is not None else "0"
+        if usec is None:
+            return float("inf")
+        return int(usec) / 2e6 if usec.isascii() and usec.isdigit() else 0.0
+
     def instance(self, agent: Agent) -> str:
         return f"{self.home_id}:{agent.name}:{agent.epoch}"
 

@@ -246,8 +246,9 @@ def _doubt_s(rules: Rules) -> float:
     return min(limits.BEAT_DOUBT_S, rules.beat_s or limits.BEAT_DOUBT_S)
 
 
-def _more(event: dict[str, Any]) -> tuple[float, tuple[str, ...]]:
-    return float(event.get("busy_mono") or 0.0), tuple(map(str, event.get("cycles") or ()))
+def _more(event: dict[str, Any]) -> tuple[float, tuple[str, ...], float]:
+    cycles = tuple(map(str, event.get("cycles") or ()))
+    return float(event.get("busy_mono") or 0.0), cycles, float(event.get("cycle_mono") or 0.0)
 
 
 def _offsets() -> tuple[float, float]:
