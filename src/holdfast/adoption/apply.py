@@ -179,7 +179,12 @@ def _declare(adoption: Adoption) -> None:
 
 def _wait_for_quiet(adoption: Adoption, say: Say, quiet_s: float) -> None:
     """Raises ADOPTION_REFUSED when its work takes longer: then it was never ended."""
-    if not quiet.wait(adoption, say, quiet_s):
+    try:
+        rests = quiet.wait(adoption, say, quiet_s)
+    except KeyboardInterrupt:
+        quiet.over(adoption)  # whatever is decided later, it works on until then
+        raise
+    if not rests:
         reason = f"still at work after {quiet_s:g} s; give it more with --wait S, or cut its work off with --wait 0"
         raise HoldfastError(errors.ADOPTION_REFUSED, what=adoption.agent, reason=reason)
 

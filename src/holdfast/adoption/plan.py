@@ -142,6 +142,8 @@ def told(found: Found) -> list[str]:
     lines.append(f"  kept alive by {found.former.words}")
     if found.version:
         lines.append(f"  {found.version}")
+    if found.kind == "openclaw" and found.former.kind == "process" and len(found.argv) == 1:
+        lines.append("  it has renamed itself: options it was given by hand cannot be seen and are not kept")
     lines += [f"  unknown: {each}" for each in found.missing]
     return lines
 
