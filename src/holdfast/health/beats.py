@@ -2,8 +2,9 @@
 
 Invariants: a beat counts only if its cycle advanced, if no cycle was ever sent (as for systemd), or while idleness is
 declared; enforced from the first beat of an instance on; a declared busy time counts from its receipt and is never
-longer than `busy_max_s` at a stretch; after a gap of ours a whole new deadline runs; an instance that was never heard
-since its socket was lost is unknown, and unknown never heals. Durations only, so that no clock jump matters.
+longer than `busy_max_s` at a stretch; after a gap of ours it is unknown until the next beat and a whole new deadline
+runs, throughout which silence is heard as silence; once its socket was lost nothing is due until the next beat; unknown
+never heals. Durations only, so that no clock jump matters.
 Called by keeper/beats.py and the simulation.
 """
 
