@@ -140,6 +140,9 @@ class Probing:
         async with self._slots:
             if self._starved(loop.time()):
                 return Ran(skipped=_STARVED)
+            answering = self._places.answering
+            if answering is not None and (why := await answering.unanswered(agent.spec)):
+                return Ran(broken=why)
             try:
                 definition = self._definition(agent)
             except (HoldfastError, OSError) as error:

@@ -23,6 +23,7 @@ from holdfast.keeper.agent import LIVING, Agent
 from holdfast.keeper.fold import world_of
 from holdfast.keeper.link import InitLink
 from holdfast.keeper.tasks import Tasks
+from holdfast.spec.model import AgentSpec
 
 
 class Places(Protocol):
@@ -70,6 +71,19 @@ class Settling(Protocol):
         """Returns in bounded time. Never raises."""
 
 
+class Asking(Protocol):
+    """Asks file systems that may stop answering before the loop touches them; see answering.py."""
+
+    def in_doubt(self, spec: AgentSpec) -> str:
+        """A path that has to be asked about first; "" when the agent can be started at once."""
+
+    def unanswered(self, spec: AgentSpec) -> Awaitable[str]:
+        """Why it cannot be started, "" when it can. Returns in bounded time. Never raises."""
+
+    def is_local(self, paths: Sequence[str]) -> bool:
+        """Whether the loop may look at all of these at any time."""
+
+
 class InitHands:
     """See healer.Hands."""
 
@@ -93,6 +107,7 @@ class InitHands:
         self._not_there = not_there
         self._changed = changed
         self.settling: Settling | None = None
+        self.asking: Asking | None = None
 
     # --- acts ----------------------------------------------------------------------------------------------------
     def start(self, agent: Agent, act: Start) -> None:
@@ -109,11 +124,36 @@ class InitHands:
         self._tasks.spawn(settle_then_start())
 
     def _start(self, agent: Agent, act: Start) -> None:
-        if self.define(agent):
-            self._link.send("start", agent=agent.name, cause="start", instance=act.instance)
+        def define_then_start() -> None:
+            if self._define_now(agent):
+                self._link.send("start", agent=agent.name, cause="start", instance=act.instance)
+
+        self._when_its_files_answer(agent, act.instance, define_then_start)
 
     def restart(self, agent: Agent, act: RestartTree) -> None:
-        if not self.define(agent):
+        self._when_its_files_answer(agent, act.instance, lambda: self._restart(agent, act))
+
+    def _when_its_files_answer(self, agent: Agent, instance: int, go_on: Callable[[], object]) -> None:
+        """At once when its files are local. An order given meanwhile takes its place, as for the other delays."""
+        asking = self.asking
+        if asking is None or not asking.in_doubt(agent.spec):
+            go_on()
+            return
+        number = agent.stops
+
+        async def ask_then_go_on() -> None:
+            why = await asking.unanswered(agent.spec)
+            if agent.stops != number or agent.ladder.instance != instance or not agent.ladder.wanted:
+                return
+            if why:
+                self._failed(agent, why)
+            else:
+                go_on()
+
+        self._tasks.spawn(ask_then_go_on())
+
+    def _restart(self, agent: Agent, act: RestartTree) -> None:
+        if not self._define_now(agent):
             return
         fields = {
             "signal": agent.spec.stop.signal,
@@ -129,7 +169,12 @@ class InitHands:
             )
 
     def recreate(self, agent: Agent, act: Recreate) -> None:
-        self._when_looked_into(agent, act.instance, True, lambda: self._recreate(agent, act))
+        self._when_looked_into(
+            agent,
+            act.instance,
+            True,
+            lambda: self._when_its_files_answer(agent, act.instance, lambda: self._recreate(agent, act)),
+        )
 
     def _when_looked_into(self, agent: Agent, instance: int, hung: bool, go_on: Callable[[], object]) -> None:
         """Do it once the evidence is taken or its time is over; at once when there is none to take.
@@ -202,8 +247,12 @@ class InitHands:
             return  # an unannounced stop is still the stop that was asked for
 
     # --- what init has to know -----------------------------------------------------------------------------------
-    def define(self, agent: Agent) -> bool:
-        """Make sure that init has the agent's present definition. False (and said so) when there can be none."""
+    def define(self, agent: Agent) -> None:
+        """Make sure that init has the agent's present definition, as soon as its files answer."""
+        self._when_its_files_answer(agent, agent.ladder.instance, lambda: self._define_now(agent))
+
+    def _define_now(self, agent: Agent) -> bool:
+        """False (and said so) when there can be none."""
         try:
             definition = self._places.definition(agent)
         except (HoldfastError, OSError) as error:
@@ -217,7 +266,7 @@ class InitHands:
         if digest == agent.memory.defined and agent.world.state != "unknown":
             self.renew_permit(agent)
             return True
-        permit = permits.compute(agent.spec, agent.policy, agent.ladder, self._now_mono())
+        permit = self._permit(agent)
         if permit is None:
             permit = agent.permit_held or permits.Permit(ask_codes=agent.spec.ask_codes)
         sent = self._send_definition(agent, body, permit, digest)
@@ -256,12 +305,17 @@ class InitHands:
         """Tell init when what it may do alone has changed."""
         if not self._link.connected or agent.world.state == "unknown":
             return
-        wanted = permits.compute(agent.spec, agent.policy, agent.ladder, self._now_mono())
+        wanted = self._permit(agent)
         if wanted is None or permits.same(agent.permit_held, wanted):
             return
         fence = {"instance": wanted.instance, "while_running": wanted.while_running}
         if self._link.send("permit", agent=agent.name, permit=permits.message(wanted), **fence):
             agent.permit_held = wanted
+
+    def _permit(self, agent: Agent) -> permits.Permit | None:
+        asking, guarded = self.asking, agent.spec.guarded_files
+        may_look = asking is None or not guarded or asking.is_local(guarded)
+        return permits.compute(agent.spec, agent.policy, agent.ladder, self._now_mono(), may_look=may_look)
 
     def stop_stranger(self, name: str, state: str) -> None:
         """An agent that is in no fleet: stop it by its own definition's signal and grace, or forget it when down."""

@@ -26,6 +26,7 @@ from holdfast.keeper import applying, beats, leaving, notices, status, taking_up
 from holdfast.keeper import fleet as fleets
 from holdfast.keeper.agent import Agent, Memory
 from holdfast.keeper.alarms import Alarms
+from holdfast.keeper.answering import Answering
 from holdfast.keeper.beats import BeatsLoop
 from holdfast.keeper.behaviour import Behaviour
 from holdfast.keeper.capped_files import CappedFiles
@@ -100,6 +101,7 @@ class Keeper:
             not_there=self._not_there,
             changed=self.agent_changed,
         )
+        places.answering = self.hands.asking = Answering(home.path, self.tasks)
         self.healer = Healer(
             self.agents,
             self.recorder,

@@ -28,11 +28,18 @@ class Permit(Struct, frozen=True, kw_only=True):
     while_running: bool = False
 
 
-def compute(spec: AgentSpec, policy: Policy, ladder: Ladder, now_mono: float) -> Permit | None:
-    """The permit of an agent now, None: leave init the one it has. Looks at its guarded files."""
+def compute(
+    spec: AgentSpec, policy: Policy, ladder: Ladder, now_mono: float, *, may_look: bool = True
+) -> Permit | None:
+    """The permit of an agent now, None: leave init the one it has. Looks at its guarded files.
+
+    Not `may_look`: they may hold up whoever looks, init as well, so init is to ask before each restart.
+    """
     terms = triage.permit(ladder, policy, now_mono, jitter_of(spec.name))
     if terms is None:
         return None
+    if not may_look:
+        return Permit(ask_codes=spec.ask_codes, instance=terms.instance, while_running=terms.while_running)
     return Permit(
         delays_s=tuple(round(delay_s, 3) for delay_s in terms.delays_s),
         not_before_mono=terms.not_before_mono if terms.not_before_mono > now_mono else 0.0,

@@ -19,6 +19,7 @@ from holdfast.home import Home
 from holdfast.init.protocol import AgentDef
 from holdfast.keeper import evidence
 from holdfast.keeper.agent import Agent
+from holdfast.keeper.answering import Answering
 from holdfast.node import cgroups, users
 from holdfast.pods import announce, groups, pod
 from holdfast.pods.model import Pod
@@ -45,14 +46,19 @@ class NodePlaces:
         self._clock_at = clock_at
         self.plan = cgroups.choose(home.home_id())
         self._identities: dict[tuple[str, str | None, str], users.Identity] = {}
+        self.answering: Answering | None = None  # asked before agents' files are touched
         self.more_env: Callable[[AgentSpec], dict[str, str]] = lambda spec: {}  # what the keeper adds
 
     def definition(self, agent: Agent) -> AgentDef:
+        if self.answering is not None:
+            self.answering.before_touching(agent.spec)
         definition, agent.place = pod.build(agent.spec, self._home, self.plan, agent.memory.pod, self._identity(agent))
         definition.env.update(self.more_env(agent.spec))
         return definition
 
     def recreate(self, agent: Agent) -> AgentDef:
+        if self.answering is not None:
+            self.answering.before_touching(agent.spec)
         place: Pod | None = agent.place
         fresh = place is None or place.number != agent.memory.pod
         definition, agent.place = pod.build(
@@ -65,6 +71,8 @@ class NodePlaces:
         """Looked up once: making a system user takes a while, finding it again does not change it."""
         key = (agent.name, agent.spec.user, agent.spec.working_dir)
         if key not in self._identities:
+            if self.answering is not None:
+                self.answering.before_touching(agent.spec, lambda: self._identity(agent))
             self._identities[key] = pod.identify(agent.spec, self._home)
         return self._identities[key]
 
