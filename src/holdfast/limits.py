@@ -302,6 +302,7 @@ FILE_LOOK_TIMEOUT_S = 5.0  # a stat takes microseconds; longer is a file system 
 MOUNT_ANSWER_TIMEOUT_S = 2.0  # a network mount answers in milliseconds; an agent may wait a little for a busy one
 MOUNT_ANSWER_GOOD_S = 5.0  # an answer counts for so long: many agents on one mount start on one question
 MOUNT_TABLE_GOOD_S = 1.0  # reading the table costs 0.1 ms, too much for each of 1,000 starts
+DISK_LOOK_TIMEOUT_S = 5.0  # for each mount; its last figures stand while it does not answer
 MATCHER_TIMEOUT_S = 15.0  # 1 MiB searched by many patterns, on a loaded machine
 MATCHER_ANSWER_MAX_BYTES = 1_048_576  # counts and one cut line for each pattern
 PROBES_AT_ONCE_PER_CORE = 2  # probes mostly wait; more would be load of our own

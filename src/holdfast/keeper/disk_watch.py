@@ -1,7 +1,7 @@
 """Looks at the filesystems that Holdfast and the agents live on: nearly full is an alarm, full is a cause on the node.
 
-Invariant: one observation for each filesystem, whoever fills it; asked in a thread, since a dead mount may block, and
-never a second time before the first answer came. Called by node_watch.py.
+Invariant: one observation for each filesystem, whoever fills it; each mount that may stop answering is asked in a
+thread of its own that can be given up, so that a dead one hides no other. Called by node_watch.py.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ from holdfast.health.resources import ALARM, Standing
 from holdfast.home import Home
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.alarms import Alarms
+from holdfast.keeper.errands import Errands, HeldUp
 from holdfast.keeper.tasks import Tasks
 from holdfast.keeper.views import DiskView
-from holdfast.node import senses
+from holdfast.node import mounts, senses
 from holdfast.node.senses import Disk
 
+Paths = dict[str, list[str]]  # by who lives there
 OWN = ""  # the key of Holdfast's home among the users of a disk
 
 
@@ -31,12 +33,14 @@ class DiskWatch:
         self._alarms = alarms
         self._tasks = tasks
         self._looking = False
+        self._errands = Errands()
+        self._found: dict[str, list[Disk]] = {}  # by the mount that was asked, "" for all that is local
         self._disks: list[Disk] = []
         self._standing: dict[str, Standing] = {}
         self._full: dict[str, Disk] = {}
 
     def look(self) -> None:
-        """Ask once more, unless the last answer is still awaited."""
+        """Ask once more, unless the last answers are still awaited: a bounded time."""
         if not self._looking:
             self._looking = True
             self._tasks.spawn(self._ask())
@@ -47,9 +51,21 @@ class DiskWatch:
             state = agent.spec.recipe_data.get("state_dir")
             paths[name] = [agent.spec.working_dir, *([state] if state else [])]
         try:
-            self.take(await asyncio.to_thread(senses.disks, paths))
+            parts = await self._errands.run("mounts", lambda: _by_mount(paths), limits.DISK_LOOK_TIMEOUT_S)
+            found = await asyncio.gather(*(self._part(mount, part) for mount, part in parts.items()))
+            self._found = dict(zip(parts, found, strict=True))
+            self.take([disk for disks in found for disk in disks])
+        except (HeldUp, OSError):
+            return  # a local disk holds us up: nothing is known now
         finally:
             self._looking = False
+
+    async def _part(self, mount: str, paths: Paths) -> list[Disk]:
+        """The disks of these paths; as they were seen last while their mount does not answer."""
+        try:
+            return await self._errands.run(f"disk:{mount}", lambda: senses.disks(paths), limits.DISK_LOOK_TIMEOUT_S)
+        except (HeldUp, OSError):
+            return self._found.get(mount, [])
 
     def take(self, found: list[Disk]) -> None:
         """Judge what was seen."""
@@ -98,3 +114,13 @@ class DiskWatch:
         return [
             DiskView(path=disk.path, share=round(disk.share, 4), free_bytes=disk.free_bytes) for disk in self._disks
         ]
+
+
+def _by_mount(paths: Paths) -> dict[str, Paths]:
+    """The paths of each mount that may stop answering; "" for all others."""
+    remote = mounts.read()
+    parts: dict[str, Paths] = {}
+    for user, wanted in paths.items():
+        for path in wanted:
+            parts.setdefault(mounts.entered(path, remote), {}).setdefault(user, []).append(path)
+    return parts

@@ -13,7 +13,7 @@ from holdfast.health import file_beat
 from holdfast.health.file_beat import FileState, Look
 from holdfast.keeper import beats
 from holdfast.keeper.agent import Agent
-from holdfast.keeper.file_looks import FileLooks, Stamp
+from holdfast.keeper.file_looks import NO_ANSWER, FileLooks, Stamp
 from holdfast.keeper.sources import Reporter, Turn
 from holdfast.spec.model import AgentSpec
 
@@ -28,7 +28,7 @@ class FileSource:
         self._clock = clock
         self._looks = FileLooks()
         self._states: dict[str, tuple[int, FileState]] = {}  # by agent, with the instance
-        self._asked: set[str] = set()  # whose look is under way
+        self._asked: dict[str, list[str]] = {}  # whose look is under way, each a list of its own with the path
 
     def interval_s(self, spec: AgentSpec) -> float | None:
         return None if spec.health.file is None else file_beat.interval_s(spec.health.file)
@@ -39,13 +39,20 @@ class FileSource:
 
     def look(self, agent: Agent, turn: Turn) -> None:
         rule = agent.spec.health.file
-        if rule is None or agent.name in self._asked:
+        if rule is None:
             return
         name, instance = agent.name, agent.ladder.instance
-        self._asked.add(name)
+        under_way = self._asked.get(name)
+        if under_way is not None and under_way[0] == rule.path:
+            if self._looks.is_held_up(rule.path):
+                self._judge(name, instance, turn, None, NO_ANSWER)
+            return
+        asked = self._asked[name] = [rule.path]
 
         def answer(stamp: Stamp | None, blocked: str) -> None:
-            self._asked.discard(name)
+            if self._asked.get(name) is not asked:
+                return  # about a path that is no longer the agent's
+            del self._asked[name]
             self._judge(name, instance, turn, stamp, blocked)
 
         self._looks.ask(rule.path, answer)
@@ -69,6 +76,7 @@ class FileSource:
 
     def forget(self, agent: str) -> None:
         self._states.pop(agent, None)
+        self._asked.pop(agent, None)
 
     def close(self) -> None:
         self._looks.close()

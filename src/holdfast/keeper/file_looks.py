@@ -92,6 +92,12 @@ class FileLooks:
             del self._stuck[path]
         worker.put((path, answer))
 
+    def is_held_up(self, path: str) -> bool:
+        """Whether a look at this path is not answered. What waits behind it goes on."""
+        self._awake(asyncio.get_running_loop())
+        held = self._stuck.get(path)
+        return held is not None and held.busy_since_mono is not None
+
     def close(self) -> None:
         """The thread ends with its next turn; one that is stuck ends with the process."""
         if self._worker is not None:
