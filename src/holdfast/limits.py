@@ -293,6 +293,7 @@ BEAT_GATHERED_S = 0.5  # init gathers beats for 0.25 s; what is on its way to us
 BEAT_DOUBT_S = 5.0  # so long before a deadline the machine's pressure is read, once a second
 OWN_LATE_S = 1.0  # a timer of ours that rings later than this: we could not hear
 CLOCK_JUMP_S = 2.0  # the wall clock moved so far against the monotonic one: it was set, or the machine slept
+CONFIRM_MAX_S = 300.0  # a source that may be silent for longer ends no incident later: people wait for its end
 CONFIRM_SLACK_S = 5.0  # beyond the longest silence that a source of behaviour allows
 RETELL_S = 1.0  # a judgement that triage could not take (starved, an act under way) is told again
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from holdfast import limits
 from holdfast.api.operation import Handler, Operation, answer, read_json
 from holdfast.healing.model import Phase
-from holdfast.keeper import outlook, views
+from holdfast.keeper import outlook, status, views
 from holdfast.keeper.keeper import Keeper
 from holdfast.keeper.outlook import Outlook
 
@@ -55,10 +55,15 @@ def _act(kind: str) -> Handler:
 
 
 async def _settled(keeper: Keeper, name: str, phases: set[Phase]) -> None:
-    """Until the agent is in one of `phases`, or API_WAIT_MAX_S is over."""
+    """Until the agent is in one of `phases` (or well for long enough, as for _RUNNING), or API_WAIT_MAX_S is over."""
+
+    def is_done() -> bool:
+        good_s = status.good_s(keeper.agent(name).ladder, keeper.clock.now_mono()) or 0.0
+        return keeper.phase(name) in phases or (phases is _RUNNING and good_s >= limits.CONFIRM_S)
+
     deadline = asyncio.get_running_loop().time() + limits.API_WAIT_MAX_S
     await asyncio.sleep(POLL_S)
-    while keeper.phase(name) not in phases and asyncio.get_running_loop().time() < deadline:
+    while not is_done() and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(POLL_S)
 
 

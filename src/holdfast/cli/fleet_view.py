@@ -5,9 +5,11 @@ Pure: status documents of the API in, lines of text out. Called by ps.py, up.py,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from holdfast.cli.render import NOTHING, duration, one_line, size, table, wrap
+from holdfast.limits import CONFIRM_S
 
 HEADERS = ("NAME", "PHASE", "HEALTH", "PID", "UPTIME", "RESTARTS", "TIER", "MEM", "WHY / NEXT")
 WIDE_HEADERS = (*HEADERS[:-1], "CPU", "INSTANCE", "PRIORITY", "USER", "LABELS", HEADERS[-1])
@@ -31,8 +33,19 @@ Status = dict[str, Any]
 
 
 def unsettled(status: Status) -> list[str]:
-    """Names of the agents which are not as they should be."""
+    """Names of the agents which are not as they should be; `ps` tells so."""
     return [row["name"] for row in status.get("agents", []) if row.get("phase") not in SETTLED_PHASES]
+
+
+def awaited(status: Status) -> list[str]:
+    """Names of the agents that whoever waits for a healthy fleet still waits for."""
+    return [row["name"] for row in status.get("agents", []) if not is_settled(row)]
+
+
+def is_settled(row: Mapping[str, Any]) -> bool:
+    """As it should be, or well for long enough: its incident may stay open until its slowest source has spoken."""
+    good_for_long = row.get("phase") == "recovering" and (row.get("good_s") or 0.0) >= CONFIRM_S
+    return row.get("phase") in SETTLED_PHASES or good_for_long
 
 
 def agent_row(status: Status | None, name: str) -> dict[str, Any] | None:

@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from holdfast.limits import CONFIRM_S
+
 # Phases in which an agent is as it should be; a degraded one works.
 WELL = frozenset({"healthy", "degraded", "finished"})
 # Phases that say the ladder had to act: this restart failed.
-FAILED = frozenset({"unhealthy", "backoff", "escalated", "recovering"})
+FAILED = frozenset({"unhealthy", "backoff", "escalated"})
 GONE_OR_DOWN = frozenset({"stopped"})
 
 Row = Mapping[str, Any]
@@ -65,7 +67,7 @@ def look(state: Roll, rows: Mapping[str, Row], terms: Terms, now_mono: float) ->
             return replace(state, failed=one.name, why=why)
         assert row is not None
         since = one.well_since_mono
-        if row["phase"] not in WELL or row["instance"] <= one.instance:
+        if not _is_well(row) or row["instance"] <= one.instance:
             since = None
         elif since is None:
             since = now_mono
@@ -74,6 +76,12 @@ def look(state: Roll, rows: Mapping[str, Row], terms: Terms, now_mono: float) ->
         else:
             away.append(replace(one, well_since_mono=since))
     return replace(state, away=tuple(away), back=tuple(back))
+
+
+def _is_well(row: Row) -> bool:
+    """One that was ill before its restart recovers for long: good for CONFIRM_S is enough to go on."""
+    good_for_long = row["phase"] == "recovering" and (row.get("good_s") or 0.0) >= CONFIRM_S
+    return row["phase"] in WELL or good_for_long
 
 
 def due(state: Roll, terms: Terms) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import click
 
 from holdfast import errors
 from holdfast.cli.client import KeeperClient
-from holdfast.cli.fleet_view import Status, changes, gist, status_lines, unsettled
+from holdfast.cli.fleet_view import Status, awaited, changes, gist, status_lines
 from holdfast.cli.render import wrap
 from holdfast.cli.session import Session
 from holdfast.errors import HoldfastError
@@ -47,7 +47,7 @@ def wait_until_healthy(session: Session, client: KeeperClient, names: set[str] |
     while True:
         status = look(client)
         if status is not None:
-            waiting = [name for name in unsettled(status) if names is None or name in names]
+            waiting = [name for name in awaited(status) if names is None or name in names]
             tell_changes(session, before, status)
             before = status
             if not waiting:

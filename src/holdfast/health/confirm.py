@@ -1,12 +1,12 @@
 """How long a healed agent must be good before that counts as recovery. Pure; called when the ladder's numbers are made.
 
-Invariant: long enough that every source which is asked of the agent would have spoken by then, and never longer than
-the window in which failures count.
+Invariant: long enough that every source which is asked of the agent would have spoken by then, as far as CONFIRM_MAX_S
+and the window in which failures count allow.
 """
 
 from __future__ import annotations
 
-from holdfast.limits import BEAT_GATHERED_S, BEATS_MISSED, CONFIRM_S, CONFIRM_SLACK_S
+from holdfast.limits import BEAT_GATHERED_S, BEATS_MISSED, CONFIRM_MAX_S, CONFIRM_S, CONFIRM_SLACK_S
 from holdfast.spec.model import AgentSpec
 
 
@@ -27,4 +27,4 @@ def confirm_s(spec: AgentSpec) -> float:
         silences.append(command.retries * (command.interval_s + command.timeout_s))
     longest = max(silences)
     wanted = longest + CONFIRM_SLACK_S if longest > 0 else 0.0
-    return max(CONFIRM_S, min(wanted, spec.restart.window_s))
+    return max(CONFIRM_S, min(wanted, spec.restart.window_s, CONFIRM_MAX_S))

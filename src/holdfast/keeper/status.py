@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.healing.model import Phase, Tier
+from holdfast.healing.model import Ladder, Phase, Tier
 from holdfast.health.gate import has_gate
 from holdfast.health.model import HealthValue
 from holdfast.keeper import behaviour, words
@@ -65,8 +65,17 @@ def _fields(agent: Agent, now: float, usage: UsageView | None, heard: bool) -> d
         "labels": agent.spec.labels,
         "priority": agent.spec.priority,
         "beat": beat(agent, now),
+        "good_s": good_s(ladder, now),
         "user": agent.place.user if agent.place is not None else agent.spec.user,
     }
+
+
+def good_s(ladder: Ladder, now: float) -> float | None:
+    """Since when a recovering agent is good, in seconds; None in every other phase, or when it is not."""
+    since = ladder.good_since_mono
+    if ladder.phase is not Phase.RECOVERING or not ladder.running or not ladder.gate_passed or since is None:
+        return None
+    return round(max(0.0, now - since), 3)
 
 
 def scene(agent: Agent, now: float, heard: bool) -> words.Scene:

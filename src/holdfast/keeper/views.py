@@ -99,6 +99,7 @@ class AgentRow(Struct, kw_only=True):
     user: str | None
     beat: BeatView | None = None
     usage: UsageView | None = None
+    good_s: float | None = None  # while it recovers: good for so long without a break
 
 
 class ProcessRow(Struct, kw_only=True):

@@ -84,3 +84,13 @@ def test_never_more_are_away_than_allowed_and_all_are_restarted_once() -> None:
                     fleet[name] = row(name, *step[one["phase"]])
         assert asked == list(fleet)
         assert not state.failed
+
+
+def test_one_that_was_ill_before_is_back_when_it_was_good_for_long_enough() -> None:
+    state = rolling.begun(Roll(("a", "b")), row("a", "recovering", 4, restarts=3), 0.0)
+    for at, good_s in ((1.0, 0.5), (50.0, 49.0), (62.0, 60.5)):
+        state = rolling.look(state, rows({**row("a", "recovering", 5, restarts=3), "good_s": good_s}), Terms(), at)
+        assert not state.failed
+        assert state.back == ()
+    state = rolling.look(state, rows({**row("a", "recovering", 5, restarts=3), "good_s": 64.0}), Terms(), 66.0)
+    assert state.back == ("a",)
