@@ -69,6 +69,7 @@ def _keep(keeper: Keeper, wanted: FleetSpec, change: views.FleetChange) -> None:
 def _apply(keeper: Keeper, old: FleetSpec, wanted: FleetSpec, change: views.FleetChange) -> None:
     before = {spec.name: spec for spec in old.agents}
     added, changed = set(change.added), set(change.changed)
+    keeper.listening.expect(wanted.agents)
     for spec in wanted.agents:
         agent = keeper.agents.get(spec.name)
         if agent is None:

@@ -184,6 +184,7 @@ class Keeper:
             changed=self.agent_changed,
         )
         self.checkpoint = Checkpoint(self, recalled)
+        self.listening.expect(self.fleet.agents)
         taking_up.take_up(self, recalled)
         self.maintenance.look()  # before the world is compared: what is held back must stay so
 

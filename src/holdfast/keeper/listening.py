@@ -5,7 +5,7 @@ Made once by the keeper; the API finds the pushes here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from holdfast.clock import Clock
 from holdfast.home import Home
@@ -18,6 +18,7 @@ from holdfast.keeper.places import NodePlaces
 from holdfast.keeper.pushes import PushSource
 from holdfast.keeper.sources import Reporter, Sources
 from holdfast.keeper.tasks import Tasks
+from holdfast.spec.model import AgentSpec
 
 
 class Listening:
@@ -52,6 +53,10 @@ class Listening:
         self._sources.drop(name)
         self.pushes.door.drop(name)
         self.settle()
+
+    def expect(self, specs: Iterable[AgentSpec]) -> None:
+        """These agents are about to be started."""
+        self.pushes.expect(specs)
 
     def settle(self) -> None:
         """After a change of the fleet: is the door for pushes still wanted?"""

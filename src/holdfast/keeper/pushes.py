@@ -15,7 +15,7 @@ import os
 import secrets
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from holdfast import limits
@@ -44,6 +44,7 @@ class Door:
         self._agents: dict[bytes, str] = {}  # hash of a token -> agent
         self.failed = ""
         self.sock: socket.socket | None = None
+        self._dropping: asyncio.TimerHandle | None = None
         self._load()
 
     def _load(self) -> None:
@@ -79,6 +80,7 @@ class Door:
         return True
 
     def close(self) -> None:
+        self._save_dropped()
         if self.sock is not None:
             self.sock.close()
             self.sock = None
@@ -86,25 +88,44 @@ class Door:
     def token(self, agent: str) -> str:
         """The agent's, drawn now if it has none. Raises OSError when it cannot be kept."""
         if agent not in self.tokens:
-            token = str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
-            self.tokens[agent] = token
-            try:
-                self._save()
-            except OSError:
-                del self.tokens[agent]
-                raise
-            self._agents[_digest(token)] = agent
+            self.draw([agent])
         return self.tokens[agent]
+
+    def draw(self, agents: Iterable[str]) -> None:
+        """Tokens for those who have none, all kept by one write. Raises OSError when they cannot be kept."""
+        new = {
+            agent: str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
+            for agent in agents
+            if agent not in self.tokens
+        }
+        if not new:
+            return
+        self.tokens.update(new)
+        try:
+            self._save()
+        except OSError:
+            for agent in new:
+                del self.tokens[agent]
+            raise
+        self._agents.update({_digest(token): agent for agent, token in new.items()})
 
     def drop(self, agent: str) -> None:
         """The agent is gone, and its token with it."""
         token = self.tokens.pop(agent, None)
         if token is not None:
             self._agents.pop(_digest(token), None)
-            try:
-                self._save()
-            except OSError:
-                pass  # it is worth nothing without its agent
+            if self._dropping is None:  # many leave at once: one write for them
+                self._dropping = asyncio.get_running_loop().call_later(limits.PUSH_DROPPED_S, self._save_dropped)
+
+    def _save_dropped(self) -> None:
+        if self._dropping is None:
+            return
+        self._dropping.cancel()
+        self._dropping = None
+        try:
+            self._save()
+        except OSError:
+            pass  # a token is worth nothing without its agent
 
     def owner(self, token: str) -> str | None:
         """Whose token this is."""
@@ -149,6 +170,13 @@ class PushSource:
     def forget(self, agent: str) -> None:
         self._states.pop(agent, None)
         self._buckets.pop(agent, None)
+
+    def expect(self, specs: Iterable[AgentSpec]) -> None:
+        """Before these agents are started: tokens for all of them at once. One that is missing is drawn later."""
+        try:
+            self.door.draw(spec.name for spec in specs if spec.health.push is not None)
+        except OSError:
+            return
 
     def settle(self, wanted: bool) -> None:
         """After a change of the fleet. `wanted`: an agent declares pushes."""
