@@ -23,6 +23,7 @@ _PROVIDER = re.compile(
     r"|APIConnectionError|APITimeoutError|RateLimitError|InternalServerError|ServiceUnavailable"
 )
 _ERROR_LINE = re.compile(r"^\s*(?:Uncaught )?(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception)\b.*")
+_CONNECTION = re.compile(r"(?i)connect|refused|unreachable|timed? ?out|reset by peer|resol(?:ve|ution)|broken ?pipe")
 _CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT", "SIGTRAP", "SIGSYS", "SIGXCPU", "SIGXFSZ"})
 
 
@@ -163,7 +164,12 @@ def _busy_loop(case: Case) -> Found | None:
 
 
 def _dependency(case: Case) -> Found | None:
-    return Found(", ".join(case.facts.waits_on), list(case.facts.waits_on)) if case.facts.waits_on else None
+    """What it said of its own end comes first, unless that is about a connection."""
+    if not case.facts.waits_on or _crash(case):
+        return None
+    if _own_error(case) and not log_lines(case, _CONNECTION):
+        return None
+    return Found(", ".join(case.facts.waits_on), list(case.facts.waits_on))
 
 
 def _crash(case: Case) -> Found | None:

@@ -121,6 +121,19 @@ def test_every_rule_has_a_case() -> None:
 
 
 @pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("PermissionError: [Errno 13] Permission denied: '/srv/x'", "own-error"),
+        ("StoreError: connection refused by store", "dependency"),
+    ],
+)
+def test_what_it_says_of_its_own_end_comes_before_the_state_of_others(line: str, kind: str) -> None:
+    facts = died(1, words="exit 1")
+    facts.waits_on = ("store is backoff",)
+    assert judge(line, facts=facts).kind == kind
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "processed 429 items",
