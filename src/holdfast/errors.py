@@ -276,6 +276,12 @@ COMMAND_FAILED = _kind(
     "this command failed in a way nobody foresaw ({reason}); the report is in {path}",
     "Agents are not affected. Please send that file to the authors.",
 )
+OUTPUT_FAILED = _kind(
+    "HF3022",
+    "OutputFailed",
+    "the output could not be written: {reason}",
+    "Make room where it goes to, or send it elsewhere. What the command did besides is done.",
+)
 NOT_ALL_STOPPED = _kind(
     "HF3021",
     "NotAllStopped",
@@ -299,6 +305,26 @@ RENEW_FAILED = _kind(
     "RenewFailed",
     "the running Holdfast did not take the installed code: {reason}",
     "Agents are not affected. See {home}/log, then run `holdfast service reload` again.",
+)
+
+UPGRADE_FAILED = _kind(
+    "HF3060",
+    "UpgradeFailed",
+    "the upgrade to {release} did not take place: {reason}; {former} runs on",
+    "Agents are not affected. Remove that reason, then `holdfast upgrade` again.",
+)
+UPGRADE_ELSEWHERE = _kind(
+    "HF3061",
+    "UpgradeElsewhere",
+    "this Holdfast comes from {tool}, which has to fetch the newer one",
+    "Run `{command}`, then `holdfast upgrade --activate`: agents are not touched.",
+)
+UPGRADE_STUCK = _kind(
+    "HF3062",
+    "UpgradeStuck",
+    "neither {release} nor {former} could be made to run: {reason}",
+    "Agents run on. Read {home}/log, then `holdfast upgrade --rollback`, which tries again.",
+    6,
 )
 
 DRILL_FAILED = _kind(

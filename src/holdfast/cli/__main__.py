@@ -1,7 +1,17 @@
-"""`python -m holdfast.cli`: the same as the `holdfast` command, for where no script is installed."""
+"""`python -m holdfast.cli` and the installed `holdfast`: the release in charge of the home carries the command out."""
 
 from __future__ import annotations
 
-from holdfast.cli.main import main
 
-main()
+def main() -> None:
+    """Entry point."""
+    from holdfast.cli.handing_over import hand_over
+
+    hand_over()
+    from holdfast.cli.main import main as run  # after it: what is not needed is not imported
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

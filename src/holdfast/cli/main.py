@@ -16,6 +16,7 @@ import click
 
 from holdfast import __version__, errors
 from holdfast.cli.session import Group, Session
+from holdfast.cli.stdout import OutputFailed, guard_stdout
 from holdfast.errors import HoldfastError
 
 COMMANDS = {
@@ -43,6 +44,7 @@ COMMANDS = {
     "service": "holdfast.cli.service",
     "adopt": "holdfast.cli.adopt",
     "setup": "holdfast.cli.setup",
+    "upgrade": "holdfast.cli.upgrade",
 }
 # What other tools call it: answered with our word, never carried out.
 SYNONYMS = {
@@ -97,6 +99,7 @@ def cli(context: click.Context) -> None:
 def run(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command line and return its exit code. Never raises."""
     _open_closed_streams()
+    guard_stdout()
     given = list(sys.argv[1:] if arguments is None else arguments)
     session = Session(as_json=_json_asked(given))
     try:
@@ -106,6 +109,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _silence_stdout()
         return 1
+    except OutputFailed as failed:
+        _silence_stdout()
+        return _report(HoldfastError(errors.OUTPUT_FAILED, reason=failed), session.as_json)
 
 
 def _invoke(given: list[str], session: Session) -> int:
@@ -120,7 +126,7 @@ def _invoke(given: list[str], session: Session) -> int:
         return _report(error, session.as_json)
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, OutputFailed):
         raise
     except Exception as error:
         return _report(_crash(error, session), session.as_json)

@@ -2,7 +2,7 @@
 
 init is re-executed in place (it proves as a child first that the new code can read its journal), then keeper and logger
 are restarted. An init that is too old to be asked is told to leave, and a new guard adopts. Called by
-`holdfast service reload`.
+`holdfast service reload` and `holdfast upgrade`.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ ANSWER_MAX_S = 25.0  # init first starts the new code as a child and waits for i
 LOOK_S = 0.05
 
 
-def renew(home: Home, client: KeeperClient, timeout_s: float) -> bool:
-    """True when a running Holdfast took this code; False when none ran. Raises RENEW_FAILED: the old one runs on."""
+def renew(home: Home, client: KeeperClient, timeout_s: float, services: bytes | None = None) -> bool:
+    """True when a running Holdfast took the code; False when none ran. Raises RENEW_FAILED: the old one runs on.
+
+    `services`: the services.json that names the code to take; this command's own otherwise.
+    """
     former = home.services.read_bytes() if home.services.exists() else None
-    starting.write_services(home, None)
+    starting.write_services_text(home, services if services is not None else starting.services_text(home, None))
     if not starting.is_owned(home):
         return False
     deadline_mono = time.monotonic() + timeout_s

@@ -38,6 +38,11 @@ def service_argv(home: Home) -> dict[str, object]:
 
 def write_services(home: Home, last_resort: Sequence[str] | None) -> None:
     """Write services.json. `last_resort` None keeps the one that stands there."""
+    write_services_text(home, services_text(home, last_resort))
+
+
+def services_text(home: Home, last_resort: Sequence[str] | None) -> bytes:
+    """What services.json says when this code shall run."""
     if last_resort is None:
         try:
             last_resort = json.loads(home.services.read_text()).get("last_resort", [])
@@ -48,8 +53,13 @@ def write_services(home: Home, last_resort: Sequence[str] | None) -> None:
     # `code` and `pythonpath`: what init becomes at an upgrade, and where its keeper finds the same code.
     code = {"code": own_code(), "pythonpath": os.environ.get("PYTHONPATH")}
     services = {**service_argv(home), **code, "last_resort": list(last_resort or [])}
+    return json.dumps(services, indent=1).encode() + b"\n"
+
+
+def write_services_text(home: Home, text: bytes) -> None:
+    """Replace services.json. Raises HOME_UNUSABLE."""
     try:
-        write_atomic(home.services, json.dumps(services, indent=1).encode() + b"\n")
+        write_atomic(home.services, text)
     except OSError as error:
         raise HoldfastError(errors.HOME_UNUSABLE, home=home.path, reason=error.strerror or error) from error
 

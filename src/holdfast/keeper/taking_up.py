@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import __version__
 from holdfast.healing.model import NodeBooted
+from holdfast.init.launch import PACKAGE_PARENT
 from holdfast.keeper.recall import Recalled
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ def take_up(keeper: Keeper, recalled: Recalled) -> None:
     keeper.recorder.record(
         "keeper.started",
         "",
-        f"keeper {__version__} started as process {os.getpid()}",
-        {"boot_id": keeper.boot_id, "version": __version__, "down": False},
+        f"keeper {__version__} started as process {os.getpid()}, code in {PACKAGE_PARENT}",
+        {"boot_id": keeper.boot_id, "version": __version__, "code": PACKAGE_PARENT, "down": False},
         durable=True,
     )
     if recalled.down or (recalled.boot_id and recalled.boot_id != keeper.boot_id):
