@@ -319,6 +319,12 @@ UPGRADE_ELSEWHERE = _kind(
     "this Holdfast comes from {tool}, which has to fetch the newer one",
     "Run `{command}`, then `holdfast upgrade --activate`: agents are not touched.",
 )
+NEWEST_UNKNOWN = _kind(
+    "HF3063",
+    "NewestUnknown",
+    "what the newest Holdfast is cannot be told: {reason}",
+    "Look at the network and at pip's own configuration (`pip config list`). Nothing was changed.",
+)
 UPGRADE_STUCK = _kind(
     "HF3062",
     "UpgradeStuck",

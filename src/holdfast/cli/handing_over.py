@@ -15,6 +15,8 @@ from holdfast import __version__
 
 def hand_over() -> None:
     """Become the release in charge with the same command line; returns when that is ourselves or there is none."""
+    if "--activate" in sys.argv[1:]:
+        return  # `upgrade --activate` is about the very code that was typed
     home = os.path.expanduser(_home(sys.argv[1:]))
     python = release_in_charge(os.path.abspath(home))
     if python:

@@ -102,13 +102,16 @@ def _rollback(session: Session) -> None:
 def _activate(session: Session) -> None:
     """What a tool that installs in place needs afterwards; a release of ours is no longer in charge then."""
     from holdfast.cli import starting
+    from holdfast.node import installation
     from holdfast.upgrading import switching
     from holdfast.upgrading.journal import Side
 
-    former = _present(session)
-    to = Side(services=starting.services_text(session.home, None).decode(), words=f"Holdfast {__version__}")
+    former, ours = _present(session), installation.find(session.home)
+    release = ours.prefix.name if ours.kind == "release" else ""
+    text = starting.services_text(session.home, None).decode()
+    to = Side(services=text, release=release, words=release or f"Holdfast {__version__}")
     switching.switch(session.home.path, RunningHoldfast(session), to, former, session.hint)
-    _done(session, f"{to.words} runs", "", former)
+    _done(session, f"{to.words} runs", release, former)
 
 
 def _check(session: Session) -> None:

@@ -121,15 +121,37 @@ def tidy(home: Path, keep: Sequence[str]) -> None:
 
 
 def newest() -> str:
-    """What the package index offers. Raises UPGRADE_FAILED when it cannot be asked or knows none."""
-    for pip in ([sys.executable, "-m", "pip"], [getattr(sys, "_base_executable", sys.executable), "-m", "pip"]):
-        if _works([*pip, "--version"]):
-            text = _run([*pip, "index", "versions", PROJECT, "--retries", "1"], limits.UPGRADE_INDEX_S)
-            match = re.search(rf"^{PROJECT} \(([^)]+)\)", text, re.MULTILINE)
-            if match:
-                return match[1]
-            raise _failed("the package index answered something else than versions")
-    raise _failed("there is no pip here to ask the package index with")
+    """What the package index offers. Raises NEWEST_UNKNOWN with the reason."""
+    base = getattr(sys, "_base_executable", sys.executable)
+    pip = next((each for each in (sys.executable, base) if _works([each, "-m", "pip", "--version"])), "")
+    if not pip:
+        raise HoldfastError(errors.NEWEST_UNKNOWN, reason="there is no pip here to ask the package index with")
+    command = [pip, "-m", "pip", "index", "versions", PROJECT, "--retries", "1"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=limits.UPGRADE_INDEX_S, check=False,
+            stdin=subprocess.DEVNULL, env=_environment(), cwd="/",
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        reason = f"the package index did not answer within {limits.UPGRADE_INDEX_S:g} s"
+        raise HoldfastError(errors.NEWEST_UNKNOWN, reason=reason) from None
+    found = newest_in(done.stdout, done.stderr)
+    if not found[0]:
+        raise HoldfastError(errors.NEWEST_UNKNOWN, reason=found[1])
+    return found[0]
+
+
+def newest_in(out: str, err: str) -> tuple[str, str]:
+    """The version that `pip index versions` said, or why there is none. Pure."""
+    match = re.search(rf"^{PROJECT} \(([^)]+)\)", out, re.MULTILINE)
+    if match:
+        return match[1], ""
+    if re.search(r"Retrying|[Cc]onnection|timed out|resolve|unreachable|ProxyError|SSLError", err):
+        return "", "the package index cannot be reached"
+    if "No matching distribution" in err:
+        return "", f"the package index knows no {PROJECT}"
+    said = [line for line in err.splitlines() if line.startswith("ERROR")] or ["it answered something else"]
+    return "", f"pip: {said[-1].removeprefix('ERROR: ')}"
 
 
 def version_key(name: str) -> tuple[int, ...]:

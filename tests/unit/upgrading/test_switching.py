@@ -193,6 +193,19 @@ def test_only_what_runs_and_what_is_gone_back_to_is_kept(tmp_path: Path) -> None
     assert sorted(path.name for path in (tmp_path / "releases").iterdir()) == ["2-b", "3-c", "current"]
 
 
+@pytest.mark.parametrize(
+    ("out", "err", "found"),
+    [
+        ("holdfast (1.2)\nAvailable versions: 1.2, 1.1\n", "", ("1.2", "")),
+        ("", "WARNING: Retrying (x\nERROR: No matching distribution", ("", "the package index cannot be reached")),
+        ("", "ERROR: No matching distribution found for holdfast", ("", "the package index knows no holdfast")),
+        ("", "ERROR: unknown command", ("", "pip: unknown command")),
+    ],
+)  # fmt: skip
+def test_what_pip_says_of_the_newest_is_told_in_a_clear_sentence(out: str, err: str, found: tuple[str, str]) -> None:
+    assert release.newest_in(out, err) == found
+
+
 @pytest.mark.parametrize(("older", "newer"), [("0.9", "0.10"), ("1.0-abc", "1.0.1-abc"), ("1", "1.1")])
 def test_versions_are_compared_as_numbers(older: str, newer: str) -> None:
     assert release.version_key(older) < release.version_key(newer)
