@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import secrets
 import sys
 
@@ -83,11 +84,12 @@ def behave(seed: str, years: float, workers: int, all_bugs: bool) -> int:
     """Behavioural faults against seven kinds of agents; with `all_bugs`, each planted bug must be caught."""
     if all_bugs:
         missed = []
-        for name in behaviour_bugs.BUGS:
-            failure = behaviour.campaign(seed, BUG_YEARS, 1, name)[0].failure
-            missed += [] if failure else [name]
-            says = f"caught by {failure[1].invariant} in {failure[0]}" if failure else "NOT CAUGHT"
-            print(f"{name:50} {says}", flush=True)
+        jobs = [(seed, BUG_YEARS, name) for name in behaviour_bugs.BUGS]
+        with multiprocessing.get_context("fork").Pool(workers) as pool:
+            for name, failure in pool.imap(behave_badly, jobs):
+                missed += [] if failure else [name]
+                says = f"caught by {failure[1].invariant} in {failure[0]}" if failure else "NOT CAUGHT"
+                print(f"{name:55} {says}", flush=True)
         count = len(behaviour_bugs.BUGS)
         print(f"{'FAILED' if missed else 'PASSED'} seed={seed}: {count - len(missed)} of {count} bugs caught")
         return 1 if missed else 0
@@ -100,6 +102,12 @@ def behave(seed: str, years: float, workers: int, all_bugs: bool) -> int:
         print(f"agent {tally.failure[0]} broke {tally.failure[1]}")
     print(f"{'FAILED' if tally.failure else 'PASSED'} seed={seed}")
     return 1 if tally.failure else 0
+
+
+def behave_badly(job: tuple[str, float, str]) -> tuple[str, tuple[str, Violation] | None]:
+    """With one planted bug: what caught it."""
+    seed, years, name = job
+    return name, behaviour.lived(seed, years, name)
 
 
 def replay(name: str, bug: str) -> int:

@@ -281,6 +281,17 @@ def chunk(job: tuple[str, int, int, str]) -> Tally:
     return Tally(count, years, faults, caught, events, None)
 
 
+def lived(seed: str, years: float, bug: str) -> tuple[str, Violation] | None:
+    """What fails within so many agent-years, in this process."""
+    first, total = 0, 0.0
+    while total < years:
+        one = chunk((seed, first, 5, bug))
+        if one.failure is not None:
+            return one.failure
+        first, total = first + 5, total + one.years
+    return None
+
+
 def campaign(seed: str, years: float, workers: int = 1, bug: str = "") -> tuple[Tally, float]:
     """Until so many agent-years were lived, or something failed; and the seconds that took."""
     began = time.monotonic()

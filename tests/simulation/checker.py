@@ -57,7 +57,11 @@ class Violation(Exception):
 
     def __init__(self, invariant: str, text: str) -> None:
         super().__init__(f"{invariant}: {text}")
-        self.invariant = invariant
+        self.invariant, self.text = invariant, text
+
+    def __reduce__(self) -> tuple[type[Violation], tuple[str, str]]:
+        """Campaigns hand it from process to process."""
+        return Violation, (self.invariant, self.text)
 
 
 class Checker:

@@ -192,3 +192,17 @@ def test_bad_values_are_ignored_and_counted(key: str, value: str) -> None:
 def test_numbers_are_kept_as_they_were_said_last() -> None:
     known = Heard().say(1000.0, X_TOKENS=5, X_QUALITY="0.25", STATUS="a").say(1001.0, X_TOKENS=9, NOBODY="x").known
     assert (known.tokens, known.quality, known.status, known.bad) == (9, 0.25, "a", 0)
+
+
+def test_counts_that_begin_anew_one_after_the_other_all_count() -> None:
+    heard = Heard().beat(1000.0, 900)
+    for number, cycle in enumerate((1, 2, 1, 2, 1, 2, 3, 1, 2, 3, 4)):
+        at = 1070.0 + number * 70
+        assert heard.beat(at, cycle).known.counted_mono == at, cycle
+
+
+def test_steps_that_are_counted_anew_with_each_task_count() -> None:
+    heard = Heard()
+    for number in range(60):
+        at = 1000.0 + number * 100
+        assert heard.beat(at, number % 3 + 1).known.counted_mono == at

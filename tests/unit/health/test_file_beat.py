@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from holdfast.health import file_beat
 from holdfast.health.file_beat import FileState, Look
+from holdfast.health.hearing import Hearing, hear
 from holdfast.health.model import Judgement
 from holdfast.spec.model import FileBeat
 
@@ -164,3 +165,16 @@ def test_looks_are_cheap_and_bounded() -> None:
     ages = {0.5: 1.0, 2.0: 1.0, 20.0: 5.0, 60.0: 15.0, 86_400.0: 15.0}
     for age_s, every_s in ages.items():
         assert file_beat.interval_s(FileBeat(path="/x", max_age_s=age_s)) == every_s
+
+
+def test_the_last_touch_of_the_instance_before_is_no_beat_of_this_one() -> None:
+    watch = Watch()
+    watch.written_at = BORN_AT - 0.01
+    assert Judgement.FAILING not in watch.looks(100)
+
+
+def test_who_said_that_it_is_busy_has_a_full_age_from_its_end() -> None:
+    hearing = Hearing(silent_s=50.0, looked_mono=100.0, heard=True, ever=True)
+    busy = hear(hearing, 110.0, sign=False, able=True, gap_s=45.0, excused=True)
+    assert (busy.silent_s, busy.heard, busy.ever) == (0.0, False, True)
+    assert hear(busy, 120.0, sign=False, able=True, gap_s=45.0).silent_s == 10.0
