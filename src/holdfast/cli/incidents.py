@@ -9,6 +9,9 @@ import click
 from holdfast.cli.session import Command, Group, Session, complete_agent, pass_session
 
 HEADERS = ("ID", "AGENT", "OUTCOME", "CAUGHT", "RESTORED", "TIERS", "TIMES", "LAST", "CAUSE")
+# Columns a narrow terminal does without, the least missed first; the ID is what the next command needs.
+DROPPED_FIRST = ("TIMES", "TIERS", "CAUGHT", "RESTORED", "OUTCOME", "LAST", "AGENT")
+ID_WIDTH = 40
 EXAMPLES = [
     "holdfast incidents                                 kinds of incidents, the newest of each",
     "holdfast incidents 20261121-0a1b2c3d               one of them",
@@ -87,7 +90,8 @@ def _list(session: Session, each: bool) -> None:
     if groups:
         shown = [row for row in shown if row.get("id") in groups]
     rows = [_row(row, groups.get(row.get("id"), {})) for row in shown]
-    click.echo("\n".join(table(HEADERS, rows, width=terminal_width())) if rows else "no incidents")
+    lines = table(HEADERS, rows, width=terminal_width(), drop=DROPPED_FIRST, first_min=ID_WIDTH)
+    click.echo("\n".join(lines) if rows else "no incidents")
 
 
 def _row(row: dict[str, Any], group: dict[str, Any]) -> tuple[str, ...]:

@@ -107,20 +107,21 @@ def table(
     width: int | None = None,
     colours: Sequence[str | None] = (),
     drop: Sequence[str] = (),
+    first_min: int = FIRST_COLUMN_MIN_WIDTH,
 ) -> list[str]:
     """Aligned lines. With `width` no line is longer: the last column, which holds sentences, is wrapped between words;
     before that columns are left out as `drop` names them (by header), and where there is still no room for sentences
     they stand below their row.
 
-    `colours` paints whole rows, one entry a row.
+    `colours` paints whole rows, one entry a row. `first_min`: below so many columns the first is not cut.
     """
     widths = [max(columns(headers[i]), *(columns(row[i]) for row in rows), 0) for i in range(len(headers) - 1)]
     shown, below = list(range(len(widths))), False
     if width:
-        shown, below = _kept(headers, widths, drop, width)
+        shown, below = _kept(headers, widths, drop, width, first_min)
         if shown:
             over = _taken(widths, shown) - width + (-2 if below else LAST_COLUMN_MIN_WIDTH)
-            narrowest = max(columns(headers[shown[0]]), min(FIRST_COLUMN_MIN_WIDTH, widths[shown[0]]))
+            narrowest = max(columns(headers[shown[0]]), min(first_min, widths[shown[0]]))
             widths[shown[0]] = max(narrowest, widths[shown[0]] - max(over, 0))
     indent = _taken(widths, shown)
     indent = 2 if below else indent
@@ -135,14 +136,16 @@ def table(
     return lines
 
 
-def _kept(headers: Sequence[str], widths: Sequence[int], drop: Sequence[str], width: int) -> tuple[list[int], bool]:
+def _kept(
+    headers: Sequence[str], widths: Sequence[int], drop: Sequence[str], width: int, first_min: int
+) -> tuple[list[int], bool]:
     """Which columns but the last are shown in `width` columns, and whether the last one stands below."""
     shown: list[int] = []
     for below, room in ((False, width - LAST_COLUMN_MIN_WIDTH), (True, width + 2)):
         shown = list(range(len(widths)))
         for name in ("", *drop):
             shown = [i for i in shown if headers[i] != name]
-            first = min(FIRST_COLUMN_MIN_WIDTH - widths[0], 0) if shown else 0  # how far the first may shrink
+            first = min(first_min - widths[0], 0) if shown else 0  # how far the first may shrink
             if _taken(widths, shown) + first <= room:
                 return shown, below
     return shown, True
