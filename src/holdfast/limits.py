@@ -263,6 +263,7 @@ FUNCTION_INTERVAL_S = 60.0  # the recipe's question is about work done, which ch
 PLANNED_TIMES_MAX = 48  # of one agent: twice an hour is no planned restart any more
 IDLE_WAIT_S = 3600.0  # then the restart is passed over until its next time
 MAINTENANCE_LENGTH_S = 3600.0  # an hour off duty is the usual window
+DEPENDENCIES_TOTAL_MAX = 20_000  # of a fleet, replicas counted: some 1 MB of what the keeper is sent (8 MiB)
 DEPENDENCIES_MAX = 100  # of one agent, as written
 LOG_AGE_S = 14 * 86_400.0  # mission, promise 17: 14 to 30 days
 LOG_RATE_LINES_S = 20_000  # no agent says so much; a loop that prints does

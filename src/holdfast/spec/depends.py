@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
+from holdfast import limits
 from holdfast.spec.layers import Setting
 from holdfast.spec.model import AgentSpec, Dependency
 from holdfast.spec.problems import Problems, nearest, show
@@ -20,7 +21,8 @@ def settle(agents: Sequence[Resolved], declared: Mapping[str, Sequence[str]], pr
     """`agents` with their dependencies expanded. `declared`: each name as written to its replicas."""
     specs = {one.spec.name: one.spec for one in agents}
     owner = {name: key for key, names in declared.items() for name in names}
-    settled = []
+    settled: list[Resolved] = []
+    total = 0
     for one in agents:
         needs: dict[Dependency, None] = {}
         for need in one.spec.depends_on:
@@ -30,6 +32,11 @@ def settle(agents: Sequence[Resolved], declared: Mapping[str, Sequence[str]], pr
                 _tell(problems, one, *wrong)
             else:
                 needs.update(dict.fromkeys(replace(need, agent=target) for target in targets))
+        total += len(needs)
+        if total > limits.DEPENDENCIES_TOTAL_MAX:
+            most = f"at most {limits.DEPENDENCIES_TOTAL_MAX} in all agents together, replicas counted"
+            _tell(problems, one, "too many dependencies", most, "an agent that stands for the many it waits for")
+            return list(agents)
         settled.append(Resolved(replace(one.spec, depends_on=tuple(needs)), one.settings, one.line, one.file))
     found = circle({one.spec.name: [need.agent for need in one.spec.depends_on] for one in settled})
     if found:

@@ -86,3 +86,18 @@ def test_a_circle_is_found_exactly_when_there_is_one(needs: dict[str, list[str]]
     if found:
         assert found[0] == found[-1]
         assert all(step in needs[name] for name, step in itertools.pairwise(found))
+
+
+def test_too_many_dependencies_in_all_are_a_mistake_and_not_a_fleet_of_many_megabytes(tmp_path: Path) -> None:
+    with pytest.raises(HoldfastError) as caught:
+        _load(
+            tmp_path,
+            """
+agents:
+  store: {command: [x], replicas: 1000}
+  crew: {command: [x], replicas: 1000, depends_on: [store]}
+""",
+        )
+    assert "too many dependencies" in str(caught.value)
+    assert "20000 in all agents together" in str(caught.value)
+    assert str(caught.value).count("too many") == 1
