@@ -150,6 +150,8 @@ def _chosen(session: Session, named: tuple[str, ...], selector: str | None) -> l
             _ask_for(session, agent)
     if selector is not None:
         labelled = _with_labels(session, selector)
+        if not labelled:
+            raise HoldfastError(errors.NO_AGENT_MATCHES, selector=selector)
         return [agent for agent in labelled if not named or agent in named]
     return list(named) if named else _all_agents(session)
 

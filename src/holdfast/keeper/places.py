@@ -78,6 +78,8 @@ class NodePlaces:
 
     def forget(self, agent: Agent) -> bool:
         """False while something of it is still in use: ask again. May take long: belongs into a thread."""
+        for key in [key for key in tuple(self._identities) if key[0] == agent.name]:
+            self._identities.pop(key, None)
         return pod.remove(self._home, self.plan, agent.name)
 
     def leave_former(self, agent: Agent, current: int) -> bool:

@@ -167,7 +167,8 @@ class Resources:
         self._read(now)
         for name, used in self._used.items():
             agent = self._agents.get(name)
-            if agent is not None and agent.spec.limits.memory_bytes:
+            limited = agent is not None and agent.spec.limits.memory_bytes
+            if agent is not None and (limited or self._was_told(name)):  # a limit may have been taken away
                 self._judge_memory(agent, self._held[name], used, now)
         if now - self._look_mono >= limits.LOOK_EVERY_S * 0.9 and not self._passing:
             self._look_mono, self._passing = now, True
@@ -245,6 +246,10 @@ class Resources:
             ),
         ):
             self._tell(agent, held, source, after, now)
+
+    def _was_told(self, name: str) -> bool:
+        alarm, standing = self._alarms.known.get(f"memory:{name}"), self._held[name].standing.get("memory")
+        return (alarm is not None and alarm.on) or (standing is not None and standing.level > WELL)
 
     def _judge_memory(self, agent: Agent, held: _Held, used: int, now: float) -> None:
         before = held.standing.get("memory", Standing())

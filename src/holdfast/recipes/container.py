@@ -58,6 +58,9 @@ class ContainerRecipe(ProcessRecipe):
         if ask.options.get("ports") and ask.options.get("network", "host") == "host":
             found = "ports with network: host, which publishes every port anyway"
             findings.append(Finding(("container", "ports"), found, "network: bridge, or no ports"))
+        for volume in ask.options.get("volumes") or ():
+            if not all(volume.split(":")[:2]):  # an empty HOST would be the working_dir, an empty INSIDE nothing
+                findings.append(Finding(("container", "volumes"), volume or "nothing", "HOST:INSIDE[:ro]"))
         values: dict[Path, Default] = {
             ("command",): Default((ENTRYPOINT,), "what the image says"),
             ("health", "start_period"): Default(START_PERIOD_S, "the first start may fetch the image"),

@@ -7,6 +7,7 @@ environment variables are masked by the caller, who knows which are secret. Pure
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ def shown(path: Path, value: Any) -> str:
     if value is None or value == ():
         return "off" if path[0] in _OFF and path not in (("logs", "files"),) else "none"
     if path == ("command",):
-        return one_line(" ".join(value))
+        return one_line(shlex.join(value))
     if isinstance(value, tuple):
         if all(item == limits.SHARE_NEVER for item in value):
             return "off"

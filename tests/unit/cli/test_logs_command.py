@@ -78,6 +78,11 @@ def test_labels_choose_agents_of_the_fleet_on_disk(home: Home, capfdbinary: pyte
     assert shown(capfdbinary, "-l", "team in (red, green)", "--grep", "two") == ["a | a two"]
 
 
+def test_labels_that_nobody_has_are_said_so(home: Home, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    assert main.run(["logs", "-l", "nope=x"]) == 4
+    assert b"HF2014 NoAgentMatches: no agent has labels nope=x" in capfdbinary.readouterr().err
+
+
 def test_json_has_agent_time_and_line(home: Home, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     assert main.run(["logs", "b", "-n", "1", "--json"]) == 0
     row = json.loads(capfdbinary.readouterr().out)

@@ -13,10 +13,16 @@ import pytest
 from holdfast import errors, limits
 from holdfast.clock import ManualClock
 from holdfast.errors import HoldfastError
+from holdfast.healing.model import Ladder, Policy
 from holdfast.home import Home
 from holdfast.keeper import disk_use
+from holdfast.keeper.agent import Agent, Memory
 from holdfast.keeper.alarms import Alarm, Alarms, prune
+from holdfast.keeper.places import NodePlaces
+from holdfast.keeper.resources import Resources, _Held
+from holdfast.keeper.tasks import Tasks
 from holdfast.node import tree_size
+from holdfast.pods import pod
 from holdfast.spec.model import AgentSpec
 
 
@@ -137,3 +143,39 @@ def test_the_round_measures_in_a_process_of_its_own(tmp_path: Path) -> None:
     found = asyncio.run(disk_use.measure({"shared": [], "users": users}))
     assert found["a"] >= 100_000
     assert found["b"] == 0
+
+
+def test_a_limit_that_was_taken_away_takes_its_alarm_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def check() -> None:
+        pad, clock = Pad(), ManualClock()
+        kept = alarms(pad, clock)
+        agent = Agent(spec("a", tmp_path), Policy(), Memory(ladder=Ladder()))
+        watch = Resources({"a": agent}, clock, Tasks(), Home(tmp_path), kept, lambda agent: (), lambda seen, now: None)
+        watch._held["a"], watch._used = _Held(), {"a": 82}
+        watch._look_mono = asyncio.get_running_loop().time()
+        monkeypatch.setattr(watch, "_read", lambda now: None)
+        kept.raise_("memory:a", "a", SAID)
+        watch._tick()
+        assert pad.kinds == ["resource.alarm", "resource.well"]
+        assert not kept.known["memory:a"].on
+        watch.close()
+
+    asyncio.run(check())
+
+
+def test_an_agent_that_left_is_looked_up_anew_when_it_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(pod, "identify", lambda spec, home: asked.append(spec.name))
+    monkeypatch.setattr(pod, "remove", lambda home, plan, name: True)
+    home = Home(tmp_path)
+    home.prepare()
+    places = NodePlaces(home, lambda: 0.0)
+    a, b = (Agent(spec(name, tmp_path), Policy(), Memory(ladder=Ladder())) for name in "ab")
+    for agent in (a, b, a, b):
+        places._identity(agent)
+    assert places.forget(a)
+    for agent in (a, b):
+        places._identity(agent)
+    assert asked == ["a", "b", "a"]

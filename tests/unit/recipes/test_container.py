@@ -78,6 +78,8 @@ def test_two_homes_never_share_a_container(tmp_path: Path) -> None:
         ("{image: box, engine: nothing-like-it}", "apt-get install podman"),
         ("{image: --privileged, engine: ENGINE}", "the name of an image"),
         ("{image: box, engine: ENGINE, ports: ['80:80']}", "network: bridge"),
+        ("{image: box, engine: ENGINE, volumes: [':/x']}", "HOST:INSIDE"),
+        ("{image: box, engine: ENGINE, volumes: ['./data:']}", "HOST:INSIDE"),
     ],
 )
 def test_mistakes_are_said_with_what_to_do(tmp_path: Path, block: str, said: str) -> None:

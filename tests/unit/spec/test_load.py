@@ -196,6 +196,13 @@ def test_explain_says_where_every_value_comes_from_and_hides_secrets(tmp_path: P
     assert "geheim" not in repr(rows)
 
 
+def test_a_command_is_shown_as_a_shell_would_take_it(tmp_path: Path) -> None:
+    file = tmp_path / "holdfast.yaml"
+    file.write_text("agents: {a: {command: [x, 'two words', '$HOME']}}")
+    rows = {one.field: one.value for one in recipes.effective(recipes.read(file))}
+    assert rows["command"] == "x 'two words' '$HOME'"
+
+
 def test_every_default_has_its_reason(tmp_path: Path) -> None:
     file = tmp_path / "holdfast.yaml"
     file.write_text("agents: {a: {command: [x]}}")
