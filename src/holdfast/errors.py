@@ -307,6 +307,13 @@ RENEW_FAILED = _kind(
     "Agents are not affected. See {home}/log, then run `holdfast service reload` again.",
 )
 
+
+DRILL_FAILED = _kind(
+    "HF3050",
+    "DrillNotPossible",
+    "the drill cannot take place: {reason}",
+    "See `holdfast drill --help`.",
+)
 UPGRADE_FAILED = _kind(
     "HF3060",
     "UpgradeFailed",
@@ -319,12 +326,6 @@ UPGRADE_ELSEWHERE = _kind(
     "this Holdfast comes from {tool}, which has to fetch the newer one",
     "Run `{command}`, then `holdfast upgrade --activate`: agents are not touched.",
 )
-NEWEST_UNKNOWN = _kind(
-    "HF3063",
-    "NewestUnknown",
-    "what the newest Holdfast is cannot be told: {reason}",
-    "Look at the network and at pip's own configuration (`pip config list`). Nothing was changed.",
-)
 UPGRADE_STUCK = _kind(
     "HF3062",
     "UpgradeStuck",
@@ -332,12 +333,11 @@ UPGRADE_STUCK = _kind(
     "Agents run on. Read {home}/log, then `holdfast upgrade --rollback`, which tries again.",
     6,
 )
-
-DRILL_FAILED = _kind(
-    "HF3050",
-    "DrillNotPossible",
-    "the drill cannot take place: {reason}",
-    "See `holdfast drill --help`.",
+NEWEST_UNKNOWN = _kind(
+    "HF3063",
+    "NewestUnknown",
+    "what the newest Holdfast is cannot be told: {reason}",
+    "Look at the network and at pip's own configuration (`pip config list`). Nothing was changed.",
 )
 
 # --- HF4xxx: the machine -------------------------------------------------------------------------------------

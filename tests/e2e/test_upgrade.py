@@ -12,6 +12,7 @@ import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.e2e.cli_home import PATIENCE_S, CliHome, cli_home, wait_until
@@ -45,7 +46,8 @@ def previous_code(directory: Path) -> Path:
     if done.returncode:
         pytest.skip("there is no previous commit")
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        archive.extractall(directory, filter="data")
+        kind: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}  # since 3.11.4
+        archive.extractall(directory, **kind)
     return directory / "src"
 
 
