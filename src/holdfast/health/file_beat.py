@@ -20,6 +20,7 @@ LOOK_MIN_S = 1.0
 LOOK_MAX_S = 15.0
 GAP_LOOKS = 3.0  # more than so many looks missed: we were away
 
+BORN_SLACK_S = 0.05  # a birth is noted a little after it, and files are stamped by a coarser clock
 APPEARED_SLACK_S = 5.0  # what was not there when this instance began needs no such care
 
 
@@ -62,6 +63,9 @@ def judge(
         hearing = replace(silent, ever=True)
     else:
         hearing = hear(state.hearing, now_mono, sign=sign, able=able, gap_s=gap_s, excused=look.excused)
+    if first and sign and look.stamp is not None and look.stamp[0] / 1e9 < look.spawned_at:
+        # Its own first touch, or the last one of the instance before: it has the time of a start on top.
+        hearing = replace(hearing, silent_s=-max(start_period_s, rule.max_age_s))
     known = FileState(hearing=hearing, stamp=look.stamp if look.stamp is not None else state.stamp)
     judgement, detail = _judged(rule, start_period_s, known, look)
     return known, judgement, detail
@@ -88,10 +92,8 @@ def _judged(rule: FileBeat, start_period_s: float, state: FileState, look: Look)
     return Judgement.UNKNOWN, "it said that it is busy" if look.excused else "not looked at for a while"
 
 
-def _of_this_life(look: Look, slack_s: float = 0.0) -> bool:
-    """Whether the file's own time lies between the start of the instance and now. Files are stamped by a clock that
-    lags some milliseconds: a touch right after the start may pass for one before it, and the next touch will tell. The
-    last touch of the instance before must never pass for one of this."""
+def _of_this_life(look: Look, slack_s: float = BORN_SLACK_S) -> bool:
+    """Whether the file's own time lies between the start of the instance and now."""
     born = look.spawned_at - slack_s
     return look.stamp is not None and look.spawned_at > 0.0 and born <= look.stamp[0] / 1e9 <= look.at + 1.0
 

@@ -167,10 +167,11 @@ def test_looks_are_cheap_and_bounded() -> None:
         assert file_beat.interval_s(FileBeat(path="/x", max_age_s=age_s)) == every_s
 
 
-def test_the_last_touch_of_the_instance_before_is_no_beat_of_this_one() -> None:
+def test_a_touch_at_the_very_birth_may_be_of_the_instance_before_and_leaves_time_for_a_start() -> None:
     watch = Watch()
     watch.written_at = BORN_AT - 0.01
-    assert Judgement.FAILING not in watch.looks(100)
+    assert Judgement.FAILING not in watch.looks(2 * file_beat.LOOKS_PER_AGE)
+    assert Judgement.FAILING in watch.looks(2)
 
 
 def test_who_said_that_it_is_busy_has_a_full_age_from_its_end() -> None:
