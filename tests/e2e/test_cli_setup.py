@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -62,7 +63,8 @@ class Terminal:
         deadline = time.monotonic() + PATIENCE_S
         while self.process.poll() is None and time.monotonic() < deadline:
             os.write(self.master, b"\x03")
-            time.sleep(0.1)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a second one while it ends would cut its ending off
+                self.process.wait(3)
 
     def end(self) -> int:
         deadline = time.monotonic() + PATIENCE_S
