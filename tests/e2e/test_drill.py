@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,21 @@ def _is_ours(pid: int, home: Path) -> bool:
         return str(home).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
+
+
+def test_a_drill_that_is_told_to_end_takes_its_stage_away(tmp_path: Path) -> None:
+    line = [sys.executable, "-P", "-m", "holdfast.cli", "--home", str(tmp_path), "drill", "--fault", "hang"]
+    stages = Path(tempfile.mkdtemp(prefix="hf-stages-", dir="/tmp"))  # every user must be able to pass through
+    stages.chmod(0o755)
+    drill = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(stages)})
+    assert drill.stderr is not None
+    while "[1/1]" not in drill.stderr.readline():
+        assert drill.poll() is None
+    drill.terminate()
+    drill.communicate(timeout=110)
+    assert drill.returncode == 143
+    assert list(stages.iterdir()) == []
+    stages.rmdir()
 
 
 def test_nobody_is_hurt_without_being_asked(tmp_path: Path) -> None:

@@ -102,11 +102,15 @@ def _ask(session: Session, agent: str, faults: list[Fault], yes: bool) -> None:
 
 
 def _run(session: Session, agent: str | None, faults: list[Fault]) -> Scorecard:
+    import signal
+
     from holdfast.cli.client import KeeperClient
     from holdfast.drills import run
     from holdfast.drills.score import Scorecard
     from holdfast.drills.stage import Stage, ThrowAwayStage
 
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, _leave)  # what was made for the drill is taken away also then
     if agent is None:
         session.hint("making a throw-away home and agent …")
         stage: Stage = ThrowAwayStage(lambda home: KeeperClient(home, timeout_s=5.0), faults)
@@ -130,6 +134,10 @@ def _run(session: Session, agent: str | None, faults: list[Fault]) -> Scorecard:
     finally:
         stage.close()
     return card
+
+
+def _leave(number: int, _: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def _show(session: Session, card: Scorecard) -> int:
