@@ -26,6 +26,7 @@ from holdfast.init.supervise import Supervisor
 
 BACKLOG_WAIT_S = 0.3  # for guard to hand over the exits it collected
 CHECK_TIMEOUT_S = 20.0
+NUDGE_S = 0.002  # how long a datagram may hold us up that brought a socket which lingers
 
 
 class Init:
@@ -289,16 +290,24 @@ class Init:
 
     def _beats(self) -> None:
         """What agents said; while they speak much, the socket is looked at by time."""
-        self.beats.drain(time.monotonic())
+        self._drain(time.monotonic())
         if self.beats.doze_until != float("inf"):
             self.epoll.modify(self.notify, 0)
+
+    def _drain(self, now: float) -> None:
+        """A signal ends whatever wait the kernel may do for us meanwhile."""
+        signal.setitimer(signal.ITIMER_REAL, NUDGE_S, NUDGE_S)
+        try:
+            self.beats.drain(now)
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
 
     def _beats_on_time(self, now: float) -> None:
         if self.beats.flush_due <= now:
             self.requests.forward_beats(self.beats.take(now))
 
     def _doze_over(self, now: float) -> None:
-        self.beats.drain(now)
+        self._drain(now)
         if self.beats.doze_until == float("inf"):
             self.epoll.modify(self.notify, select.EPOLLIN)
 
@@ -411,7 +420,7 @@ def main() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     options.nofile = soft
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
         signal.signal(number, lambda *_: None)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     init = Init(options)

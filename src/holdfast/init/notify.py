@@ -3,7 +3,8 @@
 Invariant: the socket is always drained, since an undrained one blocks the senders; what was said is gathered per
 instance and told to the keeper a few times a second, or less often where a beat follows the other and none is waited
 for. Nothing that counts is lost by gathering: the order of different cycles, a trigger, READY and STOPPING stay. What
-an instance last said is kept and told once more to every keeper that comes. Called by main.py's loop.
+an instance last said is kept and told once more to every keeper that comes. What an agent can send costs bounded time
+and memory, whatever it sends. Called by main.py's loop.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +21,7 @@ from holdfast.init import procfs
 
 DATAGRAM_MAX_BYTES = 8192
 BURST = 1000  # datagrams taken per turn, so that a flood cannot starve the rest
+DRAIN_MAX_S = 0.02  # nor one of datagrams that take long to read
 ANCESTORS_MAX = 32
 FLUSH_S = 0.25  # the keeper hears of news at most this much later
 HOLD_MAX_S = 4.0  # beats that come more often than anybody waits for are told together, so much later at most
@@ -31,6 +34,9 @@ SENDERS_MAX = 8192  # remembered pids
 SENDER_TRUSTED_S = 1.0  # a pid is not given again so soon; later its start time is compared
 CYCLES_KEPT = 16  # different ones between two flushes; with more, some of them advanced for certain
 VALUE_MAX_CHARS = 512
+KEY_MAX_CHARS = 64
+LINES_MAX = 64  # of a datagram
+FIELDS_MAX = 64  # different ones that an instance may say in its life; there are about ten
 QUEUE_LENGTH = "/proc/sys/net/unix/max_dgram_qlen"
 # Of these the first one said between two flushes stays, whatever is said after it.
 _STICKY = {"READY": "1", "STOPPING": "1", "WATCHDOG": "trigger"}
@@ -61,7 +67,8 @@ class Told:
         for key, value in said.items():
             if key in _STICKY and fields.get(key) == _STICKY[key] and value != _STICKY[key]:
                 continue
-            fields[key] = value
+            if key in fields or len(fields) < FIELDS_MAX:
+                fields[key] = value
         self.mono = now
         if "X_BUSY_USEC" in said:
             self.busy_mono = now
@@ -114,13 +121,18 @@ class Receiver:
         self._senders: dict[int, tuple[Sender | None, int, float]] = {}  # pid -> whose, start time, known since
         self._buffer = bytearray(DATAGRAM_MAX_BYTES)
         self._view = memoryview(self._buffer)
-        self._room = socket.CMSG_SPACE(12) + socket.CMSG_SPACE(4 * 16)
+        self._room = socket.CMSG_SPACE(12)  # for credentials alone: descriptors that come along stay with the kernel
         self._queue = queue_length()
 
     def drain(self, now: float) -> None:
-        """All waiting datagrams; those of senders that belong to no agent are dropped."""
-        count = 0
-        while count < BURST:
+        """All waiting datagrams; those of senders that belong to no agent are dropped.
+
+        The kernel closes what descriptors came along, which a socket that lingers holds up for as long as its owner
+        set: until a signal comes. The caller has one sent, see main.py.
+        """
+        count, until = 0, time.monotonic() + DRAIN_MAX_S
+        late = False
+        while count < BURST and not late:
             try:
                 size, ancillary, _, _ = self.sock.recvmsg_into([self._buffer], self._room, socket.MSG_DONTWAIT)
             except OSError:
@@ -130,16 +142,15 @@ class Receiver:
             for level, kind, data in ancillary:
                 if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
                     pid = struct.unpack_from("i", data)[0]
-                elif level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                    _close_all(data)
             sender = self._sender(pid, now) if pid else None
             if sender is not None and size:
                 self._take(sender, bytes(self._view[:size]), now)
+            late = time.monotonic() > until
         if not count:
             self.doze_until = float("inf")
             return
         self._rate = rate_of(self._rate, count, now - self._drained_mono)
-        doze_s = doze_for(self._rate, self._queue) if count < self._queue else 0.0
+        doze_s = doze_for(self._rate, self._queue) if count < self._queue and not late else 0.0
         self.doze_until = now + doze_s if doze_s else float("inf")
         self._drained_mono = now
 
@@ -259,11 +270,11 @@ def doze_for(rate: float, queue: int) -> float:
 
 
 def fields_of(datagram: bytes) -> dict[str, str]:
-    """KEY=VALUE lines; anything else is skipped, and what is too long is cut."""
+    """KEY=VALUE lines, the first LINES_MAX; anything else is skipped, and what is too long is cut."""
     fields: dict[str, str] = {}
-    for line in datagram.decode("utf-8", "replace").split("\n"):
+    for line in datagram.decode("utf-8", "replace").split("\n", LINES_MAX)[:LINES_MAX]:
         key, equals, value = line.partition("=")
-        if equals and key.isidentifier():
+        if equals and len(key) <= KEY_MAX_CHARS and key.isidentifier():
             fields[key] = value if len(value) <= VALUE_MAX_CHARS else value[:VALUE_MAX_CHARS]
     return fields
 
@@ -275,12 +286,6 @@ def queue_length() -> int:
             return int(file.read())
     except (OSError, ValueError):
         return 10  # the kernel's own default
-
-
-def _close_all(data: bytes) -> None:
-    """Descriptors that came along are not ours to keep."""
-    for (fd,) in struct.iter_unpack("i", data[: len(data) // 4 * 4]):
-        os.close(fd)
 
 
 def find_agent(pid: int, by_pid: dict[int, str], epoch_of: Callable[[str], int], home_id: str) -> Sender | None:
