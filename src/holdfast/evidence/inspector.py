@@ -1,7 +1,8 @@
 """The JavaScript stack of a Node agent that runs with an inspector port of its own, asked through that port.
 
 Invariants: no signal is sent and no port is opened (SIGUSR1 would give every local user the agent's rights); the port
-is asked only when a process of the agent's own tree listens on it. Called by collect.py where the recipe names a port.
+is asked only when a process of the agent's own tree listens on it, and whatever that answers, nobody else is. Called by
+collect.py where the recipe names a port.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-import urllib.request
+import urllib.parse
 from typing import Any
 
 from holdfast import limits
@@ -30,12 +31,21 @@ def javascript(main_pid: int, port: int, tree: list[int], timeout_s: float) -> S
 
 
 def _ask(port: int, until: float) -> tuple[Frame, ...]:
+    import http.client
+
     from websockets.sync.client import connect  # takes a while to import
 
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=_left(until)) as answer:
-        listed = json.loads(answer.read(65_536))
+    asked = http.client.HTTPConnection("127.0.0.1", port, timeout=_left(until))  # knows no proxy, follows nobody
+    with contextlib.closing(asked):
+        asked.request("GET", "/json/list")
+        listed = json.loads(asked.getresponse().read(65_536))
+    place = urllib.parse.urlsplit(str(listed[0]["webSocketDebuggerUrl"])).path  # the rest of it is an agent's word
     with connect(
-        str(listed[0]["webSocketDebuggerUrl"]), open_timeout=_left(until), close_timeout=0.05, max_size=4 * 1024 * 1024
+        f"ws://127.0.0.1:{port}{place}",
+        proxy=None,
+        open_timeout=_left(until),
+        close_timeout=0.05,
+        max_size=4 * 1024 * 1024,
     ) as line:
         for number, method in enumerate(("Debugger.enable", "Debugger.pause"), start=1):
             line.send(json.dumps({"id": number, "method": method}))

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -170,6 +171,27 @@ def test_an_inspector_port_of_somebody_else_is_not_asked() -> None:
         found = inspector.javascript(1, stranger.getsockname()[1], [], 0.2)
     assert not found.frames
     assert "no process of the agent listens" in found.gap
+
+
+def test_an_inspector_that_names_another_place_sends_us_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answers of a hostile agent: a redirection, then the address of somebody else."""
+    monkeypatch.setattr(processes, "listeners_of", lambda port, within: within)
+    with socket.create_server(("127.0.0.1", 0)) as other, socket.create_server(("127.0.0.1", 0)) as agent:
+        agent.settimeout(30)
+        elsewhere = f"127.0.0.1:{other.getsockname()[1]}"
+        body = json.dumps([{"webSocketDebuggerUrl": f"ws://{elsewhere}/x"}])
+        for head in (f"302 Found\r\nLocation: http://{elsewhere}/", "200 OK"):
+            asker = threading.Thread(target=inspector.javascript, args=(1, agent.getsockname()[1], [1], 2.0))
+            asker.start()
+            line, _ = agent.accept()
+            with line:
+                line.recv(65_536)
+                line.sendall(f"HTTP/1.1 {head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+                agent.accept()[0].close()  # the second call, to the agent itself in both cases
+            asker.join()
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.accept()
 
 
 SLEEPER = "import sys, time\ndef stuck_here():\n    time.sleep(600)\nprint('x', flush=True)\nstuck_here()"
