@@ -258,7 +258,7 @@ class Resources:
         self._tell(agent, held, "memory", after, now)
         if after.level >= ALARM and before.level < ALARM:
             said = HoldfastError(errors.MEMORY_NEAR_LIMIT, agent=agent.name, detail=after.detail)
-            self._alarms.raise_(key, agent.name, said, quiet=agent.spec.maintenance.on)
+            self._alarms.raise_(key, agent.name, said, quiet=agent.policy.hands_off)
         elif after.level < ALARM:
             self._alarms.clear(key, agent.name, "its memory is well below its limit again")
 

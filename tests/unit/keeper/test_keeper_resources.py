@@ -23,7 +23,7 @@ from holdfast.keeper.resources import Resources, _Held
 from holdfast.keeper.tasks import Tasks
 from holdfast.node import tree_size
 from holdfast.pods import pod
-from holdfast.spec.model import AgentSpec
+from holdfast.spec.model import AgentSpec, Limits
 
 
 class Pad:
@@ -83,6 +83,22 @@ def test_in_maintenance_it_is_recorded_and_nobody_is_told() -> None:
     pad = Pad()
     alarms(pad, ManualClock()).raise_("memory:a", "a", SAID, quiet=True)
     assert (pad.kinds, pad.told) == (["resource.alarm"], [])
+
+
+@pytest.mark.parametrize("window", [False, True])
+def test_a_maintenance_window_keeps_an_alarm_quiet_as_maintenance_does(tmp_path: Path, window: bool) -> None:
+    async def check() -> None:
+        pad, clock = Pad(), ManualClock()
+        full = msgspec.structs.replace(spec("a", tmp_path), limits=Limits(memory_bytes=100))
+        agent = Agent(full, Policy(hands_off=window), Memory(ladder=Ladder(instance=1, running=True)))
+        watch = Resources(
+            {"a": agent}, clock, Tasks(), Home(tmp_path), alarms(pad, clock), lambda agent: (), lambda seen, now: None
+        )
+        watch._judge_memory(agent, _Held(), 99, 0.0)
+        assert (pad.kinds, len(pad.told)) == (["resource.alarm"], 0 if window else 1)
+        watch.close()
+
+    asyncio.run(check())
 
 
 def test_what_is_over_is_forgotten_beyond_a_bound_and_what_stands_is_not() -> None:
