@@ -283,7 +283,7 @@ def _replace(file: Path, text: str) -> None:
             return
         write_atomic(real, text.encode(), mode=status.st_mode & 0o777)
         if os.geteuid() == 0:
-            os.chown(real, status.st_uid, status.st_gid)
+            os.chown(real, status.st_uid, status.st_gid, follow_symlinks=False)  # its directory may be the user's
     except OSError as error:
         raise HoldfastError(errors.ADOPTION_REFUSED, what=file, reason=error.strerror or error) from error
 

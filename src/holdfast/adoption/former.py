@@ -26,6 +26,9 @@ from holdfast.spec.model import AgentSpec
 from holdfast.spec.problems import Problems
 
 DROP_IN = "holdfast-adoption.conf"
+DROP_IN_MAX_S = 5.0  # a directory in memory; longer only where somebody hinders us
+_WRITE = f'mkdir -p "$1" && printf "[Service]\\nTimeoutStopSec=%s\\n" "$2" > "$1/{DROP_IN}"'
+_TAKE_AWAY = f'rm -f "$1/{DROP_IN}"; rmdir "$1"'
 LOOK_S = 0.1
 
 
@@ -208,22 +211,25 @@ def _patience(manager: systemd.Systemctl, former: Former, grace_s: float):  # ty
     By a drop-in below /run that is gone afterwards; where it cannot be written, the unit's own time-out holds.
     """
     allowed = manager.show(former.name).stop_timeout_s
-    path = manager.runtime_directory() / f"{former.name}.d" / DROP_IN
-    written = False
-    if allowed is not None and allowed < grace_s:
-        with contextlib.suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"[Service]\nTimeoutStopSec={grace_s:g}\n")
-            written = True
-            manager.try_to("daemon-reload")
+    place = manager.runtime_directory() / f"{former.name}.d"
+    uid = former.uid if former.scope == "user" else os.geteuid()  # never root in a directory of another user's
+    written = allowed is not None and allowed < grace_s and _as(uid, _WRITE, place, f"{grace_s:g}")
+    if written:
+        manager.try_to("daemon-reload")
     try:
         yield
     finally:
         if written:
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-                path.parent.rmdir()
+            _as(uid, _TAKE_AWAY, place)
             manager.try_to("daemon-reload")
+
+
+def _as(uid: int, script: str, place: Path, *words: str) -> bool:
+    """Whether that user could do it."""
+    try:
+        return systemd.run_as(uid, ["/bin/sh", "-c", script, "sh", str(place), *words], DROP_IN_MAX_S).returncode == 0
+    except HoldfastError:
+        return False
 
 
 def _start_by_hand(adoption: Adoption) -> None:
@@ -232,7 +238,7 @@ def _start_by_hand(adoption: Adoption) -> None:
     if adoption.former_env:
         lines = read_env_file(adoption.former_env, Problems(adoption.former_env))
         environment = {name: line.value for name, line in lines.items()}
-    log = Path(adoption.former_env).with_name(f"{adoption.agent}.output")
+    log = Path(adoption.former_env).with_name(f"{adoption.agent}.output") if adoption.former_env else Path(os.devnull)
     rights: dict[str, object] = {}
     if adoption.uid != os.geteuid():
         import pwd
