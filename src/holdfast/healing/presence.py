@@ -299,8 +299,12 @@ def under_way(state: Ladder, policy: Policy, now: float) -> Outcome:
     """Send again whatever act is under way; nothing when none is."""
     phase = state.phase
     if phase is Phase.RECOVERING and state.pending is not Tier.NONE:
+        if policy.hands_off:  # what was sent before maintenance began is not sent again
+            return climb.held(state, now, state.cause), ()
         return climb.repeat(state, policy, now)
     if phase is Phase.ESCALATED and state.pending is Tier.ALERT:
+        if policy.hands_off:
+            return replace(state, pending=Tier.NONE), ()
         return state, (restart.act(state, policy, Tier.ALERT, hung=True),)
     if phase is Phase.STARTING and not state.running:
         return start_now(state, now)

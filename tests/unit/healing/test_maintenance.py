@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from holdfast.healing import triage
 from holdfast.healing.model import (
+    Adopted,
     Arm,
     Behaved,
     Checked,
@@ -19,6 +20,7 @@ from holdfast.healing.model import (
     Remember,
     RestartTree,
     Start,
+    Tier,
     Timer,
 )
 from holdfast.health.model import Verdict
@@ -72,3 +74,23 @@ def test_an_escalated_agent_is_tried_no_more_while_it_lasts() -> None:
     after, acts = triage.decide(state, Timer(), ON, 100.0, 0.0)
     assert not [act for act in acts if not isinstance(act, Remember | Arm)]
     assert after.due_mono == 100.0 + HANDS_OFF_LOOK_S
+
+
+def test_an_act_under_way_is_not_sent_again_once_it_began() -> None:
+    state = replace(WELL, phase=Phase.RECOVERING, pending=Tier.RESTART, tier=Tier.RESTART, incident=1, cause="c")
+    due = replace(state, due_mono=100.0)
+    for seen in (Timer(), Adopted(instance=3, running=True)):
+        after, acts = triage.decide(due, seen, ON, 100.0, 0.0)
+        assert not [act for act in acts if not isinstance(act, Remember | Arm)]
+        assert after.phase is Phase.UNHEALTHY
+        assert after.incident == 1
+        healed, acts = triage.decide(after, Timer(), OFF, after.due_mono or 0.0, 0.0)
+        assert [act for act in acts if isinstance(act, RestartTree)]
+        assert healed.incident == 1
+
+
+def test_a_new_keeper_tries_no_escalated_agent_once_it_began() -> None:
+    state = replace(WELL, phase=Phase.ESCALATED, pending=Tier.ALERT, tier=Tier.ALERT, incident=1, alerted=True)
+    after, acts = triage.decide(state, Adopted(instance=3, running=True), ON, 100.0, 0.0)
+    assert not [act for act in acts if not isinstance(act, Remember | Arm)]
+    assert after.pending is Tier.NONE
