@@ -7,6 +7,7 @@ Everything it returns is masked. Called by the casebook.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -67,10 +68,13 @@ class AfterFault:
         waits_on = tuple(self._waits_on(agent))
         end = _exit_of(agent, incident)
         last = agent.memory.deaths[-1] if agent.memory.deaths else None
-        since_s = None if last is None or last.lived_s is None else self._clock.now_at() - last.at + last.lived_s
+        born_at = None if last is None or last.lived_s is None else last.at - last.lived_s
         what_changed = self._proven.changes(agent)
 
         def look() -> Evidence:
+            if last is not None:
+                self._let_lines_arrive(agent.name, last.at)
+            since_s = None if born_at is None else self._clock.now_at() - born_at
             lines, own = self._lines(agent, since_s)
             taken = self._taken(agent) if end is not None else ""
             words = _exit_words(agent, own) if end is not None else ""
@@ -100,6 +104,20 @@ class AfterFault:
             if other is None or other.ladder.phase not in _WELL:
                 found.append(f"{need.agent} is {'not there' if other is None else other.ladder.phase.value}")
         return found
+
+    def _let_lines_arrive(self, name: str, died_at: float) -> None:
+        """What it printed last may still be on its way through the logger: wait for the log to stand, for a moment."""
+        path = self._home.agent_logs(name) / "log"
+        size = -1
+        while 0 <= self._clock.now_at() - died_at < limits.LAST_LINES_S:
+            try:
+                now = path.stat().st_size
+            except OSError:
+                now = 0
+            if now == size:
+                return
+            size = now
+            time.sleep(limits.LAST_LINES_STEP_S)
 
     def _lines(self, agent: Agent, since_s: float | None) -> tuple[list[str], list[str]]:
         """The last lines, and those of the last life only: reasons of former lives are not this one's."""
