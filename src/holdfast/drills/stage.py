@@ -171,7 +171,7 @@ class ThrowAwayStage(Stage):
             self.clock = self.directory / "clock"
             self._mount(home.path)
             self._write()
-            up = self._up()
+            up = self._up("--wait", "--timeout", str(UP_MAX_S))
             if up.returncode:
                 raise HoldfastError(errors.DRILL_FAILED, reason=f"its own Holdfast did not start: {_last(up.stderr)}")
         except BaseException:
@@ -211,12 +211,10 @@ class ThrowAwayStage(Stage):
         text = json.dumps({"version": 1, "agents": agents}, indent=1)  # every JSON text is YAML
         (self.directory / "holdfast.yaml").write_text(text)
 
-    def _up(self) -> subprocess.CompletedProcess[str]:
+    def _up(self, *waiting: str) -> subprocess.CompletedProcess[str]:
         os.environ[SHIFT_ENV] = str(self.clock)
         try:
-            return self.cli(
-                "up", "-f", str(self.directory / "holdfast.yaml"), "-d", "--wait", "--timeout", str(UP_MAX_S)
-            )
+            return self.cli("up", "-f", str(self.directory / "holdfast.yaml"), "-d", *waiting)
         finally:
             del os.environ[SHIFT_ENV]
 
@@ -229,6 +227,7 @@ class ThrowAwayStage(Stage):
         return self.directory / self.agent
 
     def up_again(self) -> bool:
+        # Without waiting for all to be well: agents of earlier faults may still be under healing.
         return self._up().returncode == 0
 
     def set_fault(self, text: str) -> None:
