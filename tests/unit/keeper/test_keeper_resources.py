@@ -148,9 +148,9 @@ def test_what_is_to_be_measured_is_found_out_without_a_look_at_the_disk(
 
     for name in ("stat", "lstat", "readlink", "listdir", "scandir", "open"):
         monkeypatch.setattr(os, name, look)
-    state = msgspec.structs.replace(spec("a", "/work/a"), recipe_data={"state_dir": "/state/a"})
+    state = msgspec.structs.replace(spec("a", "/srv/a"), recipe_data={"state_dir": "/state/a"})
     asked = disk_use.asked_of([state], Home(tmp_path))
-    assert asked["users"] == {"a": [str(Home(tmp_path).agent("a")), "/work/a", "/state/a"]}
+    assert asked["users"] == {"a": [str(Home(tmp_path).agent("a")), "/srv/a", "/state/a"]}
 
 
 def test_the_round_measures_in_a_process_of_its_own(tmp_path: Path) -> None:
