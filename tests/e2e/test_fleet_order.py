@@ -87,6 +87,13 @@ def test_a_planned_restart_happens_once_and_is_no_incident(home: KeeperHome, tmp
     _set_clock(tmp_path, 3600 + 3000)
     wait_until(lambda: _kinds(home).count("node.away") >= 2, "the second jump")
     assert home.row("web")["instance"] == 2
+    over = time.gmtime(time.time() + 3600 + 3000 - 120)
+    plan = {"at": [{"hour": over.tm_hour, "minute": over.tm_min, "zone": "UTC"}]}
+    said = _kinds(home).count("agent.planned")
+    home.put(home.spec("web", "sleep", "600", restart=plan))
+    wait_until(lambda: _kinds(home).count("agent.planned") > said, "the new plan taken in")
+    assert home.row("web")["phase"] == "healthy"
+    assert home.row("web")["instance"] == 2, "a time that was over when it was written is owed to nobody"
 
 
 # Says at its end what it found in its stop file.

@@ -91,6 +91,8 @@ def _change(keeper: Keeper, agent: Agent, before: AgentSpec | None, spec: AgentS
     agent.spec, agent.policy = spec, fleets.policy_of(spec)
     agent.leaving = False
     agent.place = None
+    if before is None or before.restart.at != spec.restart.at:
+        agent.memory.settled_at = 0.0  # a new plan owes nothing for a time of day that was over when it was written
     if before is None:
         keeper.command(agent, "start", "it is in the fleet again")
     elif agent.ladder.wanted and fleets.needs_new_process(before, spec):
