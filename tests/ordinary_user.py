@@ -28,7 +28,7 @@ def main() -> int:
     if setpriv is None:
         print("skipped: no setpriv here (apt-get install util-linux)")
         return 0
-    directory = Path(tempfile.mkdtemp(prefix="holdfast-user-"))
+    directory = Path(tempfile.mkdtemp(prefix="hf-"))
     try:
         tree = directory / "tree"
         shutil.copytree(ROOT, tree, ignore=lambda _path, names: LEFT_BEHIND.intersection(names), symlinks=True)
@@ -37,7 +37,7 @@ def main() -> int:
         directory.chmod(0o755)
         subprocess.run(["chown", "-R", f"{USER_ID}:{USER_ID}", str(directory)], check=True)
         become = [setpriv, f"--reuid={USER_ID}", f"--regid={USER_ID}", "--clear-groups", "--"]
-        return _as_user(become, tree, _environment(directory))
+        return _as_user(become, tree, directory)
     finally:
         _end_all()
         shutil.rmtree(directory, ignore_errors=True)
@@ -52,10 +52,13 @@ def _environment(directory: Path) -> dict[str, str]:
     return {**kept, **own}
 
 
-def _as_user(become: list[str], tree: Path, environment: dict[str, str]) -> int:
+def _as_user(become: list[str], tree: Path, directory: Path) -> int:
+    environment = _environment(directory)
+    # Short names: a home whose sockets fit into it needs no second directory elsewhere.
+    pytest = ["python", "-m", "pytest", "-rs", "--basetemp", str(directory / "t"), "-m", "not full"]
     steps = (
         ["./dev", "install"],
-        ["./dev", "run", "python", "-m", "pytest", "-rs", "-m", "not full", "tests/unit", "tests/e2e"],
+        ["./dev", "run", *pytest, "tests/unit", "tests/e2e"],
         ["./dev", "crash", "--rounds", ROUNDS, "--seed", "20261121"],
     )
     worst = 0

@@ -23,6 +23,9 @@ from holdfast.files import write_atomic
 
 LONGEST_SOCKET_NAME = "notify.sock"
 
+# Where the sockets of a home with a long path go: the first of these that this user can write to.
+SHORT_BASES = ("/tmp", "/dev/shm", "/var/tmp")
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -75,7 +78,9 @@ class Home:
         import hashlib  # a fifth of a short command's start; most homes have short paths
 
         digest = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:12]
-        return Path(f"/tmp/holdfast-{os.getuid()}-{digest}")
+        # Every process must come to the same answer, so no TMPDIR; /tmp is not everybody's on every machine.
+        usable = [base for base in SHORT_BASES if os.access(base, os.W_OK | os.X_OK)]
+        return Path(f"{(usable or SHORT_BASES)[0]}/holdfast-{os.getuid()}-{digest}")
 
     @property
     def api_socket(self) -> Path:

@@ -340,3 +340,11 @@ SHIP_LAG_SHOWN_S = 15.0  # lines are sent within a second or two; a server may p
 SHIP_LATE_S = 600.0  # longer than a log server's own restart or upgrade
 SHIP_LAG_TOLD_EVERY_S = 15.0  # figures of a server that lags; the keeper wakes up for each
 OWN_LOG_BYTES = 10 * 1024 * 1024  # of each of Holdfast's own logs; as much again at most is kept compressed
+
+# --- versioned state -------------------------------------------------------------------------------------------------
+SNAPSHOT_EVERY_S = 60.0  # mission, promise 9: any minute
+SNAPSHOT_STORE_EVERY_S = 60.0  # as often as a snapshot is made; hourly is enough where traffic costs
+SNAPSHOT_BUDGET_SHARE = 0.10  # of the disk that the home lies on
+SNAPSHOT_BUDGET_BYTES = 10 * 1024**3
+STATE_PATHS_MAX = 64
+STATE_EXCLUDES_MAX = 256

@@ -186,6 +186,22 @@ class Resources(Struct, frozen=True, kw_only=True):
     descriptors: float = limits.DESCRIPTORS_SHARE  # of the limit on open files
 
 
+class State(Struct, frozen=True, kw_only=True):
+    """What the agent keeps on disk, and how its versions are kept. No paths: no snapshots.
+
+    `store`: a second place for the same objects: a URL (s3://, gs://, az://) or an absolute directory on another disk.
+    """
+
+    paths: tuple[str, ...] = ()  # absolute files or directories
+    exclude: tuple[str, ...] = ()  # globs relative to each path, as in .gitignore: `cache/`, `*.tmp`, `a/**/b`
+    every_s: float | None = limits.SNAPSHOT_EVERY_S  # None: only when asked, and before planned stops
+    store: str | None = None
+    store_every_s: float = limits.SNAPSHOT_STORE_EVERY_S  # the newest snapshot goes to the second place this often
+    budget_bytes: int | None = None  # of this machine's disk; None: the smaller of SNAPSHOT_BUDGET_*
+    encrypt: bool = True  # fixed when the agent's repository is made
+    capture: Literal["guard", "freeze"] = "guard"
+
+
 class AgentSpec(Struct, frozen=True, kw_only=True):
     """One agent, fully resolved."""
 
@@ -207,6 +223,7 @@ class AgentSpec(Struct, frozen=True, kw_only=True):
     maintenance: Maintenance = field(default_factory=Maintenance)
     logs: Logs = field(default_factory=Logs)
     resources: Resources = field(default_factory=Resources)
+    state: State = field(default_factory=State)
     # exit code ("0".."255" or a signal such as "SIGABRT") -> meaning in words
     exit_codes: dict[str, str] = {}
     ask_codes: tuple[int, ...] = ()  # exit codes after which init may not restart by itself (e.g. 78)

@@ -1,0 +1,1 @@
+"""Versioned state: snapshots of what an agent keeps on disk, and the way back to any of them."""
