@@ -210,6 +210,61 @@ ADOPTION_NOT_FOUND = _kind(
     "Run it as the owner of the installation or as root; name its state directory with --state.",
     4,
 )
+SNAPSHOT_NOT_FOUND = _kind(
+    "HF2050",
+    "SnapshotNotFound",
+    "{agent} has no snapshot {snapshot}",
+    "List them with `holdfast snapshots {agent}`; those deleted with `holdfast snapshots {agent} --all`.",
+    4,
+)
+SNAPSHOT_AMBIGUOUS = _kind(
+    "HF2051",
+    "SnapshotAmbiguous",
+    "{agent}: {count} snapshots begin with {snapshot}: {listed}",
+    "Give more digits; `holdfast snapshots {agent}` lists them.",
+    2,
+)
+NO_SNAPSHOTS = _kind(
+    "HF2052",
+    "NoSnapshots",
+    "{agent} has no snapshots",
+    "Make one with `holdfast snapshot {agent}`. It needs `state` with `paths` in holdfast.yaml.",
+    4,
+)
+STATE_NOT_DECLARED = _kind(
+    "HF2053",
+    "StateNotDeclared",
+    "{agent} declares no state, so there is nothing to take a snapshot of",
+    "Give it `state` with `paths: [DIR]` in holdfast.yaml, then `holdfast up`.",
+    2,
+)
+STATE_PATH_NOT_FOUND = _kind(
+    "HF2054",
+    "StatePathNotFound",
+    "{agent}: no snapshot asked for holds {path}",
+    "See what there is: `holdfast state log {agent} DIRECTORY`, or look at all of it with `holdfast restore {agent} "
+    "--to NEW_DIRECTORY`.",
+    4,
+)
+NOT_DELETED = _kind(
+    "HF2055",
+    "NotDeleted",
+    "{what} is not among what was deleted",
+    "See deleted agents with `holdfast undelete`, deleted snapshots with `holdfast snapshots AGENT --all`.",
+    4,
+)
+STATE_FAILED = _kind(
+    "HF2056",
+    "StateJobFailed",
+    "{agent}: {what} failed: {reason}",
+    "Snapshots made before are untouched. See `holdfast state verify {agent}` and `holdfast events --agent {agent}`.",
+)
+STATE_CUT_SHORT = _kind(
+    "HF2057",
+    "StateCutShort",
+    "{agent}: what was being read ended too early: {reason}",
+    "What arrived is incomplete, do not use it. Run `holdfast state verify {agent}`, then the same command again.",
+)
 
 # --- HF3xxx: Holdfast's own processes ------------------------------------------------------------------------
 KEEPER_UNREACHABLE = _kind(
