@@ -33,6 +33,11 @@ STOP_GRACE_S = 30.0  # a stop takes 1 to 2 s; with a turn under way it may hang 
 HEARTBEAT = os.path.join("state", "gateway.heartbeat")  # written by its event loop every 30 s
 HEARTBEAT_MAX_AGE_S = 180.0  # six of them missed
 MARKER = ".gateway-planned-stop.json"
+# Logs and caches; and what only the running gateway means, some of it written every 30 s.
+LEFT_OUT = (
+    *("/logs/", "/audio_cache/", "/image_cache/", "*.lock", "/gateway.pid", "/gateway-starts.log", "/.gateway-*.json"),
+    *("/state/gateway.heartbeat", "/cron/ticker_*"),
+)
 EXIT_RESTART = 75
 EXIT_FATAL_CONFIG = 78
 # Hermes changes its behaviour when it believes that systemd runs it.
@@ -75,6 +80,8 @@ class HermesRecipe(ProcessRecipe):
             logs = os.path.join(glob.escape(home), "logs", "*.log")
             values[("logs", "files")] = Default((logs,), "some of them Hermes never cuts")
             values[("working_dir",)] = Default(home, "relative paths of its tools stay inside its home")
+            values[("state", "paths")] = Default((home,), "databases, configuration, sessions, memories")
+            values[("state", "exclude")] = Default(LEFT_OUT, "made again by itself; locks and marks of one run")
         findings = list(missing)
         if venv:
             program = os.path.join(venv, "bin", "hermes")

@@ -49,6 +49,7 @@ _SCRIPT = os.path.join("node_modules", "openclaw", "openclaw.mjs")
 _STATE_DIR_WANTED = (
     "a configured OpenClaw: openclaw onboard --mode local; or state_dir: DIR, where its openclaw.json is"
 )
+LEFT_OUT = ("/cache/", "/tmp/", "/plugin-skills/", "/logs/", "*.lock")  # `cache` alone was 54 of 57 MB
 # These make it believe that systemd or launchd runs it, or that somebody reads sd_notify messages.
 SCRUB = (
     "INVOCATION_ID",
@@ -104,6 +105,8 @@ class OpenClawRecipe(ProcessRecipe):
             values[("env", "OPENCLAW_CONFIG_PATH")] = Default(config, "its configuration")
             values[("logs", "files")] = Default(_log_files(state_dir, configured), "its own log, whatever it is told")
             values[("working_dir",)] = Default(state_dir, "it writes nothing relative, its tools may")
+            values[("state", "paths")] = Default(_state_paths(state_dir, config), "databases, configuration, workspace")
+            values[("state", "exclude")] = Default(LEFT_OUT, "made again by itself; locks of one run")
         script = ""
         if not ask.has_command:
             program, missing = _program(ask)
@@ -204,6 +207,12 @@ def _constants(port: int) -> dict[Path, Default]:
     }
     values |= {("env", name): given for name, given in _CONTRACT.items()}
     return {path: Default(*given) for path, given in values.items()}
+
+
+def _state_paths(state_dir: str, config: str) -> tuple[str, ...]:
+    """The state directory, and a configuration that lies elsewhere."""
+    inside = not config or os.path.normpath(config).startswith(os.path.normpath(state_dir) + "/")
+    return (state_dir,) if inside else (state_dir, os.path.normpath(config))
 
 
 def _program(ask: Ask) -> tuple[tuple[str, ...], list[Finding]]:

@@ -13,7 +13,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from holdfast import limits
-from holdfast.spec.model import AgentSpec, CommandProbe, Health, Limits, Logs, Resources, Restart, Stop
+from holdfast.spec.model import AgentSpec, CommandProbe, Health, Limits, Logs, Resources, Restart, State, Stop
 from holdfast.spec.recipe import Given, Path
 
 
@@ -53,6 +53,7 @@ def build(
         maintenance=get("maintenance"),
         logs=_logs(get),
         resources=_resources(get),
+        state=_state(get, name),
         exit_codes=each("exit_codes"),
         ask_codes=given.ask_codes,
         notify=get("notify"),
@@ -126,6 +127,19 @@ def _resources(get: Get) -> Resources:
     )
 
 
+def _state(get: Get, name: str) -> State:
+    return State(
+        paths=tuple(path.replace("{agent}", name) for path in get("state", "paths")),
+        exclude=get("state", "exclude"),
+        every_s=get("state", "every"),
+        store=get("state", "store"),
+        store_every_s=get("state", "store_every"),
+        budget_bytes=get("state", "budget"),
+        encrypt=get("state", "encrypt"),
+        capture=get("state", "capture"),
+    )
+
+
 def program(command: Sequence[str], working_dir: str) -> tuple[str, ...]:
     """A program named by a path is made absolute here; a bare name is left to the agent's PATH."""
     first = os.path.expanduser(command[0]) if command[0].startswith("~/") else command[0]
@@ -136,7 +150,7 @@ def program(command: Sequence[str], working_dir: str) -> tuple[str, ...]:
 
 def settings_of(spec: AgentSpec) -> dict[Path, Any]:
     """Every value that `build` was given, and what only recipes give, in the order of the reference."""
-    health, restart, logs, resources = spec.health, spec.restart, spec.logs, spec.resources
+    health, restart, logs, resources, state = spec.health, spec.restart, spec.logs, spec.resources, spec.state
     return {
         ("recipe",): spec.recipe,
         ("command",): spec.command,
@@ -192,6 +206,14 @@ def settings_of(spec: AgentSpec) -> dict[Path, Any]:
         ("resources", "disk_bytes"): resources.disk_bytes,
         ("resources", "processes"): resources.processes,
         ("resources", "descriptors"): resources.descriptors,
+        ("state", "paths"): state.paths,
+        ("state", "exclude"): state.exclude,
+        ("state", "every"): state.every_s,
+        ("state", "store"): state.store,
+        ("state", "store_every"): state.store_every_s,
+        ("state", "budget"): state.budget_bytes,
+        ("state", "encrypt"): state.encrypt,
+        ("state", "capture"): state.capture,
         ("secret_env",): spec.secret_env,
         ("ask_codes",): spec.ask_codes,
         ("scrub_env",): spec.scrub_env,

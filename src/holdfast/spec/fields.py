@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast import limits
-from holdfast.spec import amounts, blocks, readers, watching
+from holdfast.spec import amounts, blocks, keeping, readers, watching
 from holdfast.spec.model import Maintenance
 from holdfast.spec.readers import Shaped
 from holdfast.spec.recipe import Default, Path
@@ -233,11 +233,41 @@ _RESOURCES: dict[Path, Field] = {
         "of its limit on open files", "share",
     ),
 }  # fmt: skip
-FIELDS: dict[Path, Field] = _AGENT | _HEALTH | _LIFE | _LOGS | _RESOURCES
+_STATE: dict[Path, Field] = {
+    ("state", "paths"): Field(
+        keeping.state_paths, (), "nothing is known of what it keeps", "files and directories that are kept in versions"
+    ),
+    ("state", "exclude"): Field(
+        keeping.excludes, (), "everything is kept", "patterns of what is left out, such as cache/ or *.tmp"
+    ),
+    ("state", "every"): Field(
+        amounts.duration(1, 7 * 86_400.0, off=True), limits.SNAPSHOT_EVERY_S, "back to any minute",
+        "a snapshot this often, when something changed; off: only when asked, and before planned stops", "s",
+    ),
+    ("state", "store"): Field(
+        keeping.store, None, "snapshots stay on this machine",
+        "a second place for them: s3://BUCKET/PREFIX, or a directory on another disk",
+    ),
+    ("state", "store_every"): Field(
+        amounts.duration(1, 7 * 86_400.0), limits.SNAPSHOT_STORE_EVERY_S, "as often as snapshots are made",
+        "the newest snapshot goes to the second place this often", "s",
+    ),
+    ("state", "budget"): Field(
+        amounts.size(10_000_000), None, "the smaller of 10 GB and a tenth of the disk",
+        "of this machine's disk for its snapshots", "bytes",
+    ),
+    ("state", "encrypt"): Field(
+        readers.switch, True, "agents' state holds logins", "whether snapshots are encrypted; fixed with the first one"
+    ),
+    ("state", "capture"): Field(
+        keeping.capture, "guard", "the agent never stands still",
+        "guard: each database at one moment; freeze: all files, while it stands still for up to 250 ms",
+    ),
+}  # fmt: skip
+FIELDS: dict[Path, Field] = _AGENT | _HEALTH | _LIFE | _LOGS | _RESOURCES | _STATE
 
 # Keys of later versions, with what they will be about.
 RESERVED: dict[Path, str] = {
-    ("state",): "versioned state",
     ("probation",): "probation of changes",
     ("secrets",): "the store of secrets",
     ("llm",): "the LLM gateway",
@@ -256,6 +286,7 @@ SWITCHED_OFF: dict[str, dict[Path, Any]] = {
         ("resources", "processes"): None,
         ("resources", "descriptors"): limits.SHARE_NEVER,
     },
+    "state": {("state", "paths"): ()},
 }
 # `depends_on` for all would make each agent wait for itself.
 NOT_IN_DEFAULTS: frozenset[str] = frozenset(("template", "replicas", "command", "depends_on"))

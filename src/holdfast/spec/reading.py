@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from holdfast import limits
-from holdfast.spec import amounts, depends, readers
+from holdfast.spec import amounts, apart, depends, readers
 from holdfast.spec.build import program
 from holdfast.spec.document import Mapping, Scalar, Sequence
 from holdfast.spec.fields import NOT_IN_DEFAULTS, NOT_IN_TEMPLATES, RESERVED, later
@@ -63,6 +63,7 @@ class Reading:
         if "agents" not in main and "include" not in main and not self.problems:
             self.problems.add(1, "agents", "nothing", "a mapping of agents, such as agents: {NAME: {command: [...]}}")
         self.resolved = depends.settle(self.resolved, self.declared, self.problems)
+        apart.check(self.resolved, self.problems)
         last_resort: Any = _own_command(main["last_resort"]) if "last_resort" in main else ()
         return FleetSpec(
             source=source,

@@ -373,9 +373,8 @@ BAD: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "keys of later versions",
-        "agents:\n  a: {command: [x], state: {paths: [d]}, schedules: [], probation: {config: 60s}}\n",
+        "agents:\n  a: {command: [x], schedules: [], probation: {config: 60s}}\n",
         (
-            "2: agents.a.state: found the reserved key state, expected nothing yet: versioned state will come with a later version",
             "2: agents.a.schedules: found the reserved key schedules, expected nothing yet: schedules will come with a later version",
             "2: agents.a.probation: found the reserved key probation, expected nothing yet: probation of changes will come with a later version",
         ),

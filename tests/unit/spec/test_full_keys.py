@@ -267,9 +267,12 @@ agents:
     lines = str(caught.value.detail["problems"]).replace(f"{file}:", "").split("\n")
     assert lines == [
         "4: defaults.probation: found the reserved key probation, expected nothing yet: probation of changes will come with a later version",
-        "13: agents.loop.state: found the reserved key state, expected nothing yet: versioned state will come with a later version",
     ]
-    file.write_text("\n".join(line for line in text.split("\n") if "probation" not in line and "state:" not in line))
+    file.write_text("\n".join(line for line in text.split("\n") if "probation" not in line))
     agents = recipes.load(file).agents
     assert [one.name for one in agents] == ["assistant", "loop", "crew-1", "crew-2", "crew-3"]
     assert agents[0].restart.at == (BERLIN_4,)
+    assert agents[1].state.paths == (str(tmp_path / "data"),)
+    assert agents[1].state.every_s == 60.0
+    assert agents[0].state.paths == (str(tmp_path / "s"),)
+    assert "/cache/" in agents[0].state.exclude
