@@ -1,4 +1,4 @@
-"""Points in time as people write them: `10m`, `03:00`, `yesterday 14:00`, `2026-11-21T14:00Z`.
+"""Points in time as people write them: `10m`, `10 min ago`, `03:00`, `yesterday 14:00`, `2026-11-21T14:00Z`.
 
 Invariant: pure and total: any text gives seconds since 1970 or a ValueError whose text says what was expected; a time
 without a date is the last one that was. Called by everything with --since and --until.
@@ -9,10 +9,18 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta, tzinfo
 
-FORMS = "10m, 1h30m, 2d (ago), 03:00, yesterday 14:00, 2026-11-21, 2026-11-21T14:00:00Z or @1764000000"
-_UNITS_S = {"w": 604_800.0, "d": 86_400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
-_PART = r"[0-9]{1,9}(?:\.[0-9]{1,9})?"
-_AGO = re.compile("".join(rf"(?:({_PART}){unit}(?![a-z]))?" for unit in _UNITS_S) + r"(?:\s+ago)?")
+FORMS = "10m, 1h30m, 10 min ago, 03:00, yesterday 14:00, 2026-11-21, 2026-11-21T14:00:00Z or @1764000000"
+# Seconds of each unit by the ways to write it, the largest first: `1h30m` and `1 hour 30 minutes`, never `1m2h`.
+_UNITS_S = {
+    "weeks?|w": 604_800.0,
+    "days?|d": 86_400.0,
+    "hours?|hrs?|h": 3600.0,
+    "minutes?|mins?|m": 60.0,
+    "seconds?|secs?|s": 1.0,
+    "milliseconds?|ms": 0.001,
+}
+_PART = r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?|(?<![^ ])an?(?= ))"  # "an hour ago"
+_AGO = re.compile("".join(rf"(?:({_PART}) ?(?:{unit})(?![a-z])(?: (?!ago))?)?" for unit in _UNITS_S) + r"(?: ?ago)?")
 _CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}(?:\.[0-9]{1,9})?))?")
 _SECONDS = re.compile(r"[0-9]{1,8}(?:\.[0-9]{1,9})?")
 _EPOCH = re.compile(r"@([0-9]{1,11}(?:\.[0-9]{1,9})?)")
@@ -42,11 +50,13 @@ def _parse(asked: str, now_at: float, zone: tzinfo | None) -> float | None:
         return now_at - float(asked)
     if (match := _AGO.fullmatch(asked)) and any(match.groups()):
         spans = zip(match.groups(), _UNITS_S.values(), strict=True)
-        return now_at - sum(float(count) * unit_s for count, unit_s in spans if count)
+        return now_at - sum(
+            (1.0 if count in ("a", "an") else float(count)) * unit_s for count, unit_s in spans if count
+        )
     now = datetime.fromtimestamp(now_at, zone)
     day, _, clock = asked.partition(" ")
     if day in _DAYS:
-        return _on_clock(now - timedelta(days=_DAYS[day]), clock or "00:00")
+        return _on_clock(now - timedelta(days=_DAYS[day]), clock.removeprefix("at ") or "00:00")
     if _CLOCK.fullmatch(asked):
         found = _on_clock(now, asked)
         return found if found is None or found <= now_at else _on_clock(now - timedelta(days=1), asked)

@@ -25,6 +25,15 @@ def at(text: str) -> float:
         ("2d", NOW - 172_800),
         ("1w", NOW - 604_800),
         ("1.5h ago", NOW - 5400),
+        ("10 min ago", NOW - 600),
+        ("10 minutes ago", NOW - 600),
+        ("10min", NOW - 600),
+        ("1 hour 30 minutes ago", NOW - 5400),
+        ("2 hrs ago", NOW - 7200),
+        ("An hour ago", NOW - 3600),
+        ("a week ago", NOW - 604_800),
+        ("3 days", NOW - 259_200),
+        ("45 secs ago", NOW - 45),
         ("250ms", NOW - 0.25),
         ("90", NOW - 90),
         ("@1764000000.5", 1_764_000_000.5),
@@ -35,6 +44,7 @@ def at(text: str) -> float:
         ("today", at("2026-11-21T00:00")),
         ("today 13:00", at("2026-11-21T13:00")),
         ("Yesterday  14:00", at("2026-11-20T14:00")),
+        ("yesterday at 14:00", at("2026-11-20T14:00")),
         ("2026-11-20", at("2026-11-20T00:00")),
         ("2026-11-20 14:00", at("2026-11-20T14:00")),
         ("2026-11-20T14:00:01.5Z", at("2026-11-20T14:00:01.5")),
@@ -47,7 +57,22 @@ def test_what_people_write_is_understood(text: str, expected: float) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "soon", "25:00", "12:60", "10 parsecs", "2026-13-01", "2026-02-30", "m", "-5m", "yesterday noon", "1m2h"],
+    [
+        "",
+        "soon",
+        "25:00",
+        "12:60",
+        "10 parsecs",
+        "2026-13-01",
+        "2026-02-30",
+        "m",
+        "-5m",
+        "yesterday noon",
+        "1m2h",
+        "ago",
+        "a",
+        "an ago",
+    ],
 )
 def test_everything_else_is_refused_with_words(text: str) -> None:
     with pytest.raises(ValueError) as raised:
