@@ -2,7 +2,7 @@
 
 The same code appears in logs, events, the API, `holdfast explain` and the runbooks. Codes are never reused.
 HF1xxx the file a user wrote · HF2xxx agents · HF3xxx Holdfast's own processes · HF4xxx the machine ·
-HF5xxx alerts.
+HF5xxx alerts · HF6xxx versioned state.
 """
 
 from __future__ import annotations
@@ -446,4 +446,58 @@ ALERT_FAILED = _kind(
     "AlertFailed",
     "an alert through {channel} did not get through: {reason}",
     "Correct `alerts:` in holdfast.yaml and run `holdfast alert test`.",
+)
+
+# --- HF6xxx: versioned state ---------------------------------------------------------------------------------
+STATE_DAMAGED = _kind(
+    "HF6001",
+    "StateDamaged",
+    "{agent}: snapshots in {where} are damaged: {reason}",
+    "See which can still be restored with `holdfast state verify {agent} --all`; check that disk.",
+    6,
+)
+RECOVERY_KEY_WRONG = _kind(
+    "HF6002",
+    "RecoveryKeyWrong",
+    "the snapshots of {agent} in {where} were made with another recovery key",
+    "Give the key of the machine that made them: `holdfast state key` printed it there.",
+)
+RECOVERY_KEY_UNUSABLE = _kind(
+    "HF6003",
+    "RecoveryKeyUnusable",
+    "the recovery key in {where} cannot be used: {reason}",
+    "Put back the key that `holdfast state key` printed, 64 hex digits. Without it encrypted snapshots cannot be read.",
+    6,
+)
+STATE_FORMAT_NEWER = _kind(
+    "HF6004",
+    "StateFormatNewer",
+    "the snapshots in {where} have format {format}, this Holdfast knows formats up to {known}",
+    "Upgrade Holdfast here with `holdfast upgrade`. Nothing was changed.",
+)
+STATE_IN_USE = _kind(
+    "HF6005",
+    "StateInUse",
+    "somebody else writes snapshots in {where}: {reason}",
+    "Wait until that is done; see `holdfast ps`. No snapshot was lost.",
+)
+STATE_STORE_FAILED = _kind(
+    "HF6006",
+    "StateStoreFailed",
+    "{agent}: {reason}",
+    "Remove that reason; Holdfast tries again by itself. Snapshots made before are not affected.",
+)
+SNAPSHOT_NOT_FOUND = _kind(
+    "HF6010",
+    "SnapshotNotFound",
+    "{agent} has no snapshot {snapshot}",
+    "List them with `holdfast snapshots {agent}`.",
+    4,
+)
+SNAPSHOT_AMBIGUOUS = _kind(
+    "HF6011",
+    "SnapshotAmbiguous",
+    "{count} snapshots of {agent} begin with {snapshot}",
+    "Give more digits: `holdfast snapshots {agent}` shows twelve.",
+    2,
 )

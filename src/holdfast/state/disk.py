@@ -1,0 +1,65 @@
+"""The few system calls by which a repository reaches a disk, so that a test can record them and cut the power.
+
+Nothing else writes below a repository's directory. Called by local_store.py alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+TMP_PREFIX = ".tmp-"  # of a file that is not published yet, where the file system knows no nameless files
+
+
+class Disk:
+    """The machine's own. All methods raise OSError."""
+
+    def create(self, directory: Path) -> tuple[int, Path | None]:
+        """A new empty file to be published in `directory`: descriptor, and its name if it had to have one."""
+        try:
+            return os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600), None
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL):
+                raise
+        name = directory / f"{TMP_PREFIX}{os.getpid()}-{os.urandom(8).hex()}"
+        return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), name
+
+    def write(self, file: int, data: bytes | memoryview) -> int:
+        return os.write(file, data)
+
+    def sync(self, file: int) -> None:
+        """Its content is on the disk, whatever happens to the power."""
+        os.fdatasync(file)
+
+    def publish(self, file: int, name: Path | None, final: Path) -> None:
+        """Give it its name at once. Raises FileExistsError when there is such a file."""
+        if name is not None:
+            os.link(name, final)
+            os.unlink(name)
+            return
+        os.link(f"/proc/self/fd/{file}", final, follow_symlinks=True)
+
+    def close(self, file: int, name: Path | None) -> None:
+        """Of an unpublished file nothing stays."""
+        os.close(file)
+        if name is not None:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+
+    def make_directory(self, directory: Path) -> None:
+        """One that is there is as good."""
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory, 0o700)
+
+    def sync_directory(self, directory: Path) -> None:
+        """Names in it are on the disk."""
+        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def remove(self, path: Path) -> None:
+        os.unlink(path)
