@@ -348,3 +348,53 @@ SNAPSHOT_BUDGET_SHARE = 0.10  # of the disk that the home lies on
 SNAPSHOT_BUDGET_BYTES = 10 * 1024**3
 STATE_PATHS_MAX = 64
 STATE_EXCLUDES_MAX = 256
+
+# --- keeping, thinning and deleting snapshots ---------------------------------------------------------------------------
+RETENTION_ALL_S = 86_400.0  # promised: all of a day
+RETENTION_STEPS_S = ((7 * 86_400.0, 3600.0), (30 * 86_400.0, 86_400.0), (365 * 86_400.0, 7 * 86_400.0))  # promised
+RETENTION_SLACK_PART = 0.06  # one hour of a day: else days of 24 to 25 hours would add up, and a calendar day be missed
+RETENTION_HEALTHY_MIN = 3  # one may be the one with the damage, one the one just before it
+BUDGET_STEPS_S = (  # beyond this age one in so many seconds; each takes what the one before took, and more
+    (43_200.0, 600.0),
+    (7_200.0, 600.0),
+    (7_200.0, 3600.0),
+    (3600.0, 3 * 3600.0),
+    (0.0, 12 * 3600.0),
+    (0.0, 86_400.0),  # one a day always stays
+)
+AGE_REBOOT_MAX_S = 30 * 86_400.0  # counted as passed over one reboot at most; longer is more likely a wrong clock
+
+# --- the worker and when it works ------------------------------------------------------------------------------------
+WORKER_JOB_ENDS_S = 5.0  # a job that nobody wants any more puts away what it holds in milliseconds
+WORKER_BEGINS_S = 60.0  # a fork takes a millisecond, on a starved machine some seconds
+WORKER_STALL_S = 600.0  # a job that says nothing for so long hangs on a disk that does not answer
+SNAPSHOT_NICE = 10  # of the timer's snapshots: agents come first
+SNAPSHOTS_LONG_AT_ONCE = 2  # of the timer's: each may take 100 MB and a core
+SNAPSHOTS_SHORT_AT_ONCE = 2  # of those known to be short: big agents must not hold up the minute of the others
+SNAPSHOTS_ASKED_AT_ONCE = 2  # a person's, and those before stops: not behind the timer's
+STATE_LOOKS_AT_ONCE = 4  # jobs that only read
+SNAPSHOT_SHORT_S = 5.0  # one that took less is expected to be short again
+SNAPSHOT_RETRY_FIRST_S = 30.0  # after a failure; doubles
+SNAPSHOT_RETRY_MAX_S = 1_800.0
+SNAPSHOT_PAUSED_LOOK_S = 5.0  # while the machine is under pressure
+SNAPSHOT_AFTER_END_S = 1.0  # an agent that went down is back by then if it is restarted at once
+SNAPSHOT_BEFORE_STOP_S = 20.0  # a stop waits so long at most; most snapshots take a second
+SNAPSHOT_BEFORE_DOWN_S = 20.0  # all agents together: systemd gives a shutdown 90 s
+SNAPSHOT_SAID_AGAIN_S = 3_600.0  # a failure that lasts is recorded once an hour
+SNAPSHOTS_REMEMBERED = 64  # of each agent, with the time they were made, for known-good
+
+# --- the second place of snapshots -------------------------------------------------------------------------------------
+STORE_CONNECT_S = 5.0  # a server that is there answers within one round trip
+STORE_READ_S = 120.0  # a whole pack (8 MiB) over 1 Mbit/s, with as much again to spare
+STORE_WRITE_S = 600.0  # a whole pack over 128 kbit/s; slower lines send nothing in the end and say so
+STORE_RETRIES = 3  # within one request; what fails after them waits in the queue
+STORE_RETRY_FIRST_S = 0.2
+STORE_RETRY_LONGEST_S = 5.0
+STORE_RETRY_ALL_S = 20.0
+STORE_MULTIPART_BYTES = 64 * 1024 * 1024  # eight times a usual pack; one request for more would start over too often
+STORE_PART_BYTES = 8 * 1024 * 1024
+UPLOADS_AT_ONCE = 3  # three packs in memory; over long lines three fill what one leaves empty
+UPLOAD_LOOK_EVERY_S = 86_400.0  # what is really there is listed again this often: somebody may have deleted
+UPLOAD_AGAIN_FIRST_S = 30.0  # after a failure; doubled with each
+UPLOAD_AGAIN_LONGEST_S = 900.0  # a repaired server or line is noticed within a quarter of an hour
+REMOTE_LAG_ALERT_S = 1_800.0  # beyond `state.store_every`: longer than a restart of a server, shorter than the hour
