@@ -398,3 +398,9 @@ UPLOAD_LOOK_EVERY_S = 86_400.0  # what is really there is listed again this ofte
 UPLOAD_AGAIN_FIRST_S = 30.0  # after a failure; doubled with each
 UPLOAD_AGAIN_LONGEST_S = 900.0  # a repaired server or line is noticed within a quarter of an hour
 REMOTE_LAG_ALERT_S = 1_800.0  # beyond `state.store_every`: longer than a restart of a server, shorter than the hour
+
+# --- versioned state as asked for ----------------------------------------------------------------------------------------
+SNAPSHOT_LABEL_MAX = 200  # characters: a sentence, which fits a line of a table
+SNAPSHOT_PIN_MAX = 40  # part of a file's name
+STATE_PATH_MAX = 4096  # PATH_MAX of Linux
+STATE_LOST_SHOWN = 8  # paths named before a restore; the counts say the rest
