@@ -265,6 +265,19 @@ STATE_CUT_SHORT = _kind(
     "{agent}: what was being read ended too early: {reason}",
     "What arrived is incomplete, do not use it. Run `holdfast state verify {agent}`, then the same command again.",
 )
+STATE_DAMAGED = _kind(
+    "HF2058",
+    "StateDamaged",
+    "{agent}: {what} met damage: {reason}",
+    "See what can be restored whole with `holdfast state verify {agent}`; other snapshots may not be affected.",
+)
+RESTORE_FAILED = _kind(
+    "HF2059",
+    "RestoreFailed",
+    "{agent} was not restored, the step `{step}` failed: {reason}; its files are as they were before",
+    "Look at the snapshot first with `holdfast restore {agent} --to NEW_DIRECTORY`, or try the one before it: "
+    "`holdfast snapshots {agent}`.",
+)
 
 # --- HF3xxx: Holdfast's own processes ------------------------------------------------------------------------
 KEEPER_UNREACHABLE = _kind(
@@ -500,4 +513,43 @@ SNAPSHOT_AMBIGUOUS = _kind(
     "{count} snapshots of {agent} begin with {snapshot}",
     "Give more digits: `holdfast snapshots {agent}` shows twelve.",
     2,
+)
+RESTORE_UNDER_WAY = _kind(
+    "HF6020",
+    "RestoreUnderWay",
+    "{agent}: another restore, of snapshot {snapshot}, is not over yet",
+    "Wait until {agent} is healthy, or say `holdfast restore {agent}` again later. Nothing was changed.",
+)
+RESTORE_NO_SPACE = _kind(
+    "HF6021",
+    "RestoreNoSpace",
+    "no room to restore beside {path}: {needed} needed, {free} free",
+    "Free space there, or restore one path with --path. Live files were not touched.",
+)
+RESTORE_TARGET = _kind(
+    "HF6022",
+    "RestoreTarget",
+    "cannot restore to {path}: {reason}",
+    "Name a directory that does not exist yet, or an empty one. Nothing was changed.",
+    2,
+)
+RESTORE_NOT_THERE = _kind(
+    "HF6023",
+    "RestorePathNotThere",
+    "snapshot {snapshot} has no {path}",
+    "See in which snapshots it is: `holdfast state log {agent} {path}`.",
+    4,
+)
+RESTORE_FAILED = _kind(
+    "HF6024",
+    "RestoreFailed",
+    "{agent}: the restore did not take place: {reason}",
+    "Live files are as they were. Remove that reason, then restore again.",
+)
+RESTORE_STUCK = _kind(
+    "HF6025",
+    "RestoreStuck",
+    "a restore can be neither finished nor undone ({path}): {reason}",
+    "Remove that reason; the next start of Holdfast goes on with it. No file was deleted: old ones lie beside the new.",
+    6,
 )
