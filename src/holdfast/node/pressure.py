@@ -34,6 +34,7 @@ class Pressure(NamedTuple):
     calm_since_mono: float | None = None
     last: Reading | None = None
     queue: float = 0.0  # runnable tasks per core, smoothed over about two readings
+    short_of: tuple[str, ...] = ()  # while starved: which of cpu, memory and io
 
 
 def judge(before: Pressure, now: Reading) -> Pressure:
@@ -50,15 +51,16 @@ def judge(before: Pressure, now: Reading) -> Pressure:
         f"{name} {share[name]:.0%}" for name, enter in limits.PRESSURE_ENTER.items() if share.get(name, 0.0) >= enter
     ]
     if loud:
-        return Pressure(True, "tasks stall: " + ", ".join(loud), None, now, queue)
+        short_of = tuple(one.partition(" ")[0] for one in loud)
+        return Pressure(True, "tasks stall: " + ", ".join(loud), None, now, queue, short_of)
     if not before.starved:
         return Pressure(False, "", None, now, queue)
     if any(share.get(name, 0.0) >= leave for name, leave in limits.PRESSURE_LEAVE.items()):
-        return Pressure(True, before.why, None, now, queue)
+        return Pressure(True, before.why, None, now, queue, before.short_of)
     calm_since = now.mono if before.calm_since_mono is None else before.calm_since_mono
     if now.mono - calm_since >= limits.PRESSURE_CALM_S:
         return Pressure(False, "", None, now, queue)
-    return Pressure(True, before.why, calm_since, now, queue)
+    return Pressure(True, before.why, calm_since, now, queue, before.short_of)
 
 
 def _shares(last: Reading, now: Reading, elapsed: float, queue: float) -> dict[str, float]:

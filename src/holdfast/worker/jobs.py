@@ -1,0 +1,164 @@
+"""The jobs by name, and what is around each: its call, its errors as words for people, its end.
+
+Invariants: a job says exactly one of result and error, unless it is ended from outside; when its socket ends it is told
+so by `Cancelled`, raised wherever it stands, once, so that locks and half-made files are put away; one that does not
+end then is killed. Runs in the worker's children; called by process.py.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import json
+import os
+import platform
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from holdfast import limits
+from holdfast.init import kernel
+from holdfast.worker.protocol import PROGRESS_EVERY_S, REQUEST_MAX_BYTES, Fault, JobFailed
+
+_IOPRIO = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282}  # ioprio_set
+_IOPRIO_IDLE = 3 << 13
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class Cancelled(BaseException):
+    """Nobody waits for this job any more. No `except Exception` takes it."""
+
+
+class Call:
+    """One job as its function sees it. `args`: as the keeper gave them."""
+
+    def __init__(self, link: socket.socket, args: dict[str, Any]) -> None:
+        self._link = link
+        self.args = args
+        self._said_mono = 0.0
+        self._stage = ""
+
+    def progress(self, done: int, total: int = 0, what: str = "") -> None:
+        """Say how far it is; may be called as often as one likes. A new `what` is always said."""
+        now = time.monotonic()
+        if what != self._stage or now - self._said_mono >= PROGRESS_EVERY_S:
+            self._said_mono, self._stage = now, what
+            self._say({"progress": {"done": done, "total": total, "what": what}})
+
+    def chunk(self, data: bytes) -> None:
+        """A piece of content, in order. Waits for whoever takes it."""
+        if data:
+            self._link.sendall(b'{"chunk":%d}\n' % len(data) + data)
+
+    def _say(self, message: dict[str, Any]) -> None:
+        self._link.sendall(json.dumps(message).encode() + b"\n")
+
+
+Job = Callable[[Call], dict[str, Any]]
+
+
+def load() -> dict[str, Job]:
+    """All jobs by name; imports what they need. Called before the first fork, so that no child imports anything."""
+    from holdfast.worker import looking
+
+    return {
+        "key": looking.key,
+    }
+
+
+def run(link: socket.socket) -> int:
+    """One job, from its request to its last word; the exit code of its process."""
+    try:
+        request = _request(link)
+        signal.signal(signal.SIGTERM, _cancel)
+        threading.Thread(target=_watch, args=(link,), daemon=True).start()
+        if request.get("gentle"):
+            be_gentle()
+        call = Call(link, request["args"])
+        kernel.name_process(f"hf:{request['job']}")
+        call._say({"begun": os.getpid()})
+        link.sendall(json.dumps(_outcome(call, str(request["job"]))).encode() + b"\n")
+    except (OSError, Cancelled):
+        return 1  # nobody listens any more
+    return 0
+
+
+def _outcome(call: Call, name: str) -> dict[str, Any]:
+    try:
+        return {"result": load()[name](call)}
+    except JobFailed as failed:
+        return {"error": {"kind": failed.kind, "detail": failed.detail, "lasting": failed.lasting}}
+    except Exception as error:
+        kind, detail, lasting = explain(error)
+        if kind is Fault.FAILED:
+            traceback.print_exc()
+            sys.stderr.flush()
+        return {"error": {"kind": kind, "detail": detail, "lasting": lasting}}
+
+
+def explain(error: Exception) -> tuple[str, str | dict[str, str], bool]:
+    """An exception of a job in the protocol's words. Pure."""
+    from holdfast.errors import HoldfastError
+    from holdfast.state.damage import Damaged, MissingBlob
+    from holdfast.state.objects import Missing, StoreError
+
+    if isinstance(error, HoldfastError):
+        return error.kind.code, {key: str(value) for key, value in error.detail.items()}, False
+    if isinstance(error, (Damaged, MissingBlob)):
+        return Fault.DAMAGED, str(error), True
+    if isinstance(error, OSError):
+        kind = Fault.FULL if error.errno in _NO_ROOM else Fault.FAILED
+        named = f" ({os.fsdecode(error.filename)})" if error.filename else ""
+        return kind, f"{error.strerror or error}{named}", False
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
+        return Fault.FULL, str(error), False
+    if isinstance(error, Missing):
+        return Fault.NOT_FOUND, str(error), True
+    if isinstance(error, StoreError):
+        return Fault.STORE, str(error), error.lasting
+    return Fault.FAILED, f"{type(error).__name__}: {error}", False
+
+
+def be_gentle() -> None:
+    """Behind everybody else, for CPU and disk. Wishes: where the kernel refuses, the job runs as it is."""
+    try:
+        os.nice(limits.SNAPSHOT_NICE)
+    except OSError:
+        pass
+    number = _IOPRIO.get(platform.machine())
+    if number is not None:
+        ctypes.CDLL(None).syscall(ctypes.c_long(number), 1, 0, _IOPRIO_IDLE)
+
+
+def _request(link: socket.socket) -> dict[str, Any]:
+    """The keeper writes it before it hands the socket over. Raises OSError when it is gone."""
+    data = bytearray()
+    while not data.endswith(b"\n"):
+        piece = link.recv(65536)
+        if not piece or len(data) > REQUEST_MAX_BYTES:
+            raise ConnectionResetError(errno.ECONNRESET, "no request")
+        data += piece
+    request: dict[str, Any] = json.loads(data)
+    return request
+
+
+def _watch(link: socket.socket) -> None:
+    """In a thread: the keeper says nothing more, so what can be read is the end."""
+    try:
+        link.recv(1)
+    except OSError:
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(limits.WORKER_JOB_ENDS_S)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _cancel(number: int, frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # putting away is not interrupted again
+    raise Cancelled
