@@ -39,7 +39,8 @@ class Disk:
             os.link(name, final)
             os.unlink(name)
             return
-        os.link(f"/proc/self/fd/{file}", final, follow_symlinks=True)
+        # Only with a directory's descriptor Python calls linkat, which follows; an absolute path makes no use of it.
+        os.link(f"/proc/self/fd/{file}", final, src_dir_fd=file, follow_symlinks=True)
 
     def close(self, file: int, name: Path | None) -> None:
         """Of an unpublished file nothing stays."""

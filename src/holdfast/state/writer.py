@@ -1,0 +1,221 @@
+"""What adds a snapshot: blobs into frames, frames into packs, packs into the store, and last the manifest.
+
+The manifest's object is the commit: it is put only after every blob it names is in a pack that `put` returned from. A
+writer that is left without `finish` leaves packs that nobody names, which the next run makes use of and gc takes out.
+A blob in a condemned pack counts as absent. Frames are compressed and sealed by two threads and packs stored by a third
+while the caller reads; all queues are short, so memory stays flat. Called by capture and by repacking; one at a time.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from blake3 import blake3
+from msgspec.structs import replace
+
+from holdfast import __version__
+from holdfast.errors import STATE_IN_USE, HoldfastError
+from holdfast.state import manifests, names
+from holdfast.state.model import ID_BYTES, BlobId, Manifest, Snapshot
+from holdfast.state.pack import FRAME_BYTES, PACK_BYTES, BlobKind, BlobRow, PackBuilder, encode_frame
+from holdfast.state.repository import Repository
+
+_THREADS = 2
+_FRAMES_AHEAD = 4
+_BLOBS_PER_PACK = 65_536  # of very small files: bounds what is remembered of a pack that is not stored yet
+
+
+class _OpenFrame:
+    __slots__ = ("pieces", "rows", "size")
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+        self.rows: list[tuple[BlobId, int, int, int]] = []  # id, inner, length, kind
+        self.size = 0
+
+
+class Writer:
+    """Use it as a context manager; leaving it without `finish` commits nothing."""
+
+    def __init__(self, repository: Repository, condemned: frozenset[str] = frozenset(), epoch: int = 0) -> None:
+        """`condemned`: names of packs that gc is about to delete. `epoch`: from writing.lock. Raises StoreError."""
+        self.repository = repository
+        self.bytes_new = 0  # stored by this writer
+        self.blobs_new = 0
+        live = repository.snapshots()
+        gone = [one.snapshot for one in repository.trashed()]
+        newest = max([*live, *gone], key=lambda one: (one.seq, one.epoch), default=None)
+        self._met = {one.name for one in live}
+        self._seq = newest.seq + 1 if newest else 1
+        self._parent = newest.id if newest else ""
+        self.epoch = max([epoch, *(one.epoch for one in live), *(one.epoch for one in gone)])
+        self._condemned_names = condemned
+        self._condemned: frozenset[int] = frozenset()
+        self._id_key = repository.keys.ids
+        self._fresh: set[BlobId] = set()  # put, and not in the index yet
+        self._ready = False
+        self._nothing_stored = False
+        self._data = _OpenFrame()
+        self._looked_at = _OpenFrame()  # trees and extents
+        self._pack: PackBuilder | None = None
+        self._frame_number = 0
+        self._pack_rows: list[BlobRow] = []
+        self._pack_raw = 0
+        self._encoding: deque[Future[tuple[bytes, int, int]]] = deque()
+        self._storing: deque[tuple[Future[object], str, PackBuilder, list[BlobRow]]] = deque()
+        self._pool: ThreadPoolExecutor | None = None
+        self._store_pool: ThreadPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pool in (self._pool, self._store_pool):
+            if pool is not None:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def put(self, data: bytes, kind: BlobKind = BlobKind.DATA) -> BlobId:
+        """Its id; stored unless it is already. Raises StoreError, from a pack that was handed over before too."""
+        blob = blake3(data, key=self._id_key).digest(ID_BYTES)
+        if blob in self._fresh:
+            return blob
+        if not self._ready:
+            self._prepare()
+        if not self._nothing_stored and self.repository.index.holds(blob, self._condemned):
+            return blob
+        self._take(blob, data, kind)
+        return blob
+
+    def put_many(self, pieces: list[bytes], kind: BlobKind = BlobKind.DATA) -> list[BlobId]:
+        """As `put` for each, with one look into the index: for the pages of a database."""
+        key = self._id_key
+        blobs = [blake3(piece, key=key).digest(ID_BYTES) for piece in pieces]
+        if not self._ready:
+            self._prepare()
+        known = set() if self._nothing_stored else self.repository.index.known(blobs, self._condemned)
+        fresh = self._fresh
+        for blob, piece in zip(blobs, pieces, strict=True):
+            if blob not in fresh and blob not in known:
+                self._take(blob, piece, kind)
+        return blobs
+
+    def has(self, blob: BlobId) -> bool:
+        """Whether a put of this content would store nothing."""
+        if blob in self._fresh:
+            return True
+        if not self._ready:
+            self._prepare()
+        return self.repository.index.holds(blob, self._condemned)
+
+    def _prepare(self) -> None:
+        self.repository.refresh()
+        self._condemned = self.repository.index.numbers(self._condemned_names)
+        self._nothing_stored = self.repository.index.empty()
+        self._ready = True
+
+    def _take(self, blob: BlobId, data: bytes, kind: BlobKind) -> None:
+        frame = self._looked_at if kind else self._data
+        length = len(data)
+        if frame.size + length > FRAME_BYTES and frame.pieces:
+            self._hand_over(frame)
+        frame.rows.append((blob, frame.size, length, kind))
+        frame.pieces.append(data)
+        frame.size += length
+        self._fresh.add(blob)
+        self.blobs_new += 1
+
+    def _hand_over(self, frame: _OpenFrame) -> None:
+        """Give a frame to the threads, and collect what they have done."""
+        if not frame.pieces:
+            return
+        if self._pack is None:
+            self._pack = PackBuilder(self.repository.keys, sealed=self.repository.config.encrypted)
+            self._frame_number = 0
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(_THREADS, "frames")
+        number = self._frame_number
+        self._frame_number += 1
+        self._encoding.append(self._pool.submit(encode_frame, self._pack.envelope, number, frame.pieces))
+        self._pack_rows += [(blob, number, inner, length, kind) for blob, inner, length, kind in frame.rows]
+        frame.pieces, frame.rows, frame.size = [], [], 0
+        while len(self._encoding) > _FRAMES_AHEAD or (self._encoding and self._encoding[0].done()):
+            self._pack.add_frame(*self._encoding.popleft().result())
+        if self._pack.size >= PACK_BYTES or len(self._pack_rows) >= _BLOBS_PER_PACK:
+            self._close_pack()
+
+    def _close_pack(self) -> None:
+        """Hand the pack to the storing thread; at most one waits there, so that memory stays flat."""
+        pack = self._pack
+        if pack is None:
+            return
+        while self._encoding:
+            pack.add_frame(*self._encoding.popleft().result())
+        self._pack = None
+        rows, self._pack_rows = self._pack_rows, []
+        pack.footer.blobs.extend(rows)
+        name, pieces = pack.close()
+        self._settle(0)
+        if self._store_pool is None:
+            self._store_pool = ThreadPoolExecutor(1, "packs")
+        store = self.repository.store
+        self._storing.append((self._store_pool.submit(store.put, names.pack_object(name), pieces), name, pack, rows))
+
+    def _settle(self, leave: int) -> None:
+        """Wait until at most so many packs are on their way; what is stored is entered in the index."""
+        while len(self._storing) > leave:
+            future, name, pack, rows = self._storing.popleft()
+            future.result()
+            self.repository.index.add(name, pack.size, pack.envelope.header, pack.footer)
+            self._nothing_stored = False
+            self.bytes_new += pack.size
+            self._fresh.difference_update(row[0] for row in rows)
+
+    def flush(self) -> None:
+        """All that was put so far is stored and survives a power cut. Raises StoreError."""
+        self._hand_over(self._data)
+        self._hand_over(self._looked_at)
+        self._close_pack()
+        self._settle(0)
+
+    def finish(self, draft: Manifest) -> Snapshot:
+        """Commit: close the pack, then put the manifest.
+
+        Its format, repository, agent, seq, epoch, parent, bytes_new and version are filled in here. Raises StoreError;
+        HoldfastError when somebody else has committed since this writer began.
+        """
+        self.flush()
+        repository = self.repository
+        if any(one.name not in self._met for one in repository.snapshots()):
+            reason = "a newer snapshot has appeared meanwhile"
+            raise HoldfastError(STATE_IN_USE, where=repository.store.where, reason=reason)
+        manifest = replace(
+            draft,
+            format=manifests.FORMAT,
+            repository=repository.config.id,
+            agent=repository.config.agent,
+            seq=self._seq,
+            epoch=self.epoch,
+            parent=self._parent,
+            bytes_new=self.bytes_new,
+            version=__version__,
+        )
+        manifest = replace(manifest, bytes_new=self.bytes_new + len(self._sealed(manifests.encode(manifest))))
+        plain = manifests.encode(manifest)
+        snapshot_id = repository.keys.blob_id(plain).hex()
+        name = names.snapshot_name(manifest.at, manifest.seq, manifest.epoch, snapshot_id)
+        repository.store.put(names.SNAPS + name, self._sealed(plain))
+        self.bytes_new = manifest.bytes_new
+        snapshot = names.read_snapshot(name)
+        assert snapshot is not None
+        self._met.add(name)
+        self._seq += 1
+        self._parent = snapshot_id
+        return snapshot
+
+    def _sealed(self, plain: bytes) -> bytes:
+        return manifests.seal(plain, self.repository.keys, sealed=self.repository.config.encrypted)
