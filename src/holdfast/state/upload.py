@@ -8,7 +8,7 @@ holds another repository is never touched. Called by the worker's jobs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
@@ -20,9 +20,10 @@ from holdfast.state import lag as lags
 from holdfast.state.config import peek
 from holdfast.state.lag import Lag
 from holdfast.state.local_store import LocalStore
-from holdfast.state.names import CONFIG, PACKS, PINS, SNAPS, TRASH, read_snapshot, read_trashed
-from holdfast.state.objects import Missing, Store, Stored, StoreError
+from holdfast.state.names import CONFIG, PACKS, SNAPS, read_snapshot, read_trashed
+from holdfast.state.objects import Missing, Store, StoreError
 from holdfast.state.second_place import is_bucket, on_other_disk, open_agent
+from holdfast.state.upload_plan import Here, look, order, to_delete
 from holdfast.state.upload_queue import FILE_NAME, Queue
 
 Progress = Callable[[int, int, str], None]  # done and all bytes, and what
@@ -36,71 +37,6 @@ class Uploaded(Struct, frozen=True, kw_only=True):
     deleted: int = 0
     kept_there: int = 0
     lag: Lag
-
-
-class Here(Struct, frozen=True):
-    """This machine's objects, listed once: manifests first, so that all packs they need are in the list of packs."""
-
-    config: Stored
-    snaps: tuple[Stored, ...]
-    pins: tuple[Stored, ...]
-    trash: tuple[Stored, ...]
-    packs: tuple[Stored, ...]
-
-    def all(self) -> Iterator[Stored]:
-        yield self.config
-        for part in (self.packs, self.trash, self.snaps, self.pins):
-            yield from part
-
-
-def look(local: Store) -> Here:
-    snaps = tuple(found for found in local.list(SNAPS) if read_snapshot(found.name.removeprefix(SNAPS)))
-    trash = tuple(found for found in local.list(TRASH) if read_trashed(found.name))
-    pins, packs = tuple(local.list(PINS)), tuple(sorted(local.list(PACKS), key=lambda found: found.changed_at))
-    return Here(Stored(CONFIG, local.size(CONFIG), 0.0), snaps, pins, trash, packs)
-
-
-def order(here: Here, there: Mapping[str, int]) -> list[tuple[str, int]]:
-    """What to send, in this order. Pure."""
-    snaps = sorted(here.snaps, key=lambda found: _seq(found.name))
-    parts = ((here.config,), here.packs, here.trash, snaps, here.pins)
-    return [(one.name, one.size) for part in parts for one in part if there.get(one.name) != one.size]
-
-
-def to_delete(here: Here, there: Iterable[str], gone: set[str]) -> list[str]:
-    """What was deleted here and is still there: manifests before packs. Pure.
-
-    A manifest goes when it lies in the trash here or when its time in the trash was known and is over (`gone`); what
-    came back from the trash leaves it there too; a pin is only a word. A pack goes when its deletion was noted.
-    """
-    live = {one.name for one in here.all()}
-    trashed = {_trashed_snapshot(one.name) for one in here.trash}
-    packs, others = [], []
-    for name in there:
-        if name in live or name == CONFIG:
-            continue
-        if name.startswith(PACKS):
-            if name in gone:
-                packs.append(name)
-        elif name.startswith(TRASH):
-            if name in gone or _trashed_snapshot(name) in live or _trashed_snapshot(name) in trashed:
-                others.append(name)
-        elif name.startswith(SNAPS):
-            if name in trashed or name in gone:
-                others.append(name)
-        elif name.startswith(PINS):
-            others.append(name)
-    return sorted(others, key=lambda name: (not name.startswith(PINS), name)) + sorted(packs)
-
-
-def _seq(name: str) -> int:
-    found = read_snapshot(name.removeprefix(SNAPS))
-    return found.seq if found else 0
-
-
-def _trashed_snapshot(name: str) -> str:
-    found = read_trashed(name)
-    return SNAPS + found.snapshot.name if found else ""
 
 
 def claim(local: Store, remote: Store) -> None:
@@ -190,7 +126,7 @@ def known_there(state_dir: Path) -> frozenset[str]:
 
 
 def check_disk(queue: Queue, url: str, state_dir: Path) -> None:
-    """A directory that was on another disk must still be: under an empty mount point this machine's own disk appears."""
+    """A directory that was on another disk must still be: below an empty mount point lies this machine's own."""
     if is_bucket(url):
         return
     other, key = on_other_disk(url, state_dir), f"other_disk:{url}"
