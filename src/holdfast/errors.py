@@ -214,7 +214,7 @@ SNAPSHOT_NOT_FOUND = _kind(
     "HF2050",
     "SnapshotNotFound",
     "{agent} has no snapshot {snapshot}",
-    "List them with `holdfast snapshots {agent}`; those deleted with `holdfast snapshots {agent} --all`.",
+    "List them with `holdfast snapshots {agent}`; those deleted with `holdfast snapshots {agent} --deleted`.",
     4,
 )
 SNAPSHOT_AMBIGUOUS = _kind(
@@ -250,7 +250,7 @@ NOT_DELETED = _kind(
     "HF2055",
     "NotDeleted",
     "{what} is not among what was deleted",
-    "See deleted agents with `holdfast undelete`, deleted snapshots with `holdfast snapshots AGENT --all`.",
+    "See deleted agents with `holdfast undelete`, deleted snapshots with `holdfast snapshots AGENT --deleted`.",
     4,
 )
 STATE_FAILED = _kind(
@@ -462,13 +462,6 @@ ALERT_FAILED = _kind(
 )
 
 # --- HF6xxx: versioned state ---------------------------------------------------------------------------------
-STATE_DAMAGED = _kind(
-    "HF6001",
-    "StateDamaged",
-    "{agent}: snapshots in {where} are damaged: {reason}",
-    "See which can still be restored with `holdfast state verify {agent} --all`; check that disk.",
-    6,
-)
 RECOVERY_KEY_WRONG = _kind(
     "HF6002",
     "RecoveryKeyWrong",
@@ -493,26 +486,6 @@ STATE_IN_USE = _kind(
     "StateInUse",
     "somebody else writes snapshots in {where}: {reason}",
     "Wait until that is done; see `holdfast ps`. No snapshot was lost.",
-)
-STATE_STORE_FAILED = _kind(
-    "HF6006",
-    "StateStoreFailed",
-    "{agent}: {reason}",
-    "Remove that reason; Holdfast tries again by itself. Snapshots made before are not affected.",
-)
-SNAPSHOT_NOT_FOUND = _kind(
-    "HF6010",
-    "SnapshotNotFound",
-    "{agent} has no snapshot {snapshot}",
-    "List them with `holdfast snapshots {agent}`.",
-    4,
-)
-SNAPSHOT_AMBIGUOUS = _kind(
-    "HF6011",
-    "SnapshotAmbiguous",
-    "{count} snapshots of {agent} begin with {snapshot}",
-    "Give more digits: `holdfast snapshots {agent}` shows twelve.",
-    2,
 )
 RESTORE_UNDER_WAY = _kind(
     "HF6020",

@@ -1,6 +1,6 @@
 """The object `config`: whose repository this is, its format, and its key, wrapped by the recovery key. Written once.
 
-JSON with a sum over all of it, so that a changed byte is told from a wrong recovery key and from a newer format. The sum
+JSON with a sum over all of it, so that a changed byte is told from a wrong recovery key and from a newer format. It
 is computed alike in every format. Called when a repository is made or opened.
 """
 

@@ -28,6 +28,7 @@ from holdfast.state.pack import TAIL, Footer, read_footer, read_tail
 from holdfast.state.reading import Reader
 from holdfast.state.sealing import HEADER_BYTES
 
+AMBIGUOUS_LISTED_MAX = 5
 _TAIL_BYTES = 64 * 1024  # the footer of most packs, in one request
 _ZEROS = bytes(256 * 1024)
 _PAIR = struct.Struct("<QQ")
@@ -90,7 +91,10 @@ class Repository:
         if not found:
             raise HoldfastError(SNAPSHOT_NOT_FOUND, agent=self.config.agent, snapshot=text)
         if len(found) > 1:
-            raise HoldfastError(SNAPSHOT_AMBIGUOUS, agent=self.config.agent, snapshot=text, count=len(found))
+            listed = ", ".join(one.short for one in list(found.values())[:AMBIGUOUS_LISTED_MAX])
+            raise HoldfastError(
+                SNAPSHOT_AMBIGUOUS, agent=self.config.agent, snapshot=text, count=len(found), listed=listed
+            )
         return next(iter(found.values()))
 
     def manifest(self, of: Snapshot | Trashed) -> Manifest:
