@@ -362,6 +362,16 @@ BUDGET_STEPS_S = (  # beyond this age one in so many seconds; each takes what th
     (0.0, 12 * 3600.0),
     (0.0, 86_400.0),  # one a day always stays
 )
+TRASH_S = 7 * 86_400.0  # promised: a deleted snapshot
+TRASH_AGENT_S = 30 * 86_400.0  # promised: a deleted agent
+TRASH_THINNED_S = 86_400.0  # of what a rule took: a day to notice a rule gone wrong
+TRASH_EARLY_S = 0.0  # taken because space is short: waiting would not help it
+GC_WAIT_S = 86_400.0  # longer than any capture or upload that may still count on a pack
+GC_SMALL_PACK_BYTES = 1024 * 1024  # a snapshot a minute makes 1,440 packs a day; merged, they are a few
+GC_SMALL_PACKS_MIN = 8  # fewer are not worth writing again
+GC_SMALL_AGE_S = 3600.0
+GC_LIVE_PART_MIN = 0.5  # below it a pack costs more than writing what is live of it again
+GC_REPACK_MAX_BYTES = 256 * 1024 * 1024  # read in one run; the rest waits for the next
 AGE_REBOOT_MAX_S = 30 * 86_400.0  # counted as passed over one reboot at most; longer is more likely a wrong clock
 
 # --- the worker and when it works ------------------------------------------------------------------------------------
@@ -377,6 +387,7 @@ SNAPSHOT_SHORT_S = 5.0  # one that took less is expected to be short again
 SNAPSHOT_RETRY_FIRST_S = 30.0  # after a failure; doubles
 SNAPSHOT_RETRY_MAX_S = 1_800.0
 SNAPSHOT_PAUSED_LOOK_S = 5.0  # while the machine is under pressure
+SNAPSHOT_PAUSE_SAID_S = 60.0  # a pause as short as a load peak delays nothing that a person would miss
 SNAPSHOT_AFTER_END_S = 1.0  # an agent that went down is back by then if it is restarted at once
 SNAPSHOT_BEFORE_STOP_S = 20.0  # a stop waits so long at most; most snapshots take a second
 SNAPSHOT_BEFORE_DOWN_S = 20.0  # all agents together: systemd gives a shutdown 90 s
@@ -403,4 +414,13 @@ REMOTE_LAG_ALERT_S = 1_800.0  # beyond `state.store_every`: longer than a restar
 SNAPSHOT_LABEL_MAX = 200  # characters: a sentence, which fits a line of a table
 SNAPSHOT_PIN_MAX = 40  # part of a file's name
 STATE_PATH_MAX = 4096  # PATH_MAX of Linux
+RESTORE_PLAN_S = 15.0  # a person waits for the comparison with the live tree; beyond it, none is shown
 STATE_LOST_SHOWN = 8  # paths named before a restore; the counts say the rest
+
+# --- restoring -----------------------------------------------------------------------------------------------------------
+RESTORE_SYNCED_SINGLY = 32  # files: beyond it one sync of the whole file system is cheaper than one for each
+RESTORE_NOTES_MAX = 20  # sentences about what could not be restored as it was
+RESTORE_BATCH_BYTES = 4 * 1024 * 1024  # read, then written as the agent's user: a switch of rights costs 10 µs
+RESTORE_BATCH_PARTS = 512
+RESTORE_MARGIN_BYTES = 64 * 1024 * 1024  # left free beside what is restored: the agent itself goes on writing
+RESTORE_NAME_BYTES = 4096  # a block for each file, on average more than a file's last block leaves empty
