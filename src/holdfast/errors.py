@@ -526,3 +526,29 @@ RESTORE_STUCK = _kind(
     "Remove that reason; the next start of Holdfast goes on with it. No file was deleted: old ones lie beside the new.",
     6,
 )
+REMOTE_LAG = _kind(
+    "HF6030",
+    "RemoteLag",
+    "{agent}: {detail}",
+    "Nothing is lost here, the queue goes on by itself. See `holdfast snapshots {agent}`; remove what the message names.",
+)
+SECOND_PLACE_FAILED = _kind(
+    "HF6031",
+    "SecondPlaceFailed",
+    "the second place {where} cannot be used: {reason}",
+    "Remove that reason, then say it again. Nothing was changed there or here.",
+)
+SECOND_PLACE_OTHER = _kind(
+    "HF6032",
+    "SecondPlaceOther",
+    "{path} holds snapshots of another {agent}, made on this machine",
+    "Look at those of the second place with `--to NEW_DIRECTORY`, or use another home: `holdfast --home DIR restore`.",
+    2,
+)
+SECOND_PLACE_EMPTY = _kind(
+    "HF6033",
+    "SecondPlaceEmpty",
+    "{where} holds no snapshots of {what}",
+    "See what is there: `holdfast restore --from URL` without an agent. The prefix may be another one.",
+    4,
+)

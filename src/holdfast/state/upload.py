@@ -17,10 +17,11 @@ from msgspec import Struct
 
 from holdfast import limits
 from holdfast.state import lag as lags
+from holdfast.state.condemning import condemned_packs
 from holdfast.state.config import peek
 from holdfast.state.lag import Lag
 from holdfast.state.local_store import LocalStore
-from holdfast.state.names import CONFIG, PACKS, SNAPS, read_snapshot, read_trashed
+from holdfast.state.names import CONFIG, PACKS, SNAPS, pack_object, read_snapshot, read_trashed
 from holdfast.state.objects import Missing, Store, StoreError
 from holdfast.state.second_place import is_bucket, on_other_disk, open_agent
 from holdfast.state.upload_plan import Here, look, order, to_delete
@@ -79,7 +80,7 @@ def run(
     queue.say(tried_at=now_at)
     try:
         here = look(local)
-        _note_trash(here, queue)
+        _note_deletions(local, here, queue)
         known = queue.begin_with(remote.where, peek(local.get(CONFIG)).id)
         if not known or now_at - (queue.number("looked_at") or 0.0) > limits.UPLOAD_LOOK_EVERY_S:
             claim(local, remote)
@@ -152,13 +153,18 @@ def measured(local: Store, queue: Queue, now_at: float) -> Lag:
     )
 
 
-def _note_trash(here: Here, queue: Queue) -> None:
-    """While it is seen in the trash: when its time is over, it may go from the second place as well. What lives again
-    may not."""
-    queue.forget_deleted(one.name for one in here.snaps)
+def _note_deletions(local: Store, here: Here, queue: Queue) -> None:
+    """What is about to be deleted here, while it can still be seen to be: condemned packs, and snapshots in the trash.
+
+    What is none of these any longer was spared after all.
+    """
+    condemned = {pack_object(pack) for pack in condemned_packs(local)}
+    living = {one.name for one in (*here.snaps, *here.packs)}
+    queue.forget_deleted(living - condemned)
+    queue.note_deleted(condemned)
     for one in here.trash:
         found = read_trashed(one.name)
-        if found is not None:
+        if found is not None and SNAPS + found.snapshot.name not in living:
             queue.note_deleted((one.name, SNAPS + found.snapshot.name), float(found.deadline))
 
 

@@ -3,7 +3,7 @@
 Invariants: an object counts as there only after the second place said so; a round (the packs and manifests chosen
 together) is kept until all of it is sent, so that a slow line ends in a whole snapshot; nothing is deleted there
 without a word of this machine that it was deleted here. All of it but those words can be made again: a damaged file is
-set aside. Called by upload.py and, for `note_deleted`, by whoever deletes packs.
+set aside. Called by upload.py.
 """
 
 from __future__ import annotations
@@ -134,21 +134,11 @@ class Queue:
         with self._together():
             self._db.executemany("INSERT OR REPLACE INTO gone VALUES (?, ?)", ((name, after_at) for name in names))
 
-    def forget_deleted(self, names: Iterable[str]) -> None:
-        """They live again."""
+    def forget_deleted(self, living: set[str]) -> None:
+        """These are not deleted after all."""
+        noted = {name for (name,) in self._db.execute("SELECT name FROM gone")}
         with self._together():
-            self._db.executemany("DELETE FROM gone WHERE name = ?", ((name,) for name in names))
+            self._db.executemany("DELETE FROM gone WHERE name = ?", ((name,) for name in noted & living))
 
     def gone(self, now_at: float) -> set[str]:
         return {name for (name,) in self._db.execute("SELECT name FROM gone WHERE after_at <= ?", (now_at,))}
-
-
-def note_deleted(state_dir: Path, names: Iterable[str]) -> None:
-    """For the collector: `names` of objects (packs/…, trash/…) about to be deleted here, so that they may go there too.
-
-    Nothing is noted where no second place was ever used.
-    """
-    if not (state_dir / FILE_NAME).exists():
-        return
-    with Queue(state_dir) as queue:
-        queue.note_deleted(names)

@@ -1,0 +1,147 @@
+"""An agent's repository from its second place alone: read there by ranges, or brought home as the same repository.
+
+Invariants: a pack is kept only if its bytes match its name; the repository appears in HOME/state/AGENT under the lock
+and in one rename, so that a broken-off attempt leaves nothing that could be taken for all of it, and the next one goes
+on; the epoch is raised above every snapshot's, so that a former machine's late writes sort before ours. Called by
+`holdfast restore --from` and by the worker.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from holdfast.errors import SECOND_PLACE_FAILED, SECOND_PLACE_OTHER, HoldfastError
+from holdfast.files import sync_directory
+from holdfast.state.config import RepositoryConfig, peek
+from holdfast.state.damage import Damaged
+from holdfast.state.ids import content_name
+from holdfast.state.local_store import LocalStore
+from holdfast.state.model import Snapshot
+from holdfast.state.names import CONFIG, PACKS, PINS, SNAPS, TRASH, read_pack, read_snapshot
+from holdfast.state.objects import Missing, Store, Stored, StoreError
+from holdfast.state.repository import Repository
+from holdfast.state.second_place import agents_there, open_agent
+from holdfast.state.writing import EPOCH, lock
+
+Progress = Callable[[int, int, str], None]
+COMING = "repo.coming"
+
+
+class Found(Struct, frozen=True, kw_only=True):
+    """An agent in the second place. `newest` None: it has a repository and no snapshot. `bytes`: of its packs."""
+
+    agent: str
+    config: RepositoryConfig
+    snapshots: int
+    newest: Snapshot | None
+    bytes: int
+
+
+def survey(url: str) -> list[Found]:
+    """Who has snapshots there; needs no recovery key. Raises HoldfastError."""
+    with _said(url):
+        return [found for agent in agents_there(url) if (found := _look(open_agent(url, agent), agent)) is not None]
+
+
+def _look(store: Store, agent: str) -> Found | None:
+    try:
+        config = peek(store.get(CONFIG))
+    except Missing:
+        return None
+    snapshots = [one for found in store.list(SNAPS) if (one := read_snapshot(found.name.removeprefix(SNAPS)))]
+    newest = max(snapshots, key=lambda one: (one.seq, one.epoch), default=None)
+    size = sum(found.size for found in store.list(PACKS))
+    return Found(agent=agent, config=config, snapshots=len(snapshots), newest=newest, bytes=size)
+
+
+def open_remote(url: str, agent: str, key: bytes, cache: Path | None = None) -> Repository:
+    """Read from there alone: lists, manifests, and of packs only the ranges asked for.
+
+    Raises HoldfastError: nothing there, no answer, wrong recovery key.
+    """
+    with _said(url):
+        try:
+            return Repository.open(open_agent(url, agent), key, cache)
+        except Missing:
+            raise StoreError(f"{url} has no snapshots of {agent}", lasting=True) from None
+
+
+def bring_home(url: str, agent: str, state_dir: Path, progress: Progress = lambda done, total, what: None) -> Path:
+    """Copy the whole repository to HOME/state/AGENT/repo and raise the epoch; returns its directory. Idempotent.
+
+    A repository that is here already is completed when it is the same, else refused. Raises HoldfastError.
+    """
+    with _said(url), lock(state_dir):
+        there = open_agent(url, agent)
+        repo = state_dir / "repo"
+        theirs = there.get(CONFIG)
+        _same_or_none(repo, theirs, state_dir)
+        place = repo if (repo / CONFIG).exists() else state_dir / COMING
+        here = LocalStore(place)
+        here.put(CONFIG, theirs)
+        _same_or_none(place, theirs, state_dir)
+        _copy(there, here, progress)
+        if place != repo:
+            if repo.is_dir() and not any(repo.iterdir()):
+                repo.rmdir()
+            os.rename(place, repo)
+            sync_directory(state_dir)
+        _raise_epoch(state_dir, LocalStore(repo))
+        return repo
+
+
+def _same_or_none(place: Path, theirs: bytes, state_dir: Path) -> None:
+    try:
+        ours = (place / CONFIG).read_bytes()
+    except FileNotFoundError:
+        return
+    if ours != theirs:
+        raise HoldfastError(SECOND_PLACE_OTHER, agent=peek(theirs).agent, path=str(state_dir))
+
+
+def _copy(there: Store, here: LocalStore, progress: Progress) -> None:
+    """Manifests are listed first and come last, after all packs they may need."""
+    manifests = [found for prefix in (TRASH, SNAPS, PINS) for found in there.list(prefix)]
+    packs = list(there.list(PACKS))
+    have = {found.name: found.size for found in here.list("")}
+    missing = [found for found in (*packs, *manifests) if have.get(found.name) != found.size]
+    total, done = sum(found.size for found in missing), 0
+    for found in missing:
+        here.put(found.name, _checked(there, found))
+        done += found.size
+        progress(done, total, "fetching")
+
+
+def _checked(there: Store, found: Stored) -> bytes:
+    """A manifest is checked by its id when it is read; it needs the key."""
+    data = there.get(found.name)
+    pack = read_pack(found.name)
+    if pack is not None and content_name(data) != pack:
+        raise Damaged(f"{there.where}/{found.name}", "its bytes do not match its name")
+    return data
+
+
+def _raise_epoch(state_dir: Path, here: LocalStore) -> None:
+    names = [found.name.partition("/")[2].partition("~")[0] for prefix in (SNAPS, TRASH) for found in here.list(prefix)]
+    highest = max((one.epoch for name in names if (one := read_snapshot(name))), default=0)
+    path = state_dir / EPOCH
+    own = path.read_bytes().strip() if path.exists() else b""
+    if highest >= (int(own) if own.isdigit() else 0):
+        path.write_bytes(b"%06d" % min(highest, 999_998))
+        path.chmod(0o600)
+
+
+@contextmanager
+def _said(url: str) -> Iterator[None]:
+    """Errors of the place as what a user reads."""
+    try:
+        yield
+    except StoreError as error:
+        raise HoldfastError(SECOND_PLACE_FAILED, where=url, reason=str(error)) from error
+    except OSError as error:
+        raise HoldfastError(SECOND_PLACE_FAILED, where=url, reason=error.strerror or type(error).__name__) from error
