@@ -362,6 +362,7 @@ BUDGET_STEPS_S = (  # beyond this age one in so many seconds; each takes what th
     (0.0, 12 * 3600.0),
     (0.0, 86_400.0),  # one a day always stays
 )
+BUDGET_ROOM_PART = 0.1  # thinned to so much below the budget, so that it is not done again at once
 TRASH_S = 7 * 86_400.0  # promised: a deleted snapshot
 TRASH_AGENT_S = 30 * 86_400.0  # promised: a deleted agent
 TRASH_THINNED_S = 86_400.0  # of what a rule took: a day to notice a rule gone wrong
@@ -424,3 +425,12 @@ RESTORE_BATCH_BYTES = 4 * 1024 * 1024  # read, then written as the agent's user:
 RESTORE_BATCH_PARTS = 512
 RESTORE_MARGIN_BYTES = 64 * 1024 * 1024  # left free beside what is restored: the agent itself goes on writing
 RESTORE_NAME_BYTES = 4096  # a block for each file, on average more than a file's last block leaves empty
+
+# --- databases that are written while they are kept ---------------------------------------------------------------------
+GUARD_WAIT_S = 1.0  # for a busy database; a commit takes milliseconds, and what lasts longer may last for ever
+GUARD_SLACK_S = 1.0  # to start the helper on a loaded machine
+GUARD_HOLD_MAX_S = 900.0  # 20 GB at the speed of a disk; held for ever, a write-ahead log would grow for ever
+GUARD_COPY_MAX_S = 2.0  # writers of a rollback-journal database wait so long; their own patience is commonly 5 s
+SPOOL_MEMORY_MAX_BYTES = 8 * 1024 * 1024  # a tenth of what a snapshot may take
+SPOOL_DISK_SHARE = 0.5  # of what is free, for a copy that lasts as long as the snapshot
+FREEZE_MAX_S = 0.25  # promised: the longest pause of an agent

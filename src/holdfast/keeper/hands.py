@@ -71,6 +71,16 @@ class Settling(Protocol):
         """Returns in bounded time. Never raises."""
 
 
+class Keeping(Protocol):
+    """Keeps a version of an agent's state before it is stopped; see snapshots.py."""
+
+    def wanted(self, agent: Agent) -> bool:
+        """Whether a planned stop of it waits for that."""
+
+    def before_stop(self, agent: Agent) -> Awaitable[None]:
+        """Returns in bounded time. Never raises."""
+
+
 class Asking(Protocol):
     """Asks file systems that may stop answering before the loop touches them; see answering.py."""
 
@@ -107,6 +117,7 @@ class InitHands:
         self._not_there = not_there
         self._changed = changed
         self.settling: Settling | None = None
+        self.keeping: Keeping | None = None
         self.asking: Asking | None = None
 
     # --- acts ----------------------------------------------------------------------------------------------------
@@ -214,8 +225,22 @@ class InitHands:
         self._planned("stop", agent, fields)
 
     def _planned(self, op: str, agent: Agent, fields: dict[str, Any]) -> None:
-        """Tell the agent by its recipe's files that a stop is planned, then say so to init."""
+        """A planned stop or restart: its state is kept first, as it is while the agent works."""
         agent.stops += 1
+        keeping, number, instance = self.keeping, agent.stops, agent.world.epoch
+        if keeping is None or not keeping.wanted(agent):
+            self._announce_then_say(op, agent, fields)
+            return
+
+        async def keep_then_say() -> None:
+            await keeping.before_stop(agent)
+            if agent.stops == number and agent.world.epoch == instance:
+                self._announce_then_say(op, agent, fields)
+
+        self._tasks.spawn(keep_then_say())
+
+    def _announce_then_say(self, op: str, agent: Agent, fields: dict[str, Any]) -> None:
+        """Tell the agent by its recipe's files that a stop is planned, then say so to init."""
         if agent.world.pid:
             self._places.announce(agent, op, float(fields["grace_s"]))
         if not agent.world.pid or not self._places.stop_writes(agent):

@@ -22,7 +22,7 @@ from holdfast.healing.model import Commanded, Ladder, Phase
 from holdfast.home import Home
 from holdfast.incidents import grouping, stuck
 from holdfast.incidents import model as incidents
-from holdfast.keeper import applying, beats, leaving, notices, status, taking_up, views
+from holdfast.keeper import applying, beats, leaving, notices, state_wiring, status, taking_up, views
 from holdfast.keeper import fleet as fleets
 from holdfast.keeper.agent import Agent, Memory
 from holdfast.keeper.alarms import Alarms
@@ -136,6 +136,7 @@ class Keeper:
         )
         self.health.followers.append(self.listening.follow)
         self.health.followers.append(self.capped.follow)
+        self.snapshots = state_wiring.build(self)
         places.more_env = self.listening.pushes.env
         self.node = NodeWatch(
             Parts(
@@ -203,6 +204,7 @@ class Keeper:
 
     async def close(self) -> None:
         """Finish what is under way, checkpoint, let go. Agents are not touched."""
+        self.snapshots.close()
         self.capped.close()
         self.planned.close()
         self.maintenance.close()
@@ -254,6 +256,7 @@ class Keeper:
         self.node.forget(agent.name)
         self.listening.gone(agent.name)
         self.capped.gone(agent.name)
+        self.snapshots.gone(agent.name)
         self.collecting.forget(agent.name)
         self.recorder.record("agent.forgotten", agent.name, "was taken out of the fleet", {"forgotten": True})
         self.checkpoint.agent_gone(agent.name)

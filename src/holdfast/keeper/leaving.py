@@ -22,6 +22,7 @@ async def down(keeper: Keeper) -> int:
     keeper.recorder.record("holdfast.down", "", "a person asked: down", {"down": True}, durable=True)
     keeper.stopping, said = True, False
     try:
+        await keeper.snapshots.before_down()
         await asyncio.gather(*(keeper.hands.announce_stop(agent) for agent in keeper.agents.values()))
         said = keeper.link.connected
         answer = await keeper.link.call("shutdown", timeout_s=limits.INIT_ANSWER_TIMEOUT_S, keep_agents=False)

@@ -64,10 +64,11 @@ Job = Callable[[Call], dict[str, Any]]
 
 def load() -> dict[str, Job]:
     """All jobs by name; imports what they need. Called before the first fork, so that no child imports anything."""
-    from holdfast.worker import looking
+    from holdfast.worker import listing, looking
 
     return {
         "key": looking.key,
+        "snapshots": listing.snapshots,
     }
 
 

@@ -4,8 +4,8 @@ Two kinds of sockets. The line (SOCK_SEQPACKET, one for each worker) carries one
 {"job": name}, with the job's own socket as an attached descriptor. The job's own socket (a stream) carries first the
 request, one line: {"job": name, "args": {...}, "gentle": bool}; then, from the job, lines: {"begun": pid} |
 {"progress": {"done", "total", "what"}} | {"chunk": n} followed by n raw bytes | {"result": {...}} |
-{"error": {"kind", "detail", "lasting"}}; `kind` is one of Fault, or the code of a numbered error, whose `detail` is then
-what fills its words. A stream that ends without a result or an error: the job was interrupted.
+{"error": {"kind", "detail", "lasting"}}; `kind` is one of Fault, or the code of a numbered error, whose `detail` then
+fills its words. A stream that ends without a result or an error: the job was interrupted.
 
 Invariant: a job whose socket has ended, ends: that is how one is cancelled, and what happens when the keeper dies.
 Called by process.py, jobs.py and by the keeper's worker_link.py.

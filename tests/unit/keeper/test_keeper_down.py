@@ -23,11 +23,15 @@ def keeper(*, connected: bool, error: Exception) -> Keeper:
     async def call(op: str, **fields: Any) -> dict[str, Any]:
         raise error
 
+    async def before_down() -> None:
+        pass
+
     made = object.__new__(Keeper)
     made.__dict__.update(
         agents={},
         stopping=False,
         home=SimpleNamespace(path="/h"),
+        snapshots=SimpleNamespace(before_down=before_down),
         recorder=SimpleNamespace(record=lambda *args, **more: None),
         link=SimpleNamespace(connected=connected, call=call),
     )
