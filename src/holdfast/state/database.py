@@ -1,0 +1,286 @@
+"""An agent's SQLite database, taken as it stands at one moment while the agent goes on writing.
+
+How the moment is held, best first: a read transaction that a helper holds (write-ahead log), a shared lock that it
+holds for the time of a private copy (rollback journal), the agent standing still for a moment (a database that
+somebody holds for himself alone). Where nobody has the database open there is nothing to hold: it is read, and looked
+at again afterwards. `Capture.fuzzy` says when none of this was to be had and the files changed.
+
+Invariant: this process opens raw bytes only, never an SQLite connection; it leaves no file behind; and what it yields
+is SQLite's own idea of the committed content. Called by capture.py.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from array import array
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+from holdfast import limits
+from holdfast.state import guard, spool, sqlite_files, sqlite_reuse, sqlite_wal
+from holdfast.state.freeze import CannotFreeze, Freezer
+from holdfast.state.model import Rights
+from holdfast.state.sqlite_files import Files
+from holdfast.state.sqlite_header import Header
+from holdfast.state.sqlite_image import Image, pieces_of
+from holdfast.state.sqlite_reuse import Trace
+
+SUFFIXES = (b"-wal", b"-shm", b"-journal")  # beside a database: part of its image, never kept on their own
+_MODE_TRIES = 3  # the journal mode may change between reading the header and holding the database
+
+
+class NotADatabase(Exception):
+    """Only looks like one, or cannot be understood: keep it, and what stands beside it, as plain files."""
+
+
+class Capture:
+    """One database at one moment. Iterate once, then look at `fuzzy` and `trace`; close in any case.
+
+    Yields the next piece (bytes; PIECE_BYTES, the last one shorter) or how many further pieces are the same as in the
+    capture that left `previous` (int). The moment is that of its making, however late it is read.
+    """
+
+    def __init__(self, image: Image, held: ExitStack, doubt: Callable[[], str], trace: Trace | None) -> None:
+        self.image, self._held, self._doubt = image, held, doubt
+        self.wanted: list[int] | None = None  # pieces to read; None: all
+        self.fuzzy = ""  # why it may not be of one moment; known after the last piece
+        self.trace = trace
+
+    @property
+    def size(self) -> int:
+        """Of the image, bytes."""
+        return self.image.size
+
+    def __enter__(self) -> Capture:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._held.close()
+
+    def __iter__(self) -> Iterator[bytes | int]:
+        """Raises OSError (the disk cannot be read)."""
+        yield from self.image.all() if self.wanted is None else self.image.some(self.wanted)
+        self.fuzzy = "its log was written over while it was read" if self.image.torn else self._doubt()
+        if self.fuzzy:
+            self.trace = None
+
+
+def capture(
+    directory_fd: int,
+    name: bytes,
+    rights: Rights | None,
+    previous: Trace | None = None,
+    *,
+    freezer: Freezer | None = None,
+    scratch: str | None = None,
+) -> Capture:
+    """Hold the database `name` in that directory at this moment. Close what is returned.
+
+    `previous`: the trace of the capture whose pieces are at hand. `freezer`: may stand the agent still where nothing
+    else helps. `scratch`: a directory of ours for nameless copies. Takes milliseconds (at most GUARD_WAIT_S), but for
+    the copy of a database with a rollback journal. Raises NotADatabase, OSError.
+    """
+    held = ExitStack()
+    try:
+        files = Files(directory_fd, name, rights, held)
+        for _ in range(_MODE_TRIES):
+            header = files.header()
+            if header is None:
+                raise NotADatabase("it has no header of a database")
+            taker = _Taker(files, header, directory_fd, rights, previous, freezer, scratch, held)
+            found = taker.from_log() if header.wal else taker.from_journal()
+            if found is not None:
+                return found
+        return taker.unheld("its journal mode changes all the time")
+    except BaseException:
+        held.close()
+        raise
+
+
+class _Taker:
+    """The ways to one moment, each of which tries the next one where it does not lead there."""
+
+    def __init__(
+        self,
+        files: Files,
+        header: Header,
+        directory_fd: int,
+        rights: Rights | None,
+        previous: Trace | None,
+        freezer: Freezer | None,
+        scratch: str | None,
+        held: ExitStack,
+    ) -> None:
+        self._files, self._header, self._directory_fd, self._rights = files, header, directory_fd, rights
+        self._previous, self._freezer, self._scratch, self._held = previous, freezer, scratch, held
+
+    def _hold(self, holding: guard.Holding) -> guard.Guard:
+        mark = sqlite_files.mark(self._files.main)
+        expected = (mark.device, mark.inode)
+        helper = guard.start(self._directory_fd, self._files.name, expected, self._rights, holding)
+        self._held.callback(helper.close)
+        return helper
+
+    # --- write-ahead log -----------------------------------------------------------------------------------------
+    def from_log(self) -> Capture | None:
+        """Under a read transaction. Without an index nobody has it open, but one who keeps it for himself alone."""
+        if self._files.beside(b"-wal") is None or self._files.beside(b"-shm") is None:
+            return self.unheld("it is written by somebody who holds it for himself alone")
+        try:
+            helper = self._hold(guard.Holding.TRANSACTION)
+        except guard.Refused as e:
+            return self.still(str(e)) if e.busy else self.unheld(str(e))
+        # Opened only now: while the helper has the database open nobody takes these away.
+        log, index = self._files.beside(b"-wal"), self._files.beside(b"-shm")
+        now = sqlite_wal.sample(index) if index is not None else None
+        if log is None or index is None or now is None or now.page_size != self._header.page_size:
+            helper.close()
+            return self.unheld("the index of its log cannot be read")
+        image, trace, numbers = self._image(log, index, now)
+        taken = Capture(image, self._held, lambda: "" if helper.holds() else "its guard was ended", trace)
+        if trace is not None:
+            taken.wanted = self._wanted(
+                log, trace, lambda frame: pieces_of(numbers[frame:], trace.page_size, image.pieces)
+            )
+        return taken
+
+    def _image(self, log: int, index: int, now: sqlite_wal.Sample) -> tuple[Image, Trace | None, array[int]]:
+        """The image under the guard, its trace, and which page each frame of the log holds.
+
+        A log that is wholly in the database file may begin anew under our eyes (a reader that needs nothing of it
+        does not hold it), but then nothing is written into the file: the file alone is the moment. Any other log only
+        grows while the guard holds, and checkpoints write nothing that its first `frames` frames do not hold as well.
+        """
+        main = self._files.main
+        mark = sqlite_files.mark(main)
+        size = now.pages * now.page_size if now.frames else mark.size
+        numbers = sqlite_wal.page_numbers(index, now)
+        newest = sqlite_wal.newest(numbers, now.page_size) if numbers is not None else {}
+        seal = sqlite_wal.seal(log, now.page_size, now.frames)
+        alone = now.backfilled >= now.frames
+        image = Image(main, now.page_size, size)
+        if not alone:
+            image = Image(main, now.page_size, size, log, newest, now.salts, torn=numbers is None)
+        again = sqlite_wal.sample(index)
+        if numbers is None or again is None or again.salts != now.salts:
+            return image, None, array("I")
+        touched = sqlite_reuse.packed(pieces_of(newest, now.page_size, image.pieces))
+        changed = () if sqlite_files.is_fresh(mark) else mark[2:]
+        trace = Trace(*mark[:2], changed, now.page_size, size, now.salts, now.frames, now.backfilled, seal, touched)
+        return image, trace, numbers
+
+    def _wanted(self, log: int | None, trace: Trace, since: Callable[[int], list[int]]) -> list[int] | None:
+        if self._previous is None:
+            return None
+        then = self._previous
+        seal_then = sqlite_wal.seal(log, then.page_size, then.frames) if log is not None else b""
+        return sqlite_reuse.differing(then, trace, seal_then, since)
+
+    # --- rollback journal ----------------------------------------------------------------------------------------
+    def from_journal(self) -> Capture | None:
+        """From a private copy made under the shared lock; None when the journal mode is another one by now."""
+        try:
+            helper = self._hold(guard.Holding.LOCK)
+        except guard.Refused as e:
+            return self.still(str(e)) if e.busy else self.unheld(str(e))
+        try:
+            header = self._files.header()
+            if header is None or header.wal:
+                return None
+            hot = self._files.hot_journal()
+            taken = self._aside(hot, time.monotonic() + limits.GUARD_COPY_MAX_S)
+            return taken if helper.holds() else self.unheld("its guard was ended")
+        except spool.TooSlow:
+            return self.unheld("it is too large to let its writers wait for a copy")
+        except OSError as e:
+            return self.unheld(f"it could not be copied aside: {e.strerror}")
+        finally:
+            helper.close()
+
+    def _aside(self, overlay: int | None, deadline_mono: float) -> Capture:
+        """From a private copy of the file and of its log or journal. Raises TooSlow, OSError."""
+        mark = sqlite_files.mark(self._files.main)
+        changed = () if sqlite_files.is_fresh(mark) else mark[2:]
+        copy = self._copy(self._files.main, deadline_mono)
+        overlay_copy = self._copy(overlay, deadline_mono) if overlay is not None else None
+        return self._from(copy, overlay_copy, mark, changed, lambda: "")
+
+    def _copy(self, fd: int, deadline_mono: float) -> int:
+        into = spool.blank(os.fstat(fd).st_size, self._scratch)
+        self._held.callback(os.close, into)
+        spool.fill(into, fd, deadline_mono)
+        return into
+
+    # --- where no helper can hold it ---------------------------------------------------------------------------------
+    def still(self, why: str) -> Capture:
+        """Copied while the agent stands still; where that cannot be, as `unheld`."""
+        if self._freezer is None:
+            return self.unheld(why)
+        try:
+            with self._freezer.frozen() as stillness:
+                mark = sqlite_files.mark(self._files.main)
+                overlay = self._files.beside(b"-wal" if self._header.wal else b"-journal")
+                taken = self._aside(overlay, stillness.deadline_mono)
+                if not stillness.lasted():
+                    return self.unheld(f"{why}, and standing its agent still took too long")
+                if sqlite_files.mark(self._files.main) == mark:
+                    return taken
+            return self.unheld(f"{why}, and it was written while its agent stood still")
+        except CannotFreeze as e:
+            return self.unheld(f"{why}, and its agent could not be stood still: {e}")
+        except spool.TooSlow:
+            return self.unheld(f"{why}, and it is too large to be copied while its agent stands still")
+        except OSError as e:
+            return self.unheld(f"{why}, and it could not be copied aside: {e.strerror}")
+
+    def unheld(self, why: str) -> Capture:
+        """Read as it is, and looked at again at the end: `why` is told when it was written meanwhile."""
+        main = self._files.main
+        sqlite_files.wait_until_stale(main)
+        mark = sqlite_files.mark(main)
+        overlay = self._files.beside(b"-wal" if self._header.wal else b"-journal")
+        head = sqlite_files.head(overlay) if overlay is not None else b""
+
+        def doubt() -> str:
+            same = sqlite_files.mark(main) == mark
+            if overlay is not None:
+                same = same and sqlite_files.head(overlay) == head
+            return "" if same else why
+
+        changed = () if sqlite_files.is_fresh(mark) else mark[2:]
+        return self._from(main, overlay, mark, changed, doubt)
+
+    def _from(
+        self,
+        main: int,
+        overlay: int | None,
+        mark: sqlite_files.Mark,
+        changed: tuple[int, ...],
+        doubt: Callable[[], str],
+    ) -> Capture:
+        """The image of a file and of the log or journal beside it, believing nothing but these bytes."""
+        log = sqlite_wal.scan(overlay) if overlay is not None and self._header.wal else None
+        if log is not None and log.frames:
+            size, page_size = log.pages * log.page_size, log.page_size
+            if page_size != self._header.page_size:
+                raise NotADatabase("the pages of its log have another size")
+            image = Image(main, page_size, size, overlay if overlay is not None else -1, log.newest, log.salts)
+            touched = sqlite_reuse.packed(pieces_of(log.newest, page_size, image.pieces))
+            trace: Trace | None = Trace(
+                mark.device, mark.inode, changed, page_size, size, log.salts, log.frames, 0, log.seal, touched
+            )
+        elif overlay is not None and not self._header.wal and (undo := self._files.undo(overlay)) is not None:
+            image = Image(main, undo.page_size, undo.pages * undo.page_size, overlay, undo.offsets)
+            trace = None
+        else:
+            page_size = self._header.page_size
+            image, trace = Image(main, page_size, mark.size), Trace(*mark[:2], changed, page_size, mark.size)
+        taken = Capture(image, self._held, doubt, trace)
+        if trace is not None:
+            touched = sqlite_reuse.numbers(trace.touched)
+            taken.wanted = self._wanted(overlay if self._header.wal else None, trace, lambda _: touched)
+        return taken

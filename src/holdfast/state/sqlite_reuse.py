@@ -1,0 +1,68 @@
+"""Which pieces of a database may differ from those of its last capture. Pure.
+
+Two proofs that a piece is the same. The database file was not written since: then only what came from the log, then or
+now, can differ. Or the same log has gone on since (its salts, and the checksum of the last frame known then, which
+vouches for every frame before it): then whatever checkpoints wrote into the database file stands in that log.
+Without a proof everything is read. Called by database.py.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from holdfast.state.sqlite_image import PIECE_BYTES
+
+
+class Trace(Struct, frozen=True, array_like=True):
+    """What a capture leaves for the next one, so that it costs what was written since. Goes with its pieces' ids.
+
+    `changed`: size, mtime_ns, ctime_ns of the database file before it was read; empty when too fresh to be trusted.
+    """
+
+    device: int
+    inode: int
+    changed: tuple[int, ...]
+    page_size: int
+    size: int  # of the image, bytes
+    salts: bytes = b""  # generation of the write-ahead log; empty without one
+    frames: int = 0
+    backfilled: int = 0
+    seal: bytes = b""  # checksum of the last frame
+    touched: bytes = b""  # numbers of the pieces that the log holds pages of; see `numbers`
+
+
+def numbers(packed: bytes) -> list[int]:
+    found = array("I")
+    found.frombytes(packed)
+    return found.tolist()
+
+
+def packed(pieces: list[int]) -> bytes:
+    return array("I", pieces).tobytes()
+
+
+def differing(
+    before: Trace | None, now: Trace, seal_then: bytes, since: Callable[[int], list[int]]
+) -> list[int] | None:
+    """Pieces of `now` to read, in order; None: all of them.
+
+    `seal_then`: what stands in today's log where the last frame of `before` ended. `since`: pieces that the frames
+    after a given one hold pages of.
+    """
+    if before is None or (before.device, before.inode, before.page_size) != (now.device, now.inode, now.page_size):
+        return None
+    untouched = bool(now.changed) and before.changed == now.changed
+    went_on = bool(now.salts) and before.salts == now.salts and now.frames >= before.frames and seal_then == before.seal
+    if went_on and (untouched or now.backfilled > before.backfilled):
+        differ = set(since(before.frames))
+    elif untouched:
+        differ = set(numbers(now.touched)) | set(numbers(before.touched))
+    else:
+        return None
+    count = -(-now.size // PIECE_BYTES)
+    if before.size != now.size:  # where one of the two ends, pieces are cut differently or are new
+        differ.update(range(min(before.size, now.size) // PIECE_BYTES, count))
+    return sorted(piece for piece in differ if piece < count)
