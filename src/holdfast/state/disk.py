@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
 from pathlib import Path
 
 TMP_PREFIX = ".tmp-"  # of a file that is not published yet, where the file system knows no nameless files
@@ -36,11 +37,23 @@ class Disk:
     def publish(self, file: int, name: Path | None, final: Path) -> None:
         """Give it its name at once. Raises FileExistsError when there is such a file."""
         if name is not None:
-            os.link(name, final)
-            os.unlink(name)
+            self._publish_named(name, final)
             return
         # Only with a directory's descriptor Python calls linkat, which follows; an absolute path makes no use of it.
         os.link(f"/proc/self/fd/{file}", final, src_dir_fd=file, follow_symlinks=True)
+
+    def _publish_named(self, name: Path, final: Path) -> None:
+        try:
+            os.link(name, final)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            # A file system without hard links, as on a USB disk. A repository has one writer: nobody comes between.
+            if final.exists():
+                raise FileExistsError(errno.EEXIST, "there is such a file", str(final)) from None
+            os.rename(name, final)
+            return
+        os.unlink(name)
 
     def close(self, file: int, name: Path | None) -> None:
         """Of an unpublished file nothing stays."""
@@ -59,8 +72,21 @@ class Disk:
         fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # file systems that cannot sync a directory
+                raise
         finally:
             os.close(fd)
+
+    def sweep(self, directory: Path, older_than_s: float = 86_400.0) -> None:
+        """Take out what a killed process left unpublished."""
+        now = time.time()
+        with os.scandir(directory) as entries:
+            left = [entry for entry in entries if entry.name.startswith(TMP_PREFIX)]
+        for entry in left:
+            with contextlib.suppress(FileNotFoundError):
+                if now - entry.stat(follow_symlinks=False).st_mtime > older_than_s:
+                    os.unlink(entry.path)
 
     def remove(self, path: Path) -> None:
         os.unlink(path)

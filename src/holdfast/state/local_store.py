@@ -27,6 +27,7 @@ class LocalStore:
         self.root = root
         self.where = str(root)
         self._disk = disk or Disk()
+        self._swept: set[Path] = set()
         self._safe: set[Path] = set()  # directories whose own name is known to be on the disk
 
     def put(self, name: str, data: bytes | Iterable[bytes]) -> bool:
@@ -43,6 +44,9 @@ class LocalStore:
     def _publish(self, path: Path, pieces: Iterable[bytes]) -> bool:
         file, temporary = self._disk.create(path.parent)
         try:
+            if temporary is not None and path.parent not in self._swept:
+                self._disk.sweep(path.parent)
+                self._swept.add(path.parent)
             for piece in pieces:
                 left = memoryview(piece)
                 while left:

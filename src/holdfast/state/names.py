@@ -19,7 +19,7 @@ PACKS = "packs/"
 SNAPS = "snaps/"
 TRASH = "trash/"
 PINS = "pins/"
-_SNAPSHOT = re.compile(r"(\d{8}T\d{6})(\d{3})Z-(\d{10})-(\d{6})\.([0-9a-f]{32})")
+_SNAPSHOT = re.compile(r"(\d{8}T\d{6})(\d{3})Z-(\d{10})-(\d{6,12})\.([0-9a-f]{32})")
 _PACK = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30})")
 _PIN = re.compile(r"([0-9a-f]{32})~(.+)")
 

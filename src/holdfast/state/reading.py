@@ -196,25 +196,36 @@ class Reader:
 
     def read(self, blob: BlobId) -> bytes:
         """One, wherever it still is. Raises Damaged, MissingBlob, StoreError."""
+        trouble: Damaged | None = None
         for fresh in (False, True):
-            trouble: Damaged | None = None
-            for place in self._index.places(blob):
-                try:
-                    data = self._at(place)
-                except Damaged as damaged:
-                    trouble = trouble or damaged
-                    continue
-                except (Missing, KeyError):
-                    continue  # taken out or packed anew since the index was made
-                if self._keys.blob_id(data) == blob:
-                    return data
-                trouble = trouble or Damaged(
-                    f"pack {self._index.pack(place.pack).name}", f"blob {blob.hex()} is not what its id says"
-                )
+            data, trouble = self._anywhere(blob)
+            if data is not None:
+                return data
             if not fresh:
+                # Packs may have been packed anew since the index was made, or the index itself may be wrong.
                 self._frames.clear()
+                self._index.drop(self._index.pack(place.pack).name for place in self._index.places(blob))
                 self._refresh()
+        if trouble is None and self._index.unreadable:
+            pack, reason = next(iter(self._index.unreadable.items()))
+            trouble = Damaged(f"pack {pack}", f"{reason}; blob {blob.hex()} is in no other")
         raise trouble or MissingBlob(blob)
+
+    def _anywhere(self, blob: BlobId) -> tuple[bytes | None, Damaged | None]:
+        """Its content, or what stood in the way first."""
+        trouble: Damaged | None = None
+        for place in self._index.places(blob):
+            try:
+                data = self._at(place)
+                if self._keys.blob_id(data) == blob:
+                    return data, None
+                pack = self._index.pack(place.pack).name
+                trouble = trouble or Damaged(f"pack {pack}", f"blob {blob.hex()} is not what its id says")
+            except Damaged as damaged:
+                trouble = trouble or damaged
+            except (Missing, KeyError):
+                continue
+        return None, trouble
 
     def _at(self, place: Place) -> bytes:
         key = (place.pack, place.frame)

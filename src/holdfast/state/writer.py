@@ -52,8 +52,7 @@ class Writer:
         self._seq = newest.seq + 1 if newest else 1
         self._parent = newest.id if newest else ""
         self.epoch = max([epoch, *(one.epoch for one in live), *(one.epoch for one in gone)])
-        self._condemned_names = condemned
-        self._condemned: frozenset[int] = frozenset()
+        self._condemned = condemned
         self._id_key = repository.keys.ids
         self._fresh: set[BlobId] = set()  # put, and not in the index yet
         self._ready = False
@@ -86,7 +85,7 @@ class Writer:
             return blob
         if not self._ready:
             self._prepare()
-        if not self._nothing_stored and self.repository.index.holds(blob, self._condemned):
+        if not self._nothing_stored and self.repository.index.kept(blob):
             return blob
         self._take(blob, data, kind)
         return blob
@@ -97,7 +96,7 @@ class Writer:
         blobs = [blake3(piece, key=key).digest(ID_BYTES) for piece in pieces]
         if not self._ready:
             self._prepare()
-        known = set() if self._nothing_stored else self.repository.index.known(blobs, self._condemned)
+        known = set() if self._nothing_stored else self.repository.index.all_kept(blobs)
         fresh = self._fresh
         for blob, piece in zip(blobs, pieces, strict=True):
             if blob not in fresh and blob not in known:
@@ -110,11 +109,11 @@ class Writer:
             return True
         if not self._ready:
             self._prepare()
-        return self.repository.index.holds(blob, self._condemned)
+        return self.repository.index.kept(blob)
 
     def _prepare(self) -> None:
         self.repository.refresh()
-        self._condemned = self.repository.index.numbers(self._condemned_names)
+        self.repository.index.condemn(self._condemned)
         self._nothing_stored = self.repository.index.empty()
         self._ready = True
 

@@ -50,7 +50,7 @@ def _next_epoch(path: Path) -> int:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         text = os.pread(fd, 20, 0).strip()
-        epoch = (int(text) if text.isdigit() and len(text) <= 6 else 0) + 1
+        epoch = (int(text) if text.isdigit() and len(text) <= 12 else 0) + 1
         os.pwrite(fd, b"%06d" % epoch, 0)
         return epoch
     finally:
