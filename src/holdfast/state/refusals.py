@@ -21,6 +21,7 @@ _SKEWED = {"RequestTimeTooSkewed"}
 _ELSEWHERE = {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 # Where client libraries look for a machine's own role when they were given no credentials.
 _METADATA = ("169.254.169.254", "169.254.170.2", "metadata.google.internal", "metadata/identity")
+_RENEW = "correct them in ~/.aws, which is read each time, or where Holdfast is started"
 _VERBS = {"put": "create objects", "get": "read", "list": "list", "delete": "delete"}
 
 
@@ -52,9 +53,9 @@ def explain(text: str, act: str, bucket: str) -> tuple[str, bool]:
     if code in _BAD_NAME:
         return f"{bucket} is no name that this server allows for a bucket", True
     if code in _EXPIRED:
-        return f"the credentials have expired ({shown}): renew them, then `holdfast up` in that environment", True
+        return f"the credentials have expired ({shown}): {_RENEW}", True
     if code in _WRONG_KEYS or "401" in shown:
-        return f"the credentials are wrong ({shown}): correct them, then `holdfast up` in that environment", True
+        return f"the credentials are wrong ({shown}): {_RENEW}", True
     if code in _SKEWED:
         return f"the clocks differ too much ({shown}): set this machine's clock", False
     if code in _ELSEWHERE or "incorrectly configured region" in text:

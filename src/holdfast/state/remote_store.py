@@ -47,6 +47,15 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+def is_endpoint(url: str) -> bool:
+    """Whether a server can be asked there. Pure. The client library does not survive what is no URL."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def may_speak_http(scheme: str, endpoint: str, environ: Mapping[str, str]) -> bool:
     """Pure. Elsewhere than on this machine only where the user said so."""
     return is_loopback(endpoint) or environ.get(_ALLOW_HTTP[scheme], "").lower() in ("1", "true", "yes")
@@ -72,6 +81,8 @@ class RemoteStore:
         found: dict[str, Any] = aws_profile.from_files(environ) if self._scheme == "s3" else {}
         endpoint = found.get("endpoint", "")
         endpoint = next((environ[name] for name in _ENDPOINTS[self._scheme] if environ.get(name)), endpoint)
+        if endpoint and not is_endpoint(endpoint):
+            raise StoreError(f"{_ENDPOINTS[self._scheme][-1]} is not an http or https URL", lasting=True)
         client: dict[str, Any] = {
             "connect_timeout": timedelta(seconds=limits.STORE_CONNECT_S),
             "timeout": timedelta(seconds=timeout_s),
