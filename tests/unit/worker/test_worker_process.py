@@ -29,8 +29,8 @@ def echo(call):
     return {"args": call.args, "nice": os.nice(0)}
 
 def wait(call):
-    call.progress(os.getpid(), 0, "waiting")
     try:
+        call.progress(os.getpid(), 0, "waiting")
         while True:
             time.sleep(0.01)
     finally:
