@@ -94,6 +94,16 @@ class Differences(Struct, frozen=True, kw_only=True):
     bytes_after: int = 0
 
 
+class SnapshotUsage(Struct, frozen=True, kw_only=True):
+    """What one snapshot holds. `new_bytes`: stored, and in none before it; `unique_bytes`: and in none after it."""
+
+    id: str
+    at: float
+    bytes: int
+    new_bytes: int
+    unique_bytes: int
+
+
 class Usage(Struct, frozen=True, kw_only=True):
     """What the versions of one agent cost. `logical_bytes`: as if each snapshot were a whole copy."""
 
@@ -109,6 +119,8 @@ class Usage(Struct, frozen=True, kw_only=True):
     store: str = ""  # the second place, without credentials
     remote_snapshots: int | None = None
     remote_lag_s: float | None = None
+    rows: list[SnapshotUsage] = []  # oldest first
+    unused_bytes: int = 0  # needed by no snapshot: waits for gc
 
 
 class Fault(Struct, frozen=True, kw_only=True):
@@ -140,6 +152,7 @@ class Collected(Struct, frozen=True, kw_only=True):
     packs: int = 0
     next_at: float | None = None
     refused: str = ""
+    trouble: list[str] = []  # sentences: packs that cannot be read, blobs that are missing
 
 
 class Removed(Struct, frozen=True, kw_only=True):
@@ -162,3 +175,40 @@ class Deleted(Struct, frozen=True, kw_only=True):
     until: float | None
     paths: tuple[str, ...] = ()
     snapshots: int | None = None
+
+
+class Restored(Struct, frozen=True, kw_only=True):
+    """A restore that is done. `before`: the snapshot of what was replaced, "" when there was nothing to take.
+
+    `to`: a directory beside the agent, which was not touched then. `warnings`: sentences, e.g. of stale logins.
+    """
+
+    agent: str
+    snapshot: str
+    at: float
+    files: int = 0
+    bytes: int = 0
+    took_s: float = 0.0
+    before: str = ""
+    path: str = ""
+    to: str = ""
+    phase: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class RestorePlan(Struct, frozen=True, kw_only=True):
+    """What a restore would do; nothing is done yet. `lost`: from the snapshot to the live tree, None: not known.
+
+    `off_s`: how far the snapshot lies from the moment wished, negative when it is earlier. `good`: the newest snapshot
+    with which the agent was proven healthy. `phase` "": the agent was removed, and is taken back first.
+    """
+
+    agent: str
+    snapshot: SnapshotRow
+    off_s: float | None = None
+    clock_changed: bool = False
+    phase: str = ""
+    good: SnapshotRow | None = None
+    newest: SnapshotRow | None = None
+    lost: Differences | None = None
+    warnings: tuple[str, ...] = ()

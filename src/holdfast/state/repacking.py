@@ -1,0 +1,67 @@
+"""Writes again what is live in packs that are mostly dead or very small. Nothing is deleted here.
+
+Invariant: the blobs are stored and safe in their new packs before the old ones are even condemned. A pack with a blob
+that cannot be read is left as it is. Called by gc.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from holdfast.limits import GC_REPACK_MAX_BYTES
+from holdfast.state.marking import IdTable
+from holdfast.state.objects import StoreError
+from holdfast.state.pack import BlobKind
+from holdfast.state.repository import Repository
+from holdfast.state.writer import Writer
+
+_READ_AT_ONCE = 512
+
+
+def rewrite(
+    repository: Repository,
+    wanted: Sequence[str],
+    condemned: frozenset[str],
+    table: IdTable,
+    progress: Callable[[int, int, str], None],
+    max_bytes: int = GC_REPACK_MAX_BYTES,
+) -> tuple[str, ...]:
+    """The packs whose live blobs (those in `table`) lie in others now; reads at most `max_bytes`. Raises StoreError."""
+    chosen = _within(repository, wanted, max_bytes)
+    done = []
+    with Writer(repository, condemned | frozenset(chosen)) as writer:
+        for number, pack in enumerate(chosen):
+            progress(number, len(chosen), "writing packs again")
+            if _copy(repository, pack, table, writer):
+                done.append(pack)
+        writer.flush()
+    return tuple(done)
+
+
+def _within(repository: Repository, wanted: Sequence[str], max_bytes: int) -> list[str]:
+    sizes = {facts.name: facts.size for facts in repository.index.packs()}
+    chosen: list[str] = []
+    total = 0
+    for pack in wanted:
+        total += sizes.get(pack, 0)
+        if total > max_bytes and chosen:
+            break
+        chosen.append(pack)
+    return chosen
+
+
+def _copy(repository: Repository, pack: str, table: IdTable, writer: Writer) -> bool:
+    """False: something in it cannot be read, so it stays."""
+    kinds = {blob: kind for blob, kind, _, _ in repository.contents(pack) if table.find(blob) >= 0}
+    places = repository.index.find(list(kinds))
+    ordered = sorted(kinds, key=lambda blob: places[blob])  # as they lie: each frame is decoded once
+    try:
+        for at in range(0, len(ordered), _READ_AT_ONCE):
+            some = ordered[at : at + _READ_AT_ONCE]
+            for blob, data in zip(some, repository.read_many(some), strict=True):
+                writer.put(data, BlobKind(kinds[blob]))
+    except StoreError as error:
+        if not error.lasting:
+            raise
+        return False
+    return True
