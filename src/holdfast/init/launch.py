@@ -16,7 +16,7 @@ PASSED_ENV = (
     *("HOLDFAST_CGROUPS", "HOLDFAST_USERS", "HOLDFAST_PUSH_PORT"),  # choices made for this home at `up`
     "HOLDFAST_CLOCK_FILE",  # a drill of the clock; see holdfast.clock
     *("PYTHONPATH", "PYTHONDONTWRITEBYTECODE"),  # where keeper and logger find what `up` found
-    # Of the second place of snapshots. Agents never see them: their environment is made from nothing (pods/environment).
+    # Of the second place of snapshots. No agent sees them: its environment is made from nothing (pods/environment).
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE", "AWS_REGION"),
     *("AWS_DEFAULT_REGION", "AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ALLOW_HTTP"),
     *("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "AWS_CA_BUNDLE", "AWS_VIRTUAL_HOSTED_STYLE_REQUEST"),
