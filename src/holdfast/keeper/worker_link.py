@@ -42,26 +42,14 @@ class WorkerLink:
 
     async def job(self, name: str, args: dict[str, Any], *, gentle: bool = False) -> AsyncGenerator[Message, None]:
         """What the job says, the result last. Raises JobFailed. Closing the iterator ends the job."""
-        ours, theirs = socket.socketpair()
+        reader, writer = await self._begin(name, args, gentle)
         try:
-            with theirs:
-                ours.setblocking(False)
-                reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_MAX_BYTES)
-                writer.write(json.dumps({"job": name, "args": args, "gentle": gentle}).encode() + b"\n")
-                await self._hand_over(name, theirs)
-        except OSError as error:
-            ours.close()
-            raise JobFailed(Fault.INTERRUPTED, f"the worker could not be started: {error.strerror or error}") from error
-        try:
-            patience_s = limits.WORKER_BEGINS_S
             while True:
-                message = await _next(reader, patience_s)
-                patience_s = limits.WORKER_STALL_S
+                message = await _next(reader, limits.WORKER_STALL_S)
                 if "error" in message:
                     told = message["error"]
                     raise JobFailed(told["kind"], told["detail"], lasting=bool(told.get("lasting")))
-                if "begun" not in message:
-                    yield message
+                yield message
                 if "result" in message:
                     return
         finally:
@@ -81,19 +69,41 @@ class WorkerLink:
         self._let_go()
 
     # --- the process ---------------------------------------------------------------------------------------------
-    async def _hand_over(self, name: str, theirs: socket.socket) -> None:
-        """Raises OSError."""
-        packet = json.dumps({"job": name}).encode()
+    async def _begin(
+        self, name: str, args: dict[str, Any], gentle: bool
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The job's socket, once it says that it has begun. One that a dying worker took with it is begun again.
+
+        Raises JobFailed.
+        """
+        request = json.dumps({"job": name, "args": args, "gentle": gentle}).encode() + b"\n"
         for last in (False, True):
-            line = await self._there()
+            line, ours, theirs = None, *socket.socketpair()
             try:
-                socket.send_fds(line, [packet], [theirs.fileno()])
-                return
-            except OSError:
-                if self._line is line:
-                    self._let_go()
-                if last:
+                with theirs:
+                    line = await self._there()
+                    ours.setblocking(False)
+                    reader, writer = await asyncio.open_connection(sock=ours, limit=LINE_MAX_BYTES)
+                    writer.write(request)
+                    socket.send_fds(line, [json.dumps({"job": name}).encode()], [theirs.fileno()])
+            except OSError as error:
+                ours.close()
+                failed = JobFailed(Fault.INTERRUPTED, f"the worker could not be started: {error.strerror or error}")
+            else:
+                try:
+                    await _next(reader, limits.WORKER_BEGINS_S)
+                    return reader, writer
+                except JobFailed as error:
+                    writer.close()
+                    failed = error
+                except BaseException:
+                    writer.close()
                     raise
+            if line is not None and self._line is line:
+                self._let_go()
+            if last or self._closed:
+                raise failed
+        raise AssertionError("the last try returned or raised")
 
     async def _there(self) -> socket.socket:
         async with self._starting:
