@@ -434,6 +434,11 @@ GUARD_COPY_MAX_S = 2.0  # writers of a rollback-journal database wait so long; t
 SPOOL_MEMORY_MAX_BYTES = 8 * 1024 * 1024  # a tenth of what a snapshot may take
 SPOOL_DISK_SHARE = 0.5  # of what is free, for a copy that lasts as long as the snapshot
 FREEZE_MAX_S = 0.25  # promised: the longest pause of an agent
+FREEZE_HOLD_S = FREEZE_MAX_S - 0.03  # leaves the watcher time to be scheduled
+FREEZE_REACH_S = 0.1  # a process in the middle of a disk request stands still after it
+FREEZE_WATCHER_WAIT_S = 1.0  # to start it, before the pause; to collect it, after
+
+# --- what a snapshot reads ------------------------------------------------------------------------------------------
 SNAPSHOT_FILE_TRIES = 3  # readings of a file that changes under each of them; then it is flagged
 SNAPSHOT_REREAD_BYTES = 256 * 1024 * 1024  # larger files are read twice at most: a log that always grows costs enough
 SNAPSHOT_DEPTH_MAX = 256  # directories in each other, each held open; a path of the kernel's own length has 2,048

@@ -281,6 +281,6 @@ class _Taker:
             image, trace = Image(main, page_size, mark.size), Trace(*mark[:2], changed, page_size, mark.size)
         taken = Capture(image, self._held, doubt, trace)
         if trace is not None:
-            touched = sqlite_reuse.numbers(trace.touched)
-            taken.wanted = self._wanted(overlay if self._header.wal else None, trace, lambda _: touched)
+            every = sqlite_reuse.numbers(trace.touched)
+            taken.wanted = self._wanted(overlay if self._header.wal else None, trace, lambda _: every)
         return taken

@@ -13,7 +13,6 @@ The helper ends with us (pipe, death signal), and at the latest after GUARD_HOLD
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import select
@@ -26,9 +25,9 @@ from enum import Enum
 from urllib.parse import quote_from_bytes
 
 from holdfast import limits
+from holdfast.state import forking
 from holdfast.state.model import Rights
 
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4
 _PENDING_OFFSET, _SHARED_OFFSET, _SHARED_BYTES = 0x4000_0000, 0x4000_0002, 510
 _FDS_LOOKED_AT = 64  # the helper has a handful
 _RETRY_S = 0.002
@@ -71,7 +70,7 @@ class Guard:
             return
         pid, self._pid = self._pid, 0
         os.close(self._control)
-        _end(pid)
+        forking.end(pid)
 
 
 @contextmanager
@@ -123,15 +122,6 @@ def _hear(told: int, deadline_mono: float) -> bytes:
     return b""
 
 
-def _end(pid: int) -> None:
-    """It keeps nothing but locks, which the kernel takes back: there is nothing to be gentle with."""
-    try:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    except (ChildProcessError, ProcessLookupError):
-        return
-
-
 # --- in the helper ---------------------------------------------------------------------------------------------------
 def _be(
     parent: int,
@@ -145,9 +135,9 @@ def _be(
 ) -> None:
     """Never returns."""
     try:
-        directory_fd, told, control = _keep_only(directory_fd, told, control)
-        become(rights)
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        directory_fd, told, control = forking.keep_only(directory_fd, told, control)
+        forking.become(rights)
+        forking.plain_signals()
         signal.setitimer(signal.ITIMER_REAL, limits.GUARD_HOLD_MAX_S)
         if os.getppid() != parent:
             os._exit(1)
@@ -168,30 +158,6 @@ def _be(
             pass
     finally:
         os._exit(1)
-
-
-def _keep_only(*kept: int) -> tuple[int, ...]:
-    """Close every other descriptor: nothing of ours is to be held open, or reachable, as another user."""
-    high = max(kept) + 1
-    moved = [fcntl.fcntl(fd, fcntl.F_DUPFD, high) for fd in kept]
-    null = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(null, standard)
-    placed = [os.dup2(fd, 3 + number) for number, fd in enumerate(moved)]
-    os.closerange(3 + len(placed), os.sysconf("SC_OPEN_MAX"))
-    return tuple(placed)
-
-
-def become(rights: Rights | None) -> None:
-    """Take on the agent's user for good, unseen by it, and end with the thread that made us."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    if rights is not None and os.geteuid() == 0:
-        os.setgroups(rights.groups)
-        os.setresgid(rights.gid, rights.gid, rights.gid)
-        os.setresuid(rights.uid, rights.uid, rights.uid)
-    library = ctypes.CDLL(None)
-    library.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)  # our memory holds keys: the agent's user may not look into it
-    library.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # after the change of user, which would undo it
 
 
 def _transaction(name: bytes, expected: tuple[int, int]) -> sqlite3.Connection:
