@@ -16,7 +16,23 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from holdfast import errors
-from holdfast.api import agents, alerts, doctor, down, events, fleet, incidents, logs, openapi, push, status, usage
+from holdfast.api import (
+    agents,
+    alerts,
+    doctor,
+    down,
+    events,
+    fleet,
+    incidents,
+    logs,
+    openapi,
+    push,
+    restore,
+    snapshots,
+    state,
+    status,
+    usage,
+)
 from holdfast.api.operation import Operation, answer
 from holdfast.errors import HoldfastError
 from holdfast.keeper.keeper import Keeper
@@ -33,6 +49,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *doctor.OPERATIONS,
     *alerts.OPERATIONS,
     *down.OPERATIONS,
+    *snapshots.OPERATIONS,
+    *state.OPERATIONS,
+    *restore.OPERATIONS,
 )
 _STATUS_OF_EXIT = {2: 400, 4: 404, 5: 503}
 

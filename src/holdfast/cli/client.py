@@ -53,6 +53,10 @@ class KeeperClient:
     def get(self, path: str, **query: object) -> Any:
         return self._call("GET", path, query, None)
 
+    def look(self, path: str, query: dict[str, object], timeout_s: float) -> Any:
+        """As `get`, of what takes its time to find out."""
+        return self._call("GET", path, query, None, timeout_s)
+
     def post(self, path: str, body: dict[str, Any], *, timeout_s: float | None = None) -> Any:
         return self._call("POST", path, {}, json.dumps(body).encode(), timeout_s)
 
@@ -75,6 +79,24 @@ class KeeperClient:
                 if not line:
                     return
                 yield line
+
+    def messages(self, method: str, path: str, body: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+        """The JSON lines of work under way, signs of life left out; takes as long as that. An answer that is cut short
+        is KEEPER_UNREACHABLE: whether the work was done, nobody said."""
+        raw = None if body is None else json.dumps(body).encode()
+        with self._answer(method, path, {}, raw, None) as response:
+            try:
+                while line := response.readline():
+                    if line.strip():
+                        yield json.loads(line)
+            except (OSError, WireError, ValueError) as error:
+                raise HoldfastError(errors.KEEPER_UNREACHABLE, home=self.home.path) from error
+
+    def pieces(self, path: str, query: dict[str, object]) -> Iterator[bytes]:
+        """The bytes of an answer as they come. Raises WireError when it is cut short."""
+        with self._answer("GET", path, query, None, None) as response:
+            while piece := response.piece():
+                yield piece
 
     def is_up(self) -> bool:
         try:

@@ -34,6 +34,12 @@ COMMANDS = {
     "start": "holdfast.cli.lifecycle",
     "stop": "holdfast.cli.lifecycle",
     "restart": "holdfast.cli.lifecycle",
+    "snapshot": "holdfast.cli.snapshot",
+    "snapshots": "holdfast.cli.snapshots",
+    "restore": "holdfast.cli.restore",
+    "state": "holdfast.cli.state",
+    "rm": "holdfast.cli.rm",
+    "undelete": "holdfast.cli.undelete",
     "incidents": "holdfast.cli.incidents",
     "alert": "holdfast.cli.alert",
     "drill": "holdfast.cli.drill",
@@ -51,6 +57,8 @@ SYNONYMS = {
     "list": "ps", "ls": "ps", "status": "ps", "show": "describe", "inspect": "describe", "get": "ps", "log": "logs",
     "tail": "logs", "kill": "stop", "reload": "restart", "validate": "check", "config": "check", "apply": "up",
     "deploy": "up", "shutdown": "down", "history": "events", "monit": "top", "watch": "top", "help": "--help",
+    "backup": "snapshot", "backups": "snapshots", "rollback": "restore", "revert": "restore", "remove": "rm",
+    "delete": "rm", "undo": "restore", "recover": "restore",
 }  # fmt: skip
 EXIT_INTERRUPTED = 130  # what a shell reports for Ctrl-C
 

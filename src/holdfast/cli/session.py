@@ -159,6 +159,19 @@ def complete_incident(context: click.Context, _parameter: click.Parameter, incom
     return [row["id"] for row in reversed(rows) if row["id"].startswith(incomplete)]
 
 
+def deleted_agents(context: click.Context) -> list[str]:
+    """Names of agents that were removed and can be brought back."""
+    return [row["agent"] for row in _rows(context, "/v1/deleted", "agents")]
+
+
+def complete_snapshot(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The newest snapshots of the agent named before, and the words that mean one."""
+    agent = context.params.get("agent")
+    rows = _rows(context, f"/v1/agents/{agent}/snapshots", "snapshots") if agent else []
+    shown = ["newest", "known-good", *(row["id"][:12] for row in reversed(rows[-20:]))]
+    return [one for one in shown if one.startswith(incomplete)]
+
+
 def _rows(context: click.Context, path: str, key: str) -> list[dict[str, Any]]:
     """What the keeper knows, for the shell: empty when none answers in time, or nothing that makes sense."""
     from holdfast.errors import HoldfastError

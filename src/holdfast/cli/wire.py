@@ -46,6 +46,10 @@ class Answer:
                 return line
             self._rest += piece
 
+    def piece(self) -> bytes:
+        """What has come of the body, b"" at its end. Raises OSError and WireError."""
+        return self._piece(available=True)
+
     def close(self) -> None:
         self._file.close()
         self._link.close()

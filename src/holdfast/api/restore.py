@@ -1,0 +1,132 @@
+"""/v1/agents/NAME/restore: what a restore would do, and doing it.
+
+Invariant: which snapshot is meant is decided once, by the plan; what is done names it by its whole id. A restore that
+has begun goes on to its end (or is undone by the keeper) also when nobody listens any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from holdfast import limits
+from holdfast.api import jobs
+from holdfast.api.jobs import Asked
+from holdfast.api.operation import Operation, Parameter, answer, read_json, refused
+from holdfast.api.snapshots import rows
+from holdfast.errors import HoldfastError
+from holdfast.keeper.keeper import Keeper
+from holdfast.state import answers, choose
+from holdfast.state.answers import Differences, RestorePlan, SnapshotRow
+
+
+class RestoreOptions(Struct, frozen=True, forbid_unknown_fields=True):
+    """`snapshot`: an id's first digits, a time, newest or known-good. `path`: only that; `to`: write to this directory
+    (absolute, new or empty) and do not touch the agent; `clone`: as a new agent of this name, with its channels off."""
+
+    snapshot: str = choose.NEWEST
+    path: str | None = None
+    to: str | None = None
+    clone: str | None = None
+
+
+class Restorer(Protocol):
+    """Who carries restores out: the keeper's Restoring."""
+
+    def restore(
+        self, agent: str, snapshot: str, *, path: str | None, to: str | None, clone: str | None
+    ) -> AsyncIterator[jobs.Message]: ...
+
+
+def _restorer(keeper: Keeper) -> Restorer:
+    found: Restorer = getattr(keeper, "restoring")  # noqa: B009
+    return found
+
+
+async def plan(keeper: Keeper, request: Request) -> Response:
+    agent = request.path_params["name"]
+    known = await rows(keeper, agent)
+    found = _chosen(keeper, agent, known, request.query_params.get("snapshot") or choose.NEWEST)
+    good = [row for row in known if choose.KNOWN_GOOD in row.pins]
+    path = request.query_params.get("path") or None
+    alive = keeper.agents.get(agent)
+    return answer(
+        RestorePlan(
+            agent=agent,
+            snapshot=next(row for row in known if row.id == found.id),
+            off_s=found.off_s,
+            clock_changed=found.clock_changed,
+            phase="" if alive is None else str(alive.ladder.phase),
+            good=max(good, key=lambda row: row.seq, default=None),
+            newest=max(known, key=lambda row: row.seq),
+            lost=None if alive is None else await _lost(keeper, agent, found.id, path),
+        )
+    )
+
+
+async def _lost(keeper: Keeper, agent: str, snapshot: str, path: str | None) -> Differences | None:
+    """What a restore would replace; None when that cannot be told in time, which holds up no restore."""
+    messages = jobs.of(keeper).job("diff", agent, a=snapshot, b=None, path=path)
+    try:
+        async with asyncio.timeout(limits.RESTORE_PLAN_S):
+            found = await jobs.result(Asked(agent, "comparing"), messages)
+    except (HoldfastError, TimeoutError):
+        return None
+    told = msgspec.convert(found, Differences)
+    return msgspec.structs.replace(told, changes=told.changes[: limits.STATE_LOST_SHOWN])
+
+
+def _chosen(keeper: Keeper, agent: str, known: Sequence[SnapshotRow], text: str) -> choose.Choice:
+    """Raises HoldfastError API_REFUSED and those of `choose`."""
+    try:
+        wished = choose.wish(text, keeper.clock.now_at(), prefer_id=True)
+    except ValueError as error:
+        raise refused(f"snapshot: {error}") from error
+    return choose.choose(agent, known, wished)
+
+
+async def post(keeper: Keeper, request: Request) -> Response:
+    agent = request.path_params["name"]
+    options = await read_json(request, RestoreOptions)
+    if options.to is not None and not _is_fit(options.to):
+        raise refused(f"to: expected an absolute path, found {options.to[:80]!r}")
+    if options.path is not None and ("\0" in options.path or len(options.path) > limits.STATE_PATH_MAX):
+        raise refused(f"path: expected a path of at most {limits.STATE_PATH_MAX} characters")
+    found = _chosen(keeper, agent, await rows(keeper, agent), options.snapshot)
+    messages = _restorer(keeper).restore(agent, found.id, path=options.path, to=options.to, clone=options.clone)
+    if options.to is None:
+        messages = jobs.kept_up(keeper, messages)
+    return await jobs.lines(Asked(agent, "the restore", str(keeper.home.path), snapshot=found.id[:12]), messages)
+
+
+def _is_fit(path: str) -> bool:
+    return os.path.isabs(path) and "\0" not in path and len(path) <= limits.STATE_PATH_MAX
+
+
+_SNAPSHOT = Parameter("snapshot", "string", "An id's first digits, a time, newest (default) or known-good.")
+OPERATIONS = (
+    Operation(
+        "GET",
+        "/v1/agents/{name}/restore",
+        plan,
+        "What a restore would do: the snapshot chosen, and what it would replace. Nothing is changed.",
+        answers.RestorePlan,
+        query=(_SNAPSHOT, Parameter("path", "string", "Only this path.")),
+    ),
+    Operation(
+        "POST",
+        "/v1/agents/{name}/restore",
+        post,
+        "Restore: progress as JSON lines, the result last. It goes on when the connection ends, unless `to` is given.",
+        answers.Restored,
+        RestoreOptions,
+        media=jobs.MEDIA,
+    ),
+)

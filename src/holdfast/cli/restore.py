@@ -1,0 +1,234 @@
+"""`holdfast restore AGENT`: the state of an agent as it was at some moment, in place or beside it.
+
+Invariant: the live tree is touched only after a person agreed to a plan that names the snapshot, its age and what it
+replaces; `--to` touches nothing of the agent and never asks. What is done names the snapshot of that plan, by its id.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+import click
+
+from holdfast import errors
+from holdfast.cli.session import Command, Session, complete_agent, complete_snapshot, pass_session
+from holdfast.errors import HoldfastError
+
+HELP = "holdfast restore"
+PLAN_MAX_S = 120.0  # comparing with the live tree is bounded by the keeper; listing thousands of snapshots is not free
+LOST_SHOWN = 8
+
+
+@click.command(
+    "restore",
+    cls=Command,
+    examples=[
+        "holdfast restore assistant --at '10 min ago'",
+        "holdfast restore assistant --at 'yesterday 14:00' --to /tmp/look",
+        "holdfast restore assistant known-good --yes",
+        "holdfast restore assistant 3f2a9c01b2d4 --path memory/notes.md",
+    ],
+)
+@click.argument("agent", shell_complete=complete_agent)
+@click.argument("snapshot", required=False, shell_complete=complete_snapshot)
+@click.option(
+    "--at",
+    "at",
+    metavar="WHEN",
+    help="'10 min ago', 1h30m, 03:00, 'yesterday 14:00', 2026-11-21T14:00 (with or without zone), or a SNAPSHOT's id.",
+)
+@click.option("--path", "path", metavar="P", help="Only this file or directory of it.")
+@click.option("--to", "to", metavar="DIR", help="Write it to this new directory instead: the agent is not touched.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+@pass_session
+def restore(
+    session: Session,
+    agent: str,
+    snapshot: str | None,
+    at: str | None,
+    path: str | None,
+    to: str | None,
+    yes: bool,
+    dry_run: bool,
+) -> None:
+    """Bring back what an agent had on disk: the newest snapshot, or the one you name or that fits a time.
+
+    SNAPSHOT is the first digits of an id, `newest`, `known-good` (the last one the agent was proven healthy with) or a
+    time. A time means the newest snapshot that is not later; which one that is, and how far it lies from what you asked
+    for, is said before anything is done.
+
+    The snapshot is built aside and every block of it checked. Then the agent is stopped, the trees are exchanged, and
+    it is started. What was there before is kept as a snapshot first, so a restore can be taken back like anything else.
+    If the agent does not get well, the trees are exchanged back.
+    """
+    wished = _wished(snapshot, at)
+    to = None if to is None else _fresh(to)
+    found = _plan(session, agent, wished, path)
+    chosen = found["snapshot"]["id"]
+    if dry_run or not session.as_json:
+        _show(session, found, path, to, dry_run=dry_run)
+    if dry_run:
+        return
+    if to is None and not yes:
+        _agree(session, agent)
+    _carry_out(session, agent, {"snapshot": chosen, "path": path, "to": to})
+
+
+def _wished(snapshot: str | None, at: str | None) -> str:
+    """What the keeper is asked for; times as seconds, since they were meant in this terminal's zone."""
+    if snapshot is not None and at is not None:
+        raise click.UsageError("name a SNAPSHOT or a time with --at, not both")
+    text = at if at is not None else snapshot
+    if text is None:
+        return "newest"
+    return wish_text(text, prefer_id=at is None)
+
+
+def wish_text(text: str, *, prefer_id: bool) -> str:
+    """A snapshot as a person names it, in a form that means the same everywhere. Raises click.UsageError."""
+    from holdfast.state import choose
+
+    try:
+        wished = choose.wish(text, time.time(), prefer_id=prefer_id)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    if wished.at is not None:
+        return f"@{wished.at:.6f}"
+    return wished.id or (choose.KNOWN_GOOD if wished.good else choose.NEWEST)
+
+
+def _fresh(to: str) -> str:
+    """The directory as an absolute path. Raises click.UsageError when there is something in it already."""
+    path = os.path.abspath(os.path.expanduser(to))
+    try:
+        if os.listdir(path):
+            raise click.UsageError(f"--to {to}: there is something in it already; name a new directory")
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise click.UsageError(f"--to {to}: {error.strerror}") from error
+    return path
+
+
+def _plan(session: Session, agent: str, wished: str, path: str | None) -> dict[str, Any]:
+    query: dict[str, object] = {"snapshot": wished, **({"path": path} if path else {})}
+    found: dict[str, Any] = session.client().look(f"/v1/agents/{agent}/restore", query, PLAN_MAX_S)
+    return found
+
+
+def _show(session: Session, found: dict[str, Any], path: str | None, to: str | None, *, dry_run: bool) -> None:
+    if session.as_json:
+        session.answer({**found, "path": path or "", "to": to or "", "dry_run": True})
+        return
+    click.echo("\n".join(plan_lines(found, path, to, time.time())))
+    if dry_run:
+        click.echo("nothing was changed")
+
+
+def plan_lines(found: dict[str, Any], path: str | None, to: str | None, now_at: float) -> list[str]:
+    """The plan for a person who may be frightened: what, how old, what goes, how to take it back."""
+    from holdfast.cli.render import clock, one_line, paint, size
+    from holdfast.cli.state_view import age, count, notes, short
+
+    chosen, agent = found["snapshot"], str(found.get("agent"))
+    what = f"{agent}: {one_line(path)}" if path else agent
+    lines = [f"{what} as in snapshot {short(chosen['id'])}, taken {clock(chosen['at'])} ({age(chosen['at'], now_at)})"]
+    lines += [f"  {line}" for line in _distance(found)]
+    special = "; ".join(notes(chosen))
+    lines.append(
+        f"  the snapshot holds {count(chosen.get('files'), 'file')}, {size(chosen.get('bytes'))}"
+        f"{f' ({special})' if special else ''}"
+    )
+    lines += [f"  warning: {one_line(text)}" for text in found.get("warnings") or []]
+    good = found.get("good")
+    if good and good["id"] != chosen["id"]:
+        lines.append(f"  the last snapshot it was proven healthy with: {short(good['id'])}, {age(good['at'], now_at)}")
+    if to is not None:
+        return [*lines, f"  written to {one_line(to)}; the agent and its files are not touched"]
+    lines += _replaced(found, now_at)
+    lines.append(paint("  what is there now is kept as a snapshot first: this can be taken back", "green"))
+    return [*lines, f"  {_interruption(found)}"]
+
+
+def _distance(found: dict[str, Any]) -> list[str]:
+    """How far the snapshot lies from the wish, and whether clocks can be trusted."""
+    from holdfast.cli.render import duration, paint
+
+    lines, off_s = [], found.get("off_s")
+    if off_s is not None and off_s > 0:
+        lines.append(
+            paint(f"no snapshot is that old: this is the oldest, {duration(off_s)} later than asked", "yellow")
+        )
+    elif off_s is not None:
+        lines.append(f"the newest that is not later than the time you asked for, {duration(-off_s)} before it")
+    if found.get("clock_changed"):
+        lines.append(paint("this machine's clock was set meanwhile: compare with `holdfast snapshots`", "yellow"))
+    return lines
+
+
+def _replaced(found: dict[str, Any], now_at: float) -> list[str]:
+    """What stands there now and will be gone from the live tree."""
+    from holdfast.cli.state_view import change_counts, change_lines, total_changes
+
+    lost = found.get("lost")
+    if lost is None:
+        return ["  what changed since then could not be told in time; all of it is replaced"]
+    if not total_changes(lost):
+        return ["  nothing differs from what is there now"]
+    lines = [f"  since then, and undone by this: {change_counts(lost)}"]
+    return lines + change_lines(lost, LOST_SHOWN, text=False, indent="    ")
+
+
+def _interruption(found: dict[str, Any]) -> str:
+    phase = str(found.get("phase") or "")
+    if not phase:
+        return "the agent was removed: it is taken back into the fleet"
+    if phase in ("stopped", "finished"):
+        return f"the agent is {phase} and stays so"
+    return f"the agent ({phase}) is stopped for it and started again; if it does not get well, all is put back"
+
+
+def _agree(session: Session, agent: str) -> None:
+    """Raises USAGE when there is nobody to ask, click.Abort when the answer is no."""
+    if session.as_json or not sys.stdin.isatty():
+        reason = f"this replaces the state of {agent}, and there is nobody to ask: say --yes, or look first with --to"
+        raise HoldfastError(errors.USAGE, reason=reason, command=HELP)
+    if not click.confirm("Go on?", default=False, err=True):
+        session.hint("nothing was changed")
+        raise click.exceptions.Exit(1)
+
+
+def _carry_out(session: Session, agent: str, asked: dict[str, Any]) -> None:
+    from holdfast.cli.state_progress import follow
+
+    try:
+        done = follow(session, "POST", f"/v1/agents/{agent}/restore", asked, f"restoring {agent}")
+    except KeyboardInterrupt:
+        if asked["to"] is None:
+            session.hint(f"\nthe restore goes on without this command; see `holdfast events --agent {agent}`")
+        raise
+    if session.as_json:
+        session.answer(done)
+        return
+    click.echo("\n".join(done_lines(agent, done)))
+
+
+def done_lines(agent: str, done: dict[str, Any]) -> list[str]:
+    from holdfast.cli.render import clock, duration, one_line, size
+    from holdfast.cli.state_view import count, short
+
+    checked = f"{count(done.get('files'), 'file')}, {size(done.get('bytes'))} checked in {duration(done.get('took_s'))}"
+    which = f"snapshot {short(done.get('snapshot'))} of {clock(done.get('at'))}"
+    warnings = [f"  warning: {one_line(text)}" for text in done.get("warnings") or []]
+    if done.get("to"):
+        return [f"{agent}: {which} is in {one_line(done['to'])} ({checked})", *warnings]
+    what = one_line(done["path"]) if done.get("path") else "its state"
+    phase = f"; it is {done['phase']}" if done.get("phase") else ""
+    lines = [f"{agent}: {what} is that of {which} again ({checked}){phase}", *warnings]
+    if done.get("before"):
+        lines.append(f"  take this back with: holdfast restore {agent} {short(done['before'])}")
+    return lines

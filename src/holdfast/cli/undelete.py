@@ -1,0 +1,81 @@
+"""`holdfast undelete [AGENT [SNAPSHOT]]`: bring back an agent that was removed, or a snapshot that was deleted."""
+
+from __future__ import annotations
+
+import click
+
+from holdfast.cli.session import Command, Session, pass_session
+
+
+def _complete_deleted(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    from holdfast.cli.session import deleted_agents
+
+    return [name for name in deleted_agents(context) if name.startswith(incomplete)]
+
+
+@click.command(
+    "undelete",
+    cls=Command,
+    examples=[
+        "holdfast undelete                            what can be brought back",
+        "holdfast undelete assistant",
+        "holdfast undelete assistant --stopped        look around before it runs",
+        "holdfast undelete assistant 3f2a9c01b2d4     a snapshot of it",
+    ],
+)
+@click.argument("agent", required=False, shell_complete=_complete_deleted)
+@click.argument("snapshot", required=False)
+@click.option("--stopped", is_flag=True, help="Bring the agent back without starting it.")
+@pass_session
+def undelete(session: Session, agent: str | None, snapshot: str | None, stopped: bool) -> None:
+    """Bring back an agent that was removed, with its definition, its secrets and its snapshots; or a deleted snapshot.
+
+    Its files are taken as they are. If they are gone too, bring them back with `holdfast restore AGENT` before or after
+    it was started. Without AGENT: what can be brought back, and until when.
+    """
+    if agent is None:
+        _list(session)
+    elif snapshot is not None:
+        if stopped:
+            raise click.UsageError("--stopped is about agents, not about a snapshot")
+        _snapshot(session, agent, snapshot)
+    else:
+        _agent(session, agent, stopped=stopped)
+
+
+def _list(session: Session) -> None:
+    from holdfast.cli.render import terminal_width
+    from holdfast.cli.rm import deleted_lines
+
+    found = session.client().get("/v1/deleted")
+    rows = found.get("agents") or []
+    if session.as_json:
+        session.answer(found)
+    elif rows:
+        click.echo("\n".join(deleted_lines(rows, terminal_width())))
+    else:
+        click.echo("no removed agent can be brought back; deleted snapshots: holdfast snapshots AGENT --deleted")
+
+
+def _agent(session: Session, name: str, *, stopped: bool) -> None:
+    found = session.client().post(f"/v1/agents/{name}/undelete", {"start": not stopped}, timeout_s=120.0)
+    if session.as_json:
+        session.answer(found)
+        return
+    from holdfast.cli.render import one_line
+
+    click.echo(f"{name}: back in the fleet ({found.get('phase')})")
+    for path in found.get("missing") or []:
+        click.echo(f"  {one_line(path)} is not there any more: holdfast restore {name}")
+    click.echo(f"  watch it with: holdfast describe {name}")
+
+
+def _snapshot(session: Session, agent: str, snapshot: str) -> None:
+    from holdfast.cli.state_upkeep import snapshot_id
+    from holdfast.cli.state_view import short
+
+    found = session.client().post(f"/v1/agents/{agent}/snapshots/{snapshot_id(snapshot)}/undelete", {}, timeout_s=120.0)
+    if session.as_json:
+        session.answer({"agent": agent, **found})
+        return
+    click.echo(f"{agent}: snapshot {short(found.get('id'))} is back: holdfast restore {agent} {short(found.get('id'))}")
