@@ -47,10 +47,11 @@ class Queue:
         self._path.touch(mode=0o600)
         db = sqlite3.connect(self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
         try:
-            db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
-            db.executescript(_TABLES)
-            db.execute(f"PRAGMA user_version={_VERSION}")
+            if db.execute("PRAGMA user_version").fetchone()[0] == 0:  # who only reads waits for no writer
+                db.execute("PRAGMA journal_mode=WAL")
+                db.executescript(_TABLES)
+                db.execute(f"PRAGMA user_version={_VERSION}")
         except BaseException:
             db.close()
             raise
@@ -105,9 +106,10 @@ class Queue:
 
     def has_there(self, found: Iterable[Stored]) -> None:
         """All of what was found there, instead of what was known."""
+        rows = [(one.name, one.size) for one in found]  # first: a listing takes its time, and readers would wait
         with self._together():
             self._db.execute("DELETE FROM there")
-            self._db.executemany("INSERT OR REPLACE INTO there VALUES (?, ?)", ((one.name, one.size) for one in found))
+            self._db.executemany("INSERT OR REPLACE INTO there VALUES (?, ?)", rows)
 
     def sent(self, name: str, size: int) -> None:
         with self._together():
