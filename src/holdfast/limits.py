@@ -373,6 +373,14 @@ GC_SMALL_PACKS_MIN = 8  # fewer are not worth writing again
 GC_SMALL_AGE_S = 3600.0
 GC_LIVE_PART_MIN = 0.5  # below it a pack costs more than writing what is live of it again
 GC_REPACK_MAX_BYTES = 256 * 1024 * 1024  # read in one run; the rest waits for the next
+HISTORY_DIRECTORIES_KEPT = 64  # the way down to one path, in a few versions
+DIFF_CHANGES_MAX = 1_000  # paths listed; counts go on
+DIFF_TEXT_FILE_MAX_BYTES = 262_144  # comparing lines costs the square of them at worst
+DIFF_TEXT_LINES_MAX = 5_000
+DIFF_TEXT_SHOWN_MAX_BYTES = 16_384  # of one file
+DIFF_TEXT_ALL_MAX_BYTES = 524_288  # of one answer
+VERIFY_SAMPLE_PART = 0.01  # of the blobs, read and checked: all of them in a season, at a hundredth of the cost
+VERIFY_FAULTS_MAX = 200  # listed; more say nothing new
 AGE_REBOOT_MAX_S = 30 * 86_400.0  # counted as passed over one reboot at most; longer is more likely a wrong clock
 
 # --- the worker and when it works ------------------------------------------------------------------------------------
