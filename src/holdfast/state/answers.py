@@ -72,13 +72,17 @@ class Versions(Struct, frozen=True, kw_only=True):
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """One path that differs. `change`: added, changed, removed. `text`: a unified diff where both are short text."""
+    """One path that differs. `change`: added, changed, removed. `text`: a unified diff where both are short text.
+
+    `note`: what else is worth saying: binary, so many of so many pages of a database, only mode or owner.
+    """
 
     path: str
     change: str
     before: int | None = None  # bytes
     after: int | None = None
     text: str = ""
+    note: str = ""
 
 
 class Differences(Struct, frozen=True, kw_only=True):

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
+from holdfast.errors import HoldfastError
 from holdfast.limits import GC_LIVE_PART_MIN, GC_SMALL_AGE_S, GC_SMALL_PACK_BYTES, GC_SMALL_PACKS_MIN, GC_WAIT_S
 from holdfast.state import condemning, names, repacking
 from holdfast.state.answers import Collected
 from holdfast.state.condemning import FORMAT, Condemned, Mark, Now
-from holdfast.state.marking import IdTable, Seen, reach
+from holdfast.state.marking import IdTable, Seen, bare, reach
 from holdfast.state.model import Snapshot
 from holdfast.state.names import Trashed
 from holdfast.state.objects import Store, Stored, StoreError
@@ -125,7 +126,7 @@ def _run(
     mark_all(repository, committed, table, progress)
     looks, unreadable = look_into(repository, packs, table, progress)
     store_at = now if dry_run else condemning.store_clock(store)
-    clocks = Now(store_at=store_at, seq=max((one.seq for one in _bare(committed)), default=-1), elapsed_s=elapsed_s)
+    clocks = Now(store_at=store_at, seq=max((bare(one).seq for one in committed), default=-1), elapsed_s=elapsed_s)
     known = frozenset(pack for one in marks if one.mark is not None for pack in one.mark.packs)
     found = plan(looks, len(table), known, store_at)
     sizes = {look.name: look.size for look in looks}
@@ -192,14 +193,14 @@ def mark_all(
 ) -> None:
     """Every blob that any of them needs gets an ordinal. Raises Refused where one cannot be looked through."""
     seen = Seen()
-    for number, one in enumerate(sorted(committed, key=lambda one: _plain(one).seq)):
+    for number, one in enumerate(sorted(committed, key=lambda one: bare(one).seq)):
         progress(number, len(committed), "marking")
         try:
             for _ in reach(repository, repository.manifest(one), table, seen):
                 pass
-        except StoreError as error:
+        except (StoreError, HoldfastError) as error:
             raise Refused(
-                f"snapshot {_plain(one).short} cannot be looked through: {error}. Nothing was deleted; "
+                f"snapshot {bare(one).short} cannot be looked through: {error}. Nothing was deleted; "
                 "`holdfast state verify` says which others can be restored"
             ) from error
 
@@ -278,11 +279,3 @@ def _trouble(unreadable: Sequence[str], missing: int) -> list[str]:
     if missing:
         said.append(f"{missing} blobs that snapshots need are in no pack: `holdfast state verify` says which snapshots")
     return said
-
-
-def _plain(one: Snapshot | Trashed) -> Snapshot:
-    return one.snapshot if isinstance(one, Trashed) else one
-
-
-def _bare(committed: Iterable[Snapshot | Trashed]) -> list[Snapshot]:
-    return [_plain(one) for one in committed]

@@ -7,12 +7,14 @@ still to be looked into is read in batches. Called by gc, usage and verification
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from holdfast.state import tree
 from holdfast.state.damage import Damaged
-from holdfast.state.model import ID_BYTES, Content, Entry, Kind, Manifest
+from holdfast.state.model import ID_BYTES, Content, Entry, Kind, Manifest, Snapshot
+from holdfast.state.names import Trashed
+from holdfast.state.objects import StoreError
 
 if TYPE_CHECKING:
     from holdfast.state.repository import Repository
@@ -94,10 +96,21 @@ class Seen:
         return True
 
 
-def reach(repository: Repository, manifest: Manifest, table: IdTable, seen: Seen) -> Iterator[int]:
+OnBad = Callable[[bytes, StoreError], None]  # a directory or list that cannot be read, and why
+
+
+def bare(one: Snapshot | Trashed) -> Snapshot:
+    """The snapshot, wherever its manifest lies."""
+    return one.snapshot if isinstance(one, Trashed) else one
+
+
+def reach(
+    repository: Repository, manifest: Manifest, table: IdTable, seen: Seen, on_bad: OnBad | None = None
+) -> Iterator[int]:
     """The ordinals of all blobs of this snapshot that this sweep has not seen. What was seen is not looked into again.
 
-    Raises StoreError (Damaged, MissingBlob among them) where a directory or a list cannot be read.
+    Raises StoreError (Damaged, MissingBlob among them) where a directory or a list cannot be read; with `on_bad` only
+    where trying again may help, and goes on without what is damaged.
     """
     trees: list[bytes] = []
     lists: list[bytes] = []
@@ -106,14 +119,41 @@ def reach(repository: Repository, manifest: Manifest, table: IdTable, seen: Seen
         waiting, is_tree = (lists, False) if lists else (trees, True)
         batch = waiting[-READ_AT_ONCE:]
         del waiting[-READ_AT_ONCE:]
-        for blob, data in zip(batch, repository.read_many(batch), strict=True):
+        for blob, data in read_each(repository, batch, on_bad):
             try:
                 if is_tree:
                     yield from _entries(tree.decode(data), table, seen, trees, lists)
                 else:
                     yield from _leaves(tree.split_ids(data), table, seen)
             except tree.BadTree as error:
-                raise Damaged(f"blob {blob.hex()}", str(error)) from None
+                damaged = Damaged(f"blob {blob.hex()}", str(error))
+                if on_bad is None:
+                    raise damaged from None
+                on_bad(blob, damaged)
+
+
+def read_each(
+    repository: Repository, blobs: Sequence[bytes], on_bad: OnBad | None = None
+) -> Iterator[tuple[bytes, bytes]]:
+    """Id and content of each, in order; damaged ones go to `on_bad` instead. Raises StoreError, see `reach`."""
+    done = 0
+    try:
+        for blob, data in zip(blobs, repository.read_many(blobs), strict=True):
+            yield blob, data
+            done += 1
+        return
+    except StoreError as error:
+        if on_bad is None or not error.lasting:
+            raise
+    for blob in blobs[done:]:
+        try:
+            data = repository.read(blob)
+        except StoreError as error:
+            if not error.lasting:
+                raise
+            on_bad(blob, error)
+            continue
+        yield blob, data
 
 
 def _entries(

@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
+from holdfast.errors import HoldfastError
 from holdfast.state.answers import SnapshotUsage, Usage
-from holdfast.state.marking import IdTable, Seen, reach
+from holdfast.state.marking import IdTable, Seen, bare, reach
 from holdfast.state.model import Manifest, Snapshot
+from holdfast.state.names import Trashed
 from holdfast.state.objects import StoreError
 from holdfast.state.repository import Repository
 
@@ -45,7 +47,7 @@ def du(repository: Repository, progress: Progress = lambda done, total, what: No
         if one.id in manifests
     ]
     trashed = repository.trashed()
-    with_trash = spans(repository, [*snapshots, *(one.snapshot for one in trashed)], progress) if trashed else found
+    with_trash = spans(repository, [*snapshots, *trashed], progress) if trashed else found
     stored = stored_bytes(repository)
     return Usage(
         snapshots=len(snapshots),
@@ -68,7 +70,7 @@ def stored_bytes(repository: Repository) -> int:
 
 def spans(
     repository: Repository,
-    snapshots: Sequence[Snapshot],
+    snapshots: Sequence[Snapshot | Trashed],
     progress: Progress = lambda done, total, what: None,
 ) -> Spans:
     """In which run of snapshots each blob is held. Raises StoreError for what may pass; damage is told in `unreadable`.
@@ -77,7 +79,7 @@ def spans(
     """
     table = IdTable()
     unreadable: set[str] = set()
-    ordered = sorted(snapshots, key=lambda one: one.seq)
+    ordered = sorted(snapshots, key=lambda one: bare(one).seq)
     first = _sweep(repository, ordered, table, unreadable, progress)
     last = _sweep(repository, ordered[::-1], table, unreadable, progress)
     sizes: dict[tuple[int, int], int] = {}
@@ -93,7 +95,11 @@ def spans(
 
 
 def _sweep(
-    repository: Repository, snapshots: Sequence[Snapshot], table: IdTable, unreadable: set[str], progress: Progress
+    repository: Repository,
+    snapshots: Sequence[Snapshot | Trashed],
+    table: IdTable,
+    unreadable: set[str],
+    progress: Progress,
 ) -> array[int]:
     """By ordinal: the seq of the snapshot that met it first in this order."""
     met = array("Q")
@@ -102,24 +108,26 @@ def _sweep(
         progress(number, len(snapshots), "counting")
         manifest = _manifest(repository, snapshot)
         if manifest is None:
-            unreadable.add(snapshot.id)
+            unreadable.add(bare(snapshot).id)
             continue
         try:
             for ordinal in reach(repository, manifest, table, seen):
                 if ordinal >= len(met):
                     met.extend([0] * (ordinal + 1 - len(met)))
-                met[ordinal] = snapshot.seq
+                met[ordinal] = bare(snapshot).seq
         except StoreError as error:
             if not error.lasting:
                 raise
-            unreadable.add(snapshot.id)
+            unreadable.add(bare(snapshot).id)
     return met
 
 
-def _manifest(repository: Repository, snapshot: Snapshot) -> Manifest | None:
+def _manifest(repository: Repository, snapshot: Snapshot | Trashed) -> Manifest | None:
     try:
         return repository.manifest(snapshot)
     except StoreError as error:
         if not error.lasting:
             raise
         return None
+    except HoldfastError:
+        return None  # of a newer format
