@@ -40,7 +40,7 @@ def cat_command(session: Session, agent: str, snapshot: str, path: str, force: b
 
     wished = wish_text(snapshot, prefer_id=True)
     pieces = _pieces(session, agent, "cat", {"snapshot": wished, "path": path})
-    if sys.stdout.isatty() and not force:
+    if _is_terminal() and not force:
         _show_text(pieces, path)
         return
     _copy(pieces)
@@ -68,7 +68,7 @@ def export_command(session: Session, agent: str, snapshot: str, tar: bool, outpu
     from holdfast.cli.restore import wish_text
 
     wished = wish_text(snapshot, prefer_id=True)
-    if output is None and sys.stdout.isatty() and not force:
+    if output is None and _is_terminal() and not force:
         raise click.UsageError("an archive is nothing for a terminal: name a file with -o, or send it to a program")
     if output is not None and os.path.exists(output) and not force:
         raise click.UsageError(f"{output} exists; --force replaces it")
@@ -95,6 +95,10 @@ def _pieces(session: Session, agent: str, what: str, query: dict[str, object]) -
         if isinstance(error, BrokenPipeError):
             raise
         raise HoldfastError(errors.STATE_CUT_SHORT, agent=agent, reason=error) from error
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
 
 
 def _copy(pieces: Iterator[bytes]) -> None:

@@ -94,7 +94,7 @@ def serving(socket_path: Path) -> Iterator[FakeKeeper]:
             self.end_headers()
             self.wfile.write(data)
 
-        do_GET = do_POST = do_PUT = answer
+        do_GET = do_POST = do_PUT = do_DELETE = answer
 
         def log_message(self, format: str, *args: object) -> None:
             pass

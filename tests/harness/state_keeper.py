@@ -1,0 +1,113 @@
+"""A keeper that has nothing but versions of state, scripted, behind the real API on a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+from holdfast import errors
+from holdfast.api import serve
+from holdfast.api.app import make_app
+from holdfast.errors import HoldfastError
+from holdfast.home import Home
+from holdfast.keeper import views
+from holdfast.keeper.tasks import Tasks
+from holdfast.worker.protocol import Fault, JobFailed
+
+Script = list[Any]
+NOW = 1_800_000_000.0
+
+
+def snapshot(digits: str, seq: int, ago_s: float, **more: Any) -> dict[str, Any]:
+    row = {
+        "id": digits.ljust(32, "0"), "at": NOW - ago_s, "cause": "timer", "label": "", "consistency": "guard",
+        "files": 5246, "bytes": 440 * 2**20, "bytes_new": 15 * 2**20, "pinned": False, "remote": None, "seq": seq,
+    }  # fmt: skip
+    return {**row, **more}
+
+
+class StateKeeper:
+    """`jobs[name]` is what a job says: a list of messages (an exception is raised), or a function of its arguments.
+
+    Each job is kept in `asked` with its arguments.
+    """
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.tasks = Tasks()
+        self.clock = SimpleNamespace(now_at=lambda: NOW, now_mono=lambda: 0.0)
+        ladder = SimpleNamespace(phase="healthy")
+        spec = SimpleNamespace(name="bot", labels={}, state=SimpleNamespace(paths=("/srv/bot",)))
+        self.agents = {"bot": SimpleNamespace(name="bot", ladder=ladder, spec=spec)}
+        self.snapshots = self.restoring = self
+        self.rows = [
+            snapshot("aaaa1111", 1, 7200.0),
+            snapshot("aaaa2222", 2, 3600.0, pins=["known-good"], pinned=True),
+            snapshot("bbbb3333", 3, 60.0, label="before\x1b[2J the cleanup"),
+        ]
+        self.jobs: dict[str, Script | Callable[[dict[str, Any]], Script]] = {
+            "snapshots": [{"result": {"snapshots": self.rows, "trouble": ["The only copy is on the same disk."]}}],
+        }
+        self.asked: list[tuple[str, str, dict[str, Any]]] = []
+        self.finished: list[str] = []
+
+    def agent(self, name: str) -> Any:
+        if name not in self.agents:
+            raise HoldfastError(errors.AGENT_NOT_FOUND, agent=name)
+        return self.agents[name]
+
+    def status(self) -> views.Status:
+        return views.Status(holdfast=views.Own(version="0", processes=[]), agents=[], warnings=[])
+
+    def job(self, name: str, agent: str, **args: Any) -> AsyncIterator[dict[str, Any]]:
+        self.asked.append((name, agent, args))
+        if agent not in self.agents:
+            raise HoldfastError(errors.AGENT_NOT_FOUND, agent=agent)
+        script = self.jobs.get(name, [JobFailed(Fault.FAILED, f"no script for {name}")])
+        return self._play(name, script(args) if callable(script) else script)
+
+    def restore(self, agent: str, snapshot: str, **args: Any) -> AsyncIterator[dict[str, Any]]:
+        return self.job("restore", agent, snapshot=snapshot, **args)
+
+    async def _play(self, name: str, script: Script) -> AsyncIterator[dict[str, Any]]:
+        try:
+            for message in script:
+                await asyncio.sleep(0)
+                if isinstance(message, Exception):
+                    raise message
+                yield message
+        finally:
+            self.finished.append(name)
+
+    def last(self, name: str) -> dict[str, Any]:
+        """The arguments of the newest job of this name."""
+        return next(args for job, _, args in reversed(self.asked) if job == name)
+
+
+@contextmanager
+def serving(home: Home) -> Iterator[StateKeeper]:
+    """The API in a thread of its own, until the block ends."""
+    keeper, ready, loop = StateKeeper(home), threading.Event(), asyncio.new_event_loop()
+    done = asyncio.Event()
+
+    async def run() -> None:
+        home.api_socket.parent.mkdir(parents=True, exist_ok=True)
+        server = await serve.serve(make_app(keeper), serve.bind(home.api_socket))  # type: ignore[arg-type]
+        ready.set()
+        await done.wait()
+        server.close()
+        await keeper.tasks.finish(5.0)
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
+    thread.start()
+    assert ready.wait(20.0)
+    try:
+        yield keeper
+    finally:
+        loop.call_soon_threadsafe(done.set)
+        thread.join(20.0)
+        loop.close()
