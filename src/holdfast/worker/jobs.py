@@ -64,11 +64,23 @@ Job = Callable[[Call], dict[str, Any]]
 
 def load() -> dict[str, Job]:
     """All jobs by name; imports what they need. Called before the first fork, so that no child imports anything."""
-    from holdfast.worker import listing, looking
+    from holdfast.worker import listing, looking, snapshotting, upkeep
 
     return {
-        "key": looking.key,
+        "snapshot": snapshotting.snapshot,
         "snapshots": listing.snapshots,
+        "log": looking.log,
+        "cat": looking.cat,
+        "du": looking.du,
+        "key": looking.key,
+        "tidy": upkeep.tidy,
+        "gc": upkeep.collect,
+        "delete-snapshot": upkeep.delete,
+        "undelete-snapshot": upkeep.undelete,
+        "pin": upkeep.pin,
+        "mark-good": upkeep.mark_good,
+        "remove": upkeep.remove,
+        "bring-back": upkeep.bring_back,
     }
 
 

@@ -1,0 +1,93 @@
+"""The job `snapshot`: one version of an agent's state, taken with the agent's rights.
+
+Invariants: one writer at a time, also against another Holdfast (the repository's lock); the answer names the newest
+snapshot whether or not one was made. Called by jobs.py, in a child of the worker.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdfast.node import processes
+from holdfast.state import capture, freeze
+from holdfast.state.answers import Taken
+from holdfast.state.capture import CaptureRequest
+from holdfast.state.condemning import condemned_packs
+from holdfast.state.model import Cause
+from holdfast.state.writer import Writer
+from holdfast.state.writing import lock
+from holdfast.worker import listing, opening
+from holdfast.worker.jobs import Call
+from holdfast.worker.protocol import Fault, JobFailed
+
+
+def snapshot(call: Call) -> dict[str, Any]:
+    """answers.Taken, and `same_disk`: whether the repository lies where the agent's files do (None: not known)."""
+    args, home = call.args, opening.directory(call.args)
+    with lock(home) as held, opening.repository(args, make=True) as repository:
+        request = _request(args, home)
+        with Writer(repository, condemned_packs(repository.store), held.epoch) as writer:
+            try:
+                found = capture.take(
+                    repository, writer, request, lambda said: call.progress(said.done, said.total, said.what)
+                )
+            except capture.CannotCapture as error:
+                raise JobFailed(Fault.REFUSED, str(error), lasting=True) from error
+        row = None
+        if found.snapshot is not None and found.manifest is not None:
+            row = listing.row(found.snapshot, found.manifest, (), listing.remote(args))
+    taken = Taken(snapshot=row, unchanged_since=found.unchanged_since)
+    return {**msgspec.to_builtins(taken), "note": found.note, "same_disk": _same_disk(home, request.paths)}
+
+
+def _request(args: dict[str, Any], home: Path) -> CaptureRequest:
+    freezer = None
+    if args.get("pid"):
+        cgroups = tuple(args.get("cgroups", ()))
+        freezer = freeze.choose(cgroups[0] if cgroups else None, cgroups, lambda: _members(cgroups, int(args["pid"])))
+    cause = Cause(args["cause"])
+    return CaptureRequest(
+        agent=args["agent"],
+        paths=tuple(args["paths"]),
+        exclude=tuple(args["exclude"]),
+        rights=opening.rights(args),
+        capture=args["capture"],
+        cause=cause,
+        label=args.get("label", ""),
+        instance=int(args.get("instance", 0)),
+        pod_user=args.get("user", ""),
+        recipe=args["recipe"],
+        spec=args["spec"],
+        freezer=freezer,
+        always=cause is Cause.MANUAL and bool(args.get("label")),
+        cache=home / "cache",
+        never=(Path(args["state_dir"]),),
+    )
+
+
+def _members(cgroups: tuple[str, ...], pid: int) -> list[int]:
+    """The agent's processes now: all of its cgroup, else its main process and what descends from it."""
+    for directory in cgroups:
+        with suppress(OSError, ValueError):
+            found = [int(line) for line in Path(directory, "cgroup.procs").read_text().split()]
+            if found:
+                return found
+    return [one.pid for one in processes.tree(pid)]
+
+
+def _same_disk(home: Path, paths: tuple[str, ...]) -> bool | None:
+    """Asked as ourselves: stat of a name tells nothing of what lies there."""
+    try:
+        ours = os.stat(home).st_dev
+    except OSError:
+        return None
+    devices = set()
+    for path in paths:
+        with suppress(OSError):
+            devices.add(os.stat(path).st_dev)
+    return ours in devices if devices else None

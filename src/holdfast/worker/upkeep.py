@@ -1,0 +1,169 @@
+"""Jobs that change which snapshots there are: deleting and having back, pins, thinning, collecting what nobody needs.
+
+Invariant: each holds the repository's lock from before it looks until after it acted. Results have the shapes of
+state/answers.py. Called by jobs.py, in a child of the worker.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from holdfast import limits
+from holdfast.errors import SNAPSHOT_NOT_FOUND, HoldfastError
+from holdfast.state import aging, gc, names, thinning, trash
+from holdfast.state.answers import Collected, Pinned, Removed
+from holdfast.state.model import Pin, Snapshot
+from holdfast.state.names import Trashed
+from holdfast.state.repository import Repository
+from holdfast.state.writing import lock
+from holdfast.worker import listing, opening
+from holdfast.worker.jobs import Call
+
+KNOWN_GOOD = "known-good"
+KNOWN_GOOD_KEPT = 2  # the present one and the one before, should the present one prove bad
+
+
+@contextmanager
+def _held(call: Call) -> Iterator[Repository]:
+    if not opening.exists(call.args):  # says so before anything is made
+        with opening.repository(call.args):
+            pass
+    with lock(opening.directory(call.args)), opening.repository(call.args) as repository:
+        yield repository
+
+
+# --- one snapshot ------------------------------------------------------------------------------------------------
+def delete(call: Call) -> dict[str, Any]:
+    """answers.Removed of `snapshot`, a whole id."""
+    with _held(call) as repository:
+        trashed = trash.remove(repository, repository.find(call.args["snapshot"]), time.time())
+        return {"id": trashed.snapshot.id, "until": float(trashed.deadline)}
+
+
+def undelete(call: Call) -> dict[str, Any]:
+    """answers.Removed of `snapshot`, which is in the trash."""
+    with _held(call) as repository:
+        found = trash.restore(repository, trash.find(repository, call.args["snapshot"]))
+        return _plain(Removed(id=found.id))
+
+
+def pin(call: Call) -> dict[str, Any]:
+    """answers.Pinned: `snapshot` has the pin `why`, or with `pinned` false has it no longer."""
+    with _held(call) as repository:
+        found = repository.find(call.args["snapshot"])
+        one = Pin(id=found.id, why=str(call.args["why"]))
+        if call.args.get("pinned", True):
+            repository.store.put(names.pin_object(one), b"")
+        else:
+            repository.store.delete(names.pin_object(one))
+        return _plain(Pinned(id=found.id, pins=listing.pins_of(repository).get(found.id, ())))
+
+
+def mark_good(call: Call) -> dict[str, Any]:
+    """`snapshot` becomes known-good; of the former ones the newest stays so, the others are no longer.
+
+    {"id", "new": whether it was not so before}. Raises HoldfastError when it is not there any more.
+    """
+    with _held(call) as repository:
+        found = repository.find(call.args["snapshot"])
+        repository.manifest(found)  # what cannot be read is no way back
+        live = {one.id: one.seq for one in repository.snapshots()}
+        held = [one for one in repository.pins() if one.why == KNOWN_GOOD]
+        is_new = all(one.id != found.id for one in held)
+        if is_new:
+            one = Pin(id=found.id, why=KNOWN_GOOD)
+            repository.store.put(names.pin_object(one), b"")
+            held.append(one)
+        held.sort(key=lambda one: live.get(one.id, -1))
+        for former in held[:-KNOWN_GOOD_KEPT]:
+            repository.store.delete(names.pin_object(former))
+        return {"id": found.id, "new": is_new}
+
+
+# --- all of an agent ---------------------------------------------------------------------------------------------
+def remove(call: Call) -> dict[str, Any]:
+    """Everything to the trash, for an agent that was removed. {"snapshots", "until"}"""
+    if not opening.exists(call.args):
+        return {"snapshots": 0, "until": None}
+    with _held(call) as repository:
+        gone = trash.remove_all(repository, time.time())
+        return {"snapshots": len(gone), "until": time.time() + limits.TRASH_AGENT_S}
+
+
+def bring_back(call: Call) -> dict[str, Any]:
+    """What `remove` took, those of `only` it: what had been deleted before stays so. {"snapshots", "newest": id}"""
+    if not opening.exists(call.args):
+        return {"snapshots": 0, "newest": ""}
+    with _held(call) as repository:
+        since = float(call.args.get("removed_at", 0.0))
+        back = [one for one in repository.trashed() if _went_with_it(one, since)]
+        for one in back:
+            trash.restore(repository, one)
+        live = repository.snapshots()
+        return {"snapshots": len(back), "newest": live[-1].id if live else ""}
+
+
+def _went_with_it(one: Trashed, removed_at: float) -> bool:
+    """By its deadline: those deleted one by one have an earlier one, and were given a later one with the agent."""
+    return one.deadline >= removed_at + limits.TRASH_AGENT_S - 1
+
+
+def tidy(call: Call) -> dict[str, Any]:
+    """Retention, the disk budget and a collection. {"taken", "early", "expired", "said", "freed_bytes", "refused"}"""
+    args = call.args
+    with _held(call) as repository:
+        home = opening.directory(args)
+        healthy = {one.id for one in repository.pins() if one.why == KNOWN_GOOD}
+        found = thinning.thin(repository, home, aging.read_clocks(), healthy=healthy, budget_bytes=budget_bytes(args))
+        collected = _collect(call, repository, dry_run=False)
+    return {
+        "taken": [one.snapshot.id for one in found.taken],
+        "early": [one.snapshot.id for one in found.early],
+        "expired": found.expired,
+        "said": found.said,
+        "freed_bytes": collected.freed_bytes,
+        "refused": collected.refused,
+        "trouble": collected.trouble,
+    }
+
+
+def collect(call: Call) -> dict[str, Any]:
+    """answers.Collected."""
+    with _held(call) as repository:
+        return _plain(_collect(call, repository, dry_run=bool(call.args.get("dry_run"))))
+
+
+def _collect(call: Call, repository: Repository, *, dry_run: bool) -> Collected:
+    times = thinning.look(opening.directory(call.args), repository, aging.read_clocks())
+    return gc.run(repository, time.time(), dry_run=dry_run, elapsed_s=times.elapsed_s, progress=call.progress)
+
+
+def budget_bytes(args: dict[str, Any]) -> int:
+    """The agent's own, else the default for the disk that its repository lies on."""
+    declared = args.get("budget_bytes")
+    if declared is not None:
+        return int(declared)
+    disk = os.statvfs(opening.directory(args))
+    return min(limits.SNAPSHOT_BUDGET_BYTES, int(disk.f_blocks * disk.f_frsize * limits.SNAPSHOT_BUDGET_SHARE))
+
+
+def find(repository: Repository, snapshot_id: str) -> Snapshot | Trashed:
+    """A live snapshot or one in the trash, by its whole id. Raises HoldfastError, StoreError."""
+    for live in repository.snapshots():
+        if live.id == snapshot_id:
+            return live
+    for gone in repository.trashed():
+        if gone.snapshot.id == snapshot_id:
+            return gone
+    raise HoldfastError(SNAPSHOT_NOT_FOUND, agent=repository.config.agent, snapshot=snapshot_id)
+
+
+def _plain(answer: Any) -> dict[str, Any]:
+    found: dict[str, Any] = msgspec.to_builtins(answer)
+    return found
