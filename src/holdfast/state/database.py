@@ -27,6 +27,7 @@ from holdfast.state.sqlite_image import Image, pieces_of
 from holdfast.state.sqlite_reuse import Trace
 
 SUFFIXES = (b"-wal", b"-shm", b"-journal")  # beside a database: part of its image, never kept on their own
+_UNHELD_TRIES = 3
 _MODE_TRIES = 3  # the journal mode may change between reading the header and holding the database
 
 
@@ -127,9 +128,11 @@ class _Taker:
 
     # --- write-ahead log -----------------------------------------------------------------------------------------
     def from_log(self) -> Capture | None:
-        """Under a read transaction. Without an index nobody has it open, but one who keeps it for himself alone."""
+        """Under a read transaction. Without an index nobody has it open, but one who holds it for himself alone."""
         if self._files.beside(b"-wal") is None or self._files.beside(b"-shm") is None:
-            return self.unheld("it is written by somebody who holds it for himself alone")
+            if self._files.is_exclusive():
+                return self.still("somebody holds it for himself alone")
+            return self.unheld("it was opened while it was read")
         try:
             helper = self._hold(guard.Holding.TRANSACTION)
         except guard.Refused as e:
@@ -238,21 +241,29 @@ class _Taker:
             return self.unheld(f"{why}, and it could not be copied aside: {e.strerror}")
 
     def unheld(self, why: str) -> Capture:
-        """Read as it is, and looked at again at the end: `why` is told when it was written meanwhile."""
+        """Read as it is, and looked at again: `why` is told when it was written meanwhile.
+
+        What is in use is copied aside first, which is soon done, and a few times where it was written meanwhile.
+        """
         main = self._files.main
-        sqlite_files.wait_until_stale(main)
-        mark = sqlite_files.mark(main)
         overlay = self._files.beside(b"-wal" if self._header.wal else b"-journal")
-        head = sqlite_files.head(overlay) if overlay is not None else b""
 
-        def doubt() -> str:
-            same = sqlite_files.mark(main) == mark
-            if overlay is not None:
-                same = same and sqlite_files.head(overlay) == head
-            return "" if same else why
+        def look() -> tuple[sqlite_files.Mark, bytes]:
+            return sqlite_files.mark(main), sqlite_files.head(overlay) if overlay is not None else b""
 
-        changed = () if sqlite_files.is_fresh(mark) else mark[2:]
-        return self._from(main, overlay, mark, changed, doubt)
+        for _ in range(_UNHELD_TRIES):
+            sqlite_files.wait_until_stale(main)
+            before = look()
+            if not sqlite_files.is_in_use(main) and (overlay is None or not sqlite_files.is_in_use(overlay)):
+                break
+            try:
+                taken = self._aside(overlay, time.monotonic() + limits.GUARD_COPY_MAX_S)
+            except (spool.TooSlow, OSError):
+                break  # too large, or no room
+            if look() == before:
+                return taken
+        changed = () if sqlite_files.is_fresh(before[0]) else before[0][2:]
+        return self._from(main, overlay, before[0], changed, lambda: "" if look() == before else why)
 
     def _from(
         self,

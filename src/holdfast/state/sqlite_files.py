@@ -19,8 +19,9 @@ from holdfast.state.identity import acting_as
 from holdfast.state.model import Rights
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_RESERVED_OFFSET = 0x4000_0001
+_RESERVED_OFFSET, _SHARED_OFFSET, _SHARED_BYTES = 0x4000_0001, 0x4000_0002, 510
 _LOCK_ASKED = "hhqqi"  # struct flock of 64-bit Linux
+_LATELY_NS = 60_000_000_000
 _RACY_NS = 20_000_000  # clocks of file systems tick at least every 10 ms: a younger change may hide another
 
 
@@ -85,7 +86,14 @@ class Files:
 
     def _is_reserved(self) -> bool:
         """Whether somebody is writing, or about to."""
-        asked = struct.pack(_LOCK_ASKED, fcntl.F_WRLCK, os.SEEK_SET, _RESERVED_OFFSET, 1, 0)
+        return self._would_wait(fcntl.F_WRLCK, _RESERVED_OFFSET, 1)
+
+    def is_exclusive(self) -> bool:
+        """Whether somebody holds it for himself alone, now."""
+        return self._would_wait(fcntl.F_RDLCK, _SHARED_OFFSET, _SHARED_BYTES)
+
+    def _would_wait(self, lock: int, offset: int, length: int) -> bool:
+        asked = struct.pack(_LOCK_ASKED, lock, os.SEEK_SET, offset, length, 0)
         told = fcntl.fcntl(self.main, fcntl.F_GETLK, asked)
         return bool(struct.unpack(_LOCK_ASKED, told)[0] != fcntl.F_UNLCK)
 
@@ -104,6 +112,12 @@ def is_fresh(found: Mark) -> bool:
     """Whether it was written so lately that a further write may leave the same times."""
     now_ns = time.time_ns()
     return any(0 <= now_ns - at_ns < _RACY_NS for at_ns in (found.mtime_ns, found.ctime_ns))
+
+
+def is_in_use(fd: int) -> bool:
+    """Whether it was written lately, so that it may well be written while it is read."""
+    found, now_ns = mark(fd), time.time_ns()
+    return any(abs(now_ns - at_ns) < _LATELY_NS for at_ns in (found.mtime_ns, found.ctime_ns))
 
 
 def wait_until_stale(fd: int) -> None:
