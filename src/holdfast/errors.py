@@ -271,13 +271,6 @@ STATE_DAMAGED = _kind(
     "{agent}: {what} met damage: {reason}",
     "See what can be restored whole with `holdfast state verify {agent}`; other snapshots may not be affected.",
 )
-RESTORE_FAILED = _kind(
-    "HF2059",
-    "RestoreFailed",
-    "{agent} was not restored, the step `{step}` failed: {reason}; its files are as they were before",
-    "Look at the snapshot first with `holdfast restore {agent} --to NEW_DIRECTORY`, or try the one before it: "
-    "`holdfast snapshots {agent}`.",
-)
 
 # --- HF3xxx: Holdfast's own processes ------------------------------------------------------------------------
 KEEPER_UNREACHABLE = _kind(

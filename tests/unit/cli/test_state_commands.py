@@ -156,11 +156,11 @@ def test_mistakes_are_told_before_anything_is_done(
 
 
 def test_a_restore_that_fails_under_way_keeps_its_own_error(cli: Any, state: StateKeeper) -> None:
-    failed = {"kind": "HF2059", "detail": {"step": "build", "reason": "a block is damaged"}}
+    failed = {"kind": "HF6024", "detail": {"reason": "a block is damaged"}}
     state.jobs["restore"] = [{"progress": {"done": 1, "total": 2, "what": "checking"}}, {"error": failed}]
     done = cli("restore", "bot", "--yes", "--json")
-    assert (done.code, json.loads(done.err)["error"]["code"]) == (1, "HF2059")
-    assert "its files are as they were before" in done.err
+    assert (done.code, json.loads(done.err)["error"]["code"]) == (1, "HF6024")
+    assert "Live files are as they were" in done.err
     assert state.finished[-1] == "restore"
 
 
@@ -299,4 +299,5 @@ def test_every_way_a_job_fails_is_an_error_with_words(
     state.jobs["du"] = state.jobs["verify"] = [JobFailed(fault, "pack 12")]
     for arguments in (("state", "du", "bot"), ("state", "verify", "bot")):
         done = cli(*arguments)
-        assert code in done.err and words in done.err, done.err
+        assert code in done.err, done.err
+        assert words in done.err
