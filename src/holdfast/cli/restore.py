@@ -30,9 +30,10 @@ LOST_SHOWN = 8
         "holdfast restore assistant --at 'yesterday 14:00' --to /tmp/look",
         "holdfast restore assistant known-good --yes",
         "holdfast restore assistant 3f2a9c01b2d4 --path memory/notes.md",
+        "holdfast restore assistant --from s3://bucket/prefix --key-file recovery.key",
     ],
 )
-@click.argument("agent", shell_complete=complete_agent)
+@click.argument("agent", required=False, shell_complete=complete_agent)
 @click.argument("snapshot", required=False, shell_complete=complete_snapshot)
 @click.option(
     "--at",
@@ -42,16 +43,22 @@ LOST_SHOWN = 8
 )
 @click.option("--path", "path", metavar="P", help="Only this file or directory of it.")
 @click.option("--to", "to", metavar="DIR", help="Write it to this new directory instead: the agent is not touched.")
+@click.option("--from", "source", metavar="URL", help="From this second place alone (s3://…, a directory): no keeper.")
+@click.option(
+    "--key-file", metavar="FILE", help="With --from: the recovery key of the lost machine; -: standard input."
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @pass_session
 def restore(
     session: Session,
-    agent: str,
+    agent: str | None,
     snapshot: str | None,
     at: str | None,
     path: str | None,
     to: str | None,
+    source: str | None,
+    key_file: str | None,
     yes: bool,
     dry_run: bool,
 ) -> None:
@@ -64,9 +71,17 @@ def restore(
     The snapshot is built aside and every block of it checked. Then the agent is stopped, the trees are exchanged, and
     it is started. What was there before is kept as a snapshot first, so a restore can be taken back like anything else.
     If the agent does not get well, the trees are exchanged back.
+
+    --from is for a machine that was lost: without AGENT it lists who has snapshots there; with --to it writes one to a
+    directory; else it brings all snapshots of AGENT into this home, and says how to go on.
     """
     wished = _wished(snapshot, at)
     to = None if to is None else _fresh(to)
+    if source is not None:
+        _from(session, agent, source, key_file, wished, path, to)
+        return
+    if agent is None or key_file is not None:
+        raise click.UsageError("name an AGENT" if agent is None else "--key-file belongs to --from")
     found = _plan(session, agent, wished, path)
     chosen = found["snapshot"]["id"]
     if dry_run or not session.as_json:
@@ -76,6 +91,26 @@ def restore(
     if to is None and not yes:
         _agree(session, agent)
     _carry_out(session, agent, {"snapshot": chosen, "path": path, "to": to})
+
+
+def _from(
+    session: Session,
+    agent: str | None,
+    source: str,
+    key_file: str | None,
+    wished: str,
+    path: str | None,
+    to: str | None,
+) -> None:
+    from holdfast.cli import restore_from
+
+    url = restore_from.default_url(source)
+    if agent is None:
+        restore_from.survey(session, url)
+    elif path is not None and to is None:
+        raise click.UsageError("--path with --from needs --to")
+    else:
+        restore_from.run(session, agent, url, key_file, wished, path=path, to=to)
 
 
 def _wished(snapshot: str | None, at: str | None) -> str:

@@ -28,7 +28,7 @@ def follow(session: Session, method: str, path: str, body: dict[str, Any] | None
     """Ask, show progress, and return the result. `title`: what is done, a few words. Raises HoldfastError."""
     from holdfast.cli.client import AnsweredError
 
-    with _shown(session, title) as show:
+    with shown(session, title) as show:
         for message in session.client().messages(method, path, body):
             if "error" in message:
                 raise AnsweredError(message["error"])
@@ -40,7 +40,8 @@ def follow(session: Session, method: str, path: str, body: dict[str, Any] | None
     raise HoldfastError(errors.KEEPER_UNREACHABLE, home=session.home.path)
 
 
-def _shown(session: Session, title: str) -> AbstractContextManager[Shown]:
+def shown(session: Session, title: str) -> AbstractContextManager[Shown]:
+    """Something to call with how far the work is."""
     if session.as_json:
         return _nothing()
     return _bar(title) if sys.stderr.isatty() else _lines(session, title)
@@ -114,7 +115,7 @@ def progress_words(done: int, total: int, what: str) -> str:
     from holdfast.cli.render import one_line, size
 
     def amount(count: int) -> str:
-        return str(count) if what.split(" ")[0] in COUNTED else size(count)
+        return str(count) if COUNTED & set(what.split(" ")) else size(count)
 
     parts = []
     if done or total:
@@ -124,4 +125,6 @@ def progress_words(done: int, total: int, what: str) -> str:
     return ", ".join(parts) or "working"
 
 
-COUNTED = frozenset({"files", "blobs", "snapshots", "packs", "objects", "entries"})
+COUNTED = frozenset(
+    {"files", "blobs", "snapshots", "packs", "manifests", "paths", "counting", "marking", "deleting"}
+)  # words of what is counted by number; everything else is bytes
