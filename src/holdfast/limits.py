@@ -401,6 +401,10 @@ SNAPSHOT_AFTER_END_S = 1.0  # an agent that went down is back by then if it is r
 SNAPSHOT_BEFORE_STOP_S = 20.0  # a stop waits so long at most; most snapshots take a second
 SNAPSHOT_BEFORE_DOWN_S = 20.0  # all agents together: systemd gives a shutdown 90 s
 SNAPSHOT_SAID_AGAIN_S = 3_600.0  # a failure that lasts is recorded once an hour
+STATE_UPKEEP_LOOK_S = 15.0  # a quarter of `every`: an upload, a pin begin so late at most
+STATE_TIDY_EVERY_S = 3_600.0  # thinning has steps of an hour at least
+KNOWN_GOOD_EVERY_S = 600.0  # what a restore to known-good loses at most, beside PROVEN_AFTER_S
+UPLOADS_AT_ONCE = 2  # one line carries them all
 SNAPSHOTS_REMEMBERED = 64  # of each agent, with the time they were made, for known-good
 
 # --- the second place of snapshots -------------------------------------------------------------------------------------
@@ -435,7 +439,7 @@ RESTORE_MARGIN_BYTES = 64 * 1024 * 1024  # left free beside what is restored: th
 RESTORE_NAME_BYTES = 4096  # a block for each file, on average more than a file's last block leaves empty
 
 # --- databases that are written while they are kept ---------------------------------------------------------------------
-GUARD_WAIT_S = 1.0  # for a busy database; a commit takes milliseconds, and what lasts longer may last for ever
+GUARD_WAIT_S = 0.3  # for a busy database; a commit takes milliseconds, and what lasts longer may last for ever
 GUARD_SLACK_S = 1.0  # to start the helper on a loaded machine
 GUARD_HOLD_MAX_S = 900.0  # 20 GB at the speed of a disk; held for ever, a write-ahead log would grow for ever
 GUARD_COPY_MAX_S = 2.0  # writers of a rollback-journal database wait so long; their own patience is commonly 5 s

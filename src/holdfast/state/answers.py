@@ -136,7 +136,7 @@ class Fault(Struct, frozen=True, kw_only=True):
 
 
 class Checked(Struct, frozen=True, kw_only=True):
-    """`restorable`: snapshots that can be restored whole."""
+    """`restorable`: snapshots that can be restored whole. `said`: the same in sentences, with what is affected."""
 
     snapshots: int
     restorable: int
@@ -144,6 +144,7 @@ class Checked(Struct, frozen=True, kw_only=True):
     bytes: int = 0
     took_s: float = 0.0
     faults: list[Fault] = []
+    said: list[str] = []
 
 
 class Collected(Struct, frozen=True, kw_only=True):
@@ -216,3 +217,32 @@ class RestorePlan(Struct, frozen=True, kw_only=True):
     newest: SnapshotRow | None = None
     lost: Differences | None = None
     warnings: tuple[str, ...] = ()
+
+
+class DeletedAgents(Struct, frozen=True, kw_only=True):
+    """The one removed last at the end."""
+
+    agents: list[Deleted]
+
+
+class RemovedAgent(Struct, frozen=True, kw_only=True):
+    """An agent that left. `snapshot`: of its last state, "" when there is none, which `warning` explains.
+
+    `source`: the file that declared it, and may bring it back.
+    """
+
+    agent: str
+    until: float | None
+    snapshot: str = ""
+    warning: str = ""
+    paths: tuple[str, ...] = ()
+    source: str = ""
+
+
+class BroughtBack(Struct, frozen=True, kw_only=True):
+    """An agent that is in the fleet again. `missing`: state paths that are not there any more; `newest`: a snapshot."""
+
+    agent: str
+    phase: str
+    missing: tuple[str, ...] = ()
+    newest: str = ""

@@ -209,35 +209,31 @@ def look_into(
     repository: Repository, packs: Sequence[Stored], table: IdTable, progress: Progress
 ) -> tuple[list[Look], list[str]]:
     """What each pack holds of what is needed, and the packs whose footer cannot be read: those are left alone."""
-    readable = {facts.name for facts in repository.packs()}
-    looks = []
-    unreadable = []
-    for number, stored in enumerate(packs):
-        progress(number, len(packs), "reading packs")
-        name = names.read_pack(stored.name)
-        assert name is not None
-        if name not in readable:
-            unreadable.append(name)
-            continue
-        live = array("I")
-        total = live_bytes = 0
-        for blob, _kind, _length, share in repository.contents(name):
-            total += share
-            ordinal = table.find(blob)
-            if ordinal >= 0:
-                live.append(ordinal)
-                live_bytes += share
-        looks.append(
-            Look(
-                name=name,
-                size=stored.size,
-                changed_at=stored.changed_at,
-                total_bytes=total,
-                live_bytes=live_bytes,
-                live=live,
-            )
+    progress(0, len(packs), "reading packs")
+    known = {facts.number: facts.name for facts in repository.packs()}
+    live: dict[int, array[int]] = {number: array("I") for number in known}
+    totals = dict.fromkeys(known, 0)
+    live_bytes = dict.fromkeys(known, 0)
+    for number, blob, _kind, _length, share in repository.index.all_contents():
+        totals[number] += share
+        ordinal = table.find(blob)
+        if ordinal >= 0:
+            live[number].append(ordinal)
+            live_bytes[number] += share
+    listed = {names.read_pack(stored.name): stored for stored in packs}
+    looks = [
+        Look(
+            name=name,
+            size=listed[name].size,
+            changed_at=listed[name].changed_at,
+            total_bytes=totals[number],
+            live_bytes=live_bytes[number],
+            live=live[number],
         )
-    return looks, unreadable
+        for number, name in known.items()
+        if name in listed  # others were stored after the list was made
+    ]
+    return looks, sorted(set(repository.index.unreadable) & {name for name in listed if name is not None})
 
 
 def _condemn(store: Store, packs: Iterable[str], clocks: Now, marks: Sequence[Condemned]) -> None:

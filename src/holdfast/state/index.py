@@ -237,6 +237,13 @@ class Index:
         )
         return rows.fetchall()
 
+    def all_contents(self) -> Iterator[tuple[int, BlobId, int, int, int]]:
+        """Of every pack, in one pass: its number, then as `contents`. In no order of packs. Raises sqlite3.Error."""
+        yield from self._db.execute(
+            "SELECT blob.pack, blob.id, kind, length, length * stored / max(frame.raw, 1) FROM blob "
+            "JOIN frame ON frame.pack = blob.pack AND frame.number = blob.frame"
+        )
+
     @_surviving
     def holds(self, blob: BlobId) -> bool:
         """In any pack."""

@@ -28,11 +28,12 @@ def rewrite(
 ) -> tuple[str, ...]:
     """The packs whose live blobs (those in `table`) lie in others now; reads at most `max_bytes`. Raises StoreError."""
     chosen = _within(repository, wanted, max_bytes)
+    live = _live(repository, chosen, table)
     done = []
     with Writer(repository, condemned | frozenset(chosen)) as writer:
         for number, pack in enumerate(chosen):
             progress(number, len(chosen), "writing packs again")
-            if _copy(repository, pack, table, writer):
+            if _copy(repository, live[pack], writer):
                 done.append(pack)
         writer.flush()
     return tuple(done)
@@ -50,9 +51,19 @@ def _within(repository: Repository, wanted: Sequence[str], max_bytes: int) -> li
     return chosen
 
 
-def _copy(repository: Repository, pack: str, table: IdTable, writer: Writer) -> bool:
+def _live(repository: Repository, chosen: Sequence[str], table: IdTable) -> dict[str, dict[bytes, int]]:
+    """Of each pack: the needed blobs in it and their kinds."""
+    numbers = {facts.number: facts.name for facts in repository.index.packs()}
+    found: dict[str, dict[bytes, int]] = {pack: {} for pack in chosen}
+    for number, blob, kind, _length, _share in repository.index.all_contents():
+        mine = found.get(numbers[number])
+        if mine is not None and table.find(blob) >= 0:
+            mine[blob] = kind
+    return found
+
+
+def _copy(repository: Repository, kinds: dict[bytes, int], writer: Writer) -> bool:
     """False: something in it cannot be read, so it stays."""
-    kinds = {blob: kind for blob, kind, _, _ in repository.contents(pack) if table.find(blob) >= 0}
     places = repository.index.find(list(kinds))
     ordered = sorted(kinds, key=lambda blob: places[blob])  # as they lie: each frame is decoded once
     try:

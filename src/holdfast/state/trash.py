@@ -31,12 +31,7 @@ def remove(repository: Repository, snapshot: Snapshot, now: float, keep_s: float
 
 
 def remove_all(repository: Repository, now: float, keep_s: float = TRASH_AGENT_S) -> list[Trashed]:
-    """All snapshots of a deleted agent, oldest first; those in trash already stay as long. Raises StoreError."""
-    for former in repository.trashed():
-        if former.deadline < now + keep_s:
-            later = Trashed(snapshot=former.snapshot, deadline=math.ceil(now + keep_s))
-            repository.store.put(later.object_name, repository.store.get(former.object_name))
-            repository.store.delete(former.object_name)
+    """All live snapshots of a deleted agent; what was in trash before keeps its own time. Raises StoreError."""
     return [remove(repository, snapshot, now, keep_s) for snapshot in repository.snapshots()]
 
 

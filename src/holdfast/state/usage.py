@@ -84,13 +84,13 @@ def spans(
     last = _sweep(repository, ordered[::-1], table, unreadable, progress)
     sizes: dict[tuple[int, int], int] = {}
     counted = Seen()
-    for facts in repository.packs():
-        for blob, _kind, _length, share in repository.contents(facts.name):
-            ordinal = table.find(blob)
-            if ordinal < 0 or ordinal >= min(len(first), len(last)) or not counted.add(ordinal):
-                continue
-            span = (first[ordinal], last[ordinal])
-            sizes[span] = sizes.get(span, 0) + share
+    repository.refresh()
+    for _number, blob, _kind, _length, share in repository.index.all_contents():
+        ordinal = table.find(blob)
+        if ordinal < 0 or ordinal >= min(len(first), len(last)) or not counted.add(ordinal):
+            continue
+        span = (first[ordinal], last[ordinal])
+        sizes[span] = sizes.get(span, 0) + share
     return Spans(sizes=sizes, live_bytes=sum(sizes.values()), unreadable=tuple(sorted(unreadable)))
 
 
