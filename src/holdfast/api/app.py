@@ -27,6 +27,7 @@ from holdfast.api import (
     logs,
     openapi,
     push,
+    removal,
     restore,
     snapshots,
     state,
@@ -52,6 +53,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *snapshots.OPERATIONS,
     *state.OPERATIONS,
     *restore.OPERATIONS,
+    *removal.OPERATIONS,
 )
 _STATUS_OF_EXIT = {2: 400, 4: 404, 5: 503}
 
