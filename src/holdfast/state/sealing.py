@@ -1,7 +1,7 @@
 """The envelope of packs and manifests: a header of 40 bytes, then parts, each encrypted and authenticated by itself.
 
 Header: magic (4), format version (1), flags (1, bit 0: sealed), two zero bytes, salt (32). Sealed: AES-256-GCM; the key
-belongs to this one object (keyed BLAKE3 of the salt), the nonce is the number of the part and the header is bound to
+belongs to this one object (keyed BLAKE3 of the header), the nonce is the number of the part and the header is bound to
 every part, so a part cannot be moved, swapped or read under another header. Not sealed: the parts are plain; their
 readers check ids and sums. No key is ever used for two objects: the salt is random. Called by pack.py and manifests.py.
 """
@@ -35,7 +35,7 @@ class Envelope:
 
     def __init__(self, header: bytes, seal_key: bytes) -> None:
         self.header = header
-        self._cipher = AESGCM(blake3(header[8:], key=seal_key).digest(KEY_BYTES)) if header[5] & SEALED else None
+        self._cipher = AESGCM(blake3(header, key=seal_key).digest(KEY_BYTES)) if header[5] & SEALED else None
 
     @classmethod
     def fresh(cls, magic: bytes, seal_key: bytes, *, sealed: bool, salt: bytes | None = None) -> Envelope:

@@ -51,7 +51,7 @@ def _next_epoch(path: Path) -> int:
     try:
         text = os.pread(fd, 20, 0).strip()
         epoch = (int(text) if text.isdigit() and len(text) <= 12 else 0) + 1
-        os.pwrite(fd, b"%06d" % epoch, 0)
+        os.ftruncate(fd, os.pwrite(fd, b"%06d" % epoch, 0))
         return epoch
     finally:
         os.close(fd)
