@@ -63,7 +63,7 @@ class S3Server:
             self.process = None
 
     def make_bucket(self, name: str) -> None:
-        import boto3
+        import boto3  # type: ignore[import-untyped]
 
         client = boto3.client(
             "s3",

@@ -11,10 +11,11 @@ import re
 _CODE = re.compile(r"<Code>([A-Za-z0-9_.-]{1,64})</Code>")
 _STATUS = re.compile(r"status code: (\d{3})\b")
 _NO_BUCKET = {"NoSuchBucket", "ContainerNotFound", "ContainerBeingDeleted"}
+_NO_OBJECT = {"", "404", "NoSuchKey", "NotFound", "BlobNotFound"}
 _BAD_NAME = {"InvalidBucketName", "InvalidResourceName"}
 _WRONG_KEYS = {
     *("InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidSecurity", "AuthenticationFailed"),
-    *("InvalidAuthenticationInfo", "InvalidToken", "TokenRefreshRequired", "UnrecognizedClientException"),
+    *("InvalidAuthenticationInfo", "InvalidToken", "TokenRefreshRequired", "XAdminUserNotFound"),
 }
 _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "RequestExpired"}
 _SKEWED = {"RequestTimeTooSkewed"}
@@ -34,8 +35,9 @@ def code_of(text: str) -> str:
     return status[1] if status is not None else ""
 
 
-def is_no_bucket(text: str) -> bool:
-    return code_of(text) in _NO_BUCKET
+def is_missing(text: str) -> bool:
+    """Whether a "not found" is about the object asked for, and not about its bucket or our keys."""
+    return code_of(text) in _NO_OBJECT
 
 
 def explain(text: str, act: str, bucket: str) -> tuple[str, bool]:

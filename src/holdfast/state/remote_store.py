@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from holdfast import limits
 from holdfast.state import aws_profile
 from holdfast.state.objects import Missing, Stored, StoreError
-from holdfast.state.refusals import explain, is_no_bucket
+from holdfast.state.refusals import explain, is_missing
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -121,10 +121,10 @@ class RemoteStore:
         try:
             yield
         except FileNotFoundError as error:
-            if is_no_bucket(str(error)):
-                sentence, lasting = explain(str(error), act, self._bucket)
-                raise StoreError(f"{self.where}: {sentence}", lasting=lasting) from None
-            raise Missing(f"{place} is not there") from None
+            if act != "put" and is_missing(str(error)):
+                raise Missing(f"{place} is not there", lasting=True) from None
+            sentence, lasting = explain(str(error), act, self._bucket)
+            raise StoreError(f"{self.where}: {sentence}", lasting=lasting) from None
         except (BaseError, PermissionError, ValueError, OSError) as error:
             sentence, lasting = explain(str(error), act, self._bucket)
             raise StoreError(f"{place}: {sentence}", lasting=lasting) from None
