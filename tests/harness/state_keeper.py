@@ -13,9 +13,12 @@ from holdfast import errors
 from holdfast.api import serve
 from holdfast.api.app import make_app
 from holdfast.errors import HoldfastError
+from holdfast.healing.model import Phase
+from holdfast.health.model import HealthValue
 from holdfast.home import Home
 from holdfast.keeper import views
 from holdfast.keeper.tasks import Tasks
+from holdfast.state.answers import BroughtBack, Deleted
 from holdfast.worker.protocol import Fault, JobFailed
 
 Script = list[Any]
@@ -43,7 +46,8 @@ class StateKeeper:
         ladder = SimpleNamespace(phase="healthy")
         spec = SimpleNamespace(name="bot", labels={}, state=SimpleNamespace(paths=("/srv/bot",)))
         self.agents = {"bot": SimpleNamespace(name="bot", ladder=ladder, spec=spec)}
-        self.snapshots = self.restoring = self
+        self.snapshots = self.restoring = self.removing = self
+        self.gone: list[Deleted] = []
         self.rows = [
             snapshot("aaaa1111", 1, 7200.0),
             snapshot("aaaa2222", 2, 3600.0, pins=["known-good"], pinned=True),
@@ -61,7 +65,15 @@ class StateKeeper:
         return self.agents[name]
 
     def status(self) -> views.Status:
-        return views.Status(holdfast=views.Own(version="0", processes=[]), agents=[], warnings=[])
+        off = views.Levels(process=HealthValue.OK, endpoint=HealthValue.OFF, behaviour=HealthValue.OFF)
+        rows = [
+            views.AgentRow(
+                name=name, phase=Phase.HEALTHY, pid=1, instance=1, health=off, tier=0, restarts=0, uptime_s=1.0,
+                rss_bytes=1, why="", next="", labels={}, priority=50, user=None,
+            )
+            for name in self.agents
+        ]  # fmt: skip
+        return views.Status(holdfast=views.Own(version="0", processes=[]), agents=rows, warnings=[])
 
     def job(self, name: str, agent: str, **args: Any) -> AsyncIterator[dict[str, Any]]:
         self.asked.append((name, agent, args))
@@ -72,6 +84,21 @@ class StateKeeper:
 
     def restore(self, agent: str, snapshot: str, **args: Any) -> AsyncIterator[dict[str, Any]]:
         return self.job("restore", agent, snapshot=snapshot, **args)
+
+    # --- removals ----------------------------------------------------------------------------------------------------
+    def phase(self, name: str) -> str:
+        return str(self.agent(name).ladder.phase)
+
+    def remove(self, agent: str) -> AsyncIterator[dict[str, Any]]:
+        return self.job("remove", agent)
+
+    async def undelete(self, name: str, *, start: bool) -> BroughtBack:
+        if name not in [one.agent for one in self.gone]:
+            raise HoldfastError(errors.NOT_DELETED, what=f"agent {name}")
+        return BroughtBack(agent=name, phase="starting" if start else "stopped", missing=("/srv/gone",))
+
+    def deleted(self) -> list[Deleted]:
+        return self.gone
 
     async def _play(self, name: str, script: Script) -> AsyncIterator[dict[str, Any]]:
         try:

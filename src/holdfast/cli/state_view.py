@@ -156,6 +156,8 @@ def usage_lines(agent: str, found: Row, now_at: float) -> list[str]:
         lines.append(f"  the newest holds {size(found['newest_bytes'])}")
     if found.get("trash_bytes"):
         lines.append(f"  {size(found['trash_bytes'])} of it belong to what was deleted and can be had back")
+    if found.get("unused_bytes"):
+        lines.append(f"  {size(found['unused_bytes'])} of it are needed by no snapshot and wait to be freed")
     budget = found.get("budget_bytes")
     if budget:
         lines.append(
@@ -178,7 +180,7 @@ def checked_lines(agent: str, found: Row) -> list[str]:
     for fault in found.get("faults") or []:
         place = " ".join(filter(None, (short(fault.get("snapshot")), one_line(fault.get("path") or ""))))
         lines.append(f"  {place or 'repository'}: {one_line(fault.get('reason'))}")
-    return lines
+    return lines + [f"  {one_line(text)}" for text in found.get("said") or []]
 
 
 def collected_lines(agent: str, found: Row) -> list[str]:
@@ -191,7 +193,7 @@ def collected_lines(agent: str, found: Row) -> list[str]:
     if found.get("waiting_bytes"):
         when = f", after {clock(found['next_at'])}" if found.get("next_at") else ""
         lines.append(f"  {size(found['waiting_bytes'])} wait to be freed by a later run{when}")
-    return lines
+    return lines + [f"  warning: {one_line(text)}" for text in found.get("trouble") or []]
 
 
 def now() -> float:

@@ -12,6 +12,7 @@ import pytest
 from tests.harness.state_keeper import NOW, StateKeeper, serving, snapshot
 
 from holdfast.cli.client import KeeperClient
+from holdfast.state.answers import Deleted
 from holdfast.worker.protocol import Fault, JobFailed
 
 DIFFERENCES = {
@@ -280,6 +281,34 @@ def test_the_recovery_key_is_printed_and_stays_the_same(cli: Any) -> None:
     first = cli("state", "key")
     assert (first.code, len(first.out.strip())) == (0, 64)
     assert json.loads(cli("state", "key", "--json").out)["key"] == first.out.strip()
+
+
+# --- out of the fleet and back ---------------------------------------------------------------------------------------
+def test_a_removal_is_agreed_to_and_tells_the_way_back(cli: Any, state: StateKeeper) -> None:
+    done = cli("rm", "bot")
+    assert (done.code, "--yes" in done.err) == (2, True)
+    assert not [job for job, _, _ in state.asked if job == "remove"]
+    state.jobs["remove"] = [
+        {"progress": {"done": 1, "total": 0, "what": "bytes read"}},
+        {"result": {"agent": "bot", "until": NOW, "snapshot": "a" * 32, "paths": ["/srv/bot"], "source": "/f.yaml"}},
+    ]
+    done = cli("rm", "bot", "--yes")
+    assert done.code == 0, done.err
+    for words in ("snapshot aaaaaaaaaaaa", "its files stay in /srv/bot", "holdfast undelete bot", "/f.yaml may still"):
+        assert words in done.out, words
+    assert cli("rm", "--yes").code == 2
+    assert cli("rm", "nobody", "--yes").code == 4
+
+
+def test_a_removed_agent_comes_back_and_says_what_is_missing(cli: Any, state: StateKeeper) -> None:
+    assert "no removed agent" in cli("undelete").out
+    assert cli("undelete", "bot").code == 4
+    state.gone = [Deleted(agent="bot", removed_at=NOW - 60, until=NOW + 86_400, paths=("/srv/bot",), snapshots=12)]
+    assert "1m00s ago" in cli("undelete").out
+    assert json.loads(cli("undelete", "--json").out)["agents"][0]["agent"] == "bot"
+    done = cli("undelete", "bot", "--stopped")
+    assert "back in the fleet (stopped)" in done.out
+    assert "/srv/gone is not there any more: holdfast restore bot" in done.out
 
 
 @pytest.mark.parametrize(
