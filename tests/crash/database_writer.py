@@ -131,6 +131,8 @@ def _transact(link: sqlite3.Connection, ground: Ground, chance: random.Random, n
 
 def _unusual(link: sqlite3.Connection, path: str, ground: Ground, chance: random.Random) -> sqlite3.Connection:
     what = chance.choice(("passive", "full", "restart", "truncate", "vacuum", "reopen"))
+    if what == "reopen" and ground.locking == "exclusive":
+        return link  # it would let go of the database
     with suppress(sqlite3.OperationalError):  # busy, because we hold it
         if what == "vacuum":
             link.execute("VACUUM")

@@ -14,6 +14,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from typing import Protocol
 
 from holdfast import limits
@@ -126,27 +127,32 @@ class Signals:
                     os.kill(int(pid), signal.SIGCONT)
 
 
-def choose(cgroup_v2: str | None, cgroups_v1: tuple[str, ...], members: Callable[[], list[int]]) -> Freezer:
-    """The best way for an instance with these cgroups (directories), or else with these processes."""
+def choose(cgroup_v2: str | None, cgroups_v1: tuple[str, ...], members: Callable[[], list[int]]) -> Watched:
+    """A freezer for an instance with these cgroups (directories), or else with these processes."""
+    return Watched(way_for(cgroup_v2, cgroups_v1, members))
+
+
+def way_for(cgroup_v2: str | None, cgroups_v1: tuple[str, ...], members: Callable[[], list[int]]) -> Callable[[], Way]:
+    """The best way there is; called anew for each pause."""
     if cgroup_v2 and os.path.exists(f"{cgroup_v2}/cgroup.freeze"):
-        return Watched(lambda: CgroupV2(cgroup_v2))
+        return partial(CgroupV2, cgroup_v2)
     for directory in cgroups_v1:
         if os.path.exists(f"{directory}/freezer.state"):
-            return Watched(lambda directory=directory: CgroupV1(directory))  # type: ignore[misc]
-    return Watched(lambda: Signals(members))
+            return partial(CgroupV1, directory)
+    return partial(Signals, members)
 
 
 # --- we and the watcher ----------------------------------------------------------------------------------------------
 class Pause:
-    """One standing still, as Stillness."""
+    """One standing still, as Stillness. `watcher`: its process id."""
 
     def __init__(self, way: Way) -> None:
         self._way, self._told = way, b""
         self._began_mono = self._ended_mono = self._deadline_mono = 0.0
         heard, hear = os.pipe2(os.O_CLOEXEC)
         control_out, control = os.pipe2(os.O_CLOEXEC)
-        self._pid = os.fork()
-        if self._pid == 0:
+        self.watcher = os.fork()
+        if self.watcher == 0:
             _watch(way, hear, control_out)
         os.close(hear)
         os.close(control_out)
@@ -199,7 +205,7 @@ class Pause:
                 if at.startswith(_LET_GO):
                     self._ended_mono = min(self._ended_mono, float(at[1:]))
             os.close(self._heard)
-            forking.end(self._pid)
+            forking.end(self.watcher)
 
 
 class Watched:

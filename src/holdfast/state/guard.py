@@ -50,25 +50,25 @@ class Holding(Enum):
 
 
 class Guard:
-    """A helper that holds. `close` ends it; twice is as good as once."""
+    """A helper that holds. `close` ends it; twice is as good as once. `pid`: 0 when it has ended."""
 
     def __init__(self, pid: int, control: int) -> None:
-        self._pid, self._control = pid, control
+        self.pid, self._control = pid, control
 
     def holds(self) -> bool:
         """Whether it has held without a break until now."""
-        if self._pid <= 0:
+        if self.pid <= 0:
             return False
-        if os.waitpid(self._pid, os.WNOHANG)[0] == 0:
+        if os.waitpid(self.pid, os.WNOHANG)[0] == 0:
             return True
-        self._pid = 0
+        self.pid = 0
         os.close(self._control)
         return False
 
     def close(self) -> None:
-        if self._pid <= 0:
+        if self.pid <= 0:
             return
-        pid, self._pid = self._pid, 0
+        pid, self.pid = self.pid, 0
         os.close(self._control)
         forking.end(pid)
 
