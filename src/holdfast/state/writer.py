@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from blake3 import blake3
 from msgspec.structs import replace
@@ -19,10 +19,12 @@ from msgspec.structs import replace
 from holdfast import __version__
 from holdfast.errors import STATE_IN_USE, HoldfastError
 from holdfast.state import manifests, names
+from holdfast.state.condemning import condemned_packs
 from holdfast.state.model import ID_BYTES, BlobId, Manifest, Snapshot
 from holdfast.state.pack import FRAME_BYTES, PACK_BYTES, BlobKind, BlobRow, PackBuilder, encode_frame
 from holdfast.state.repository import Repository
 
+_T = TypeVar("_T")
 _THREADS = 2
 _FRAMES_AHEAD = 4
 _BLOBS_PER_PACK = 65_536  # of very small files: bounds what is remembered of a pack that is not stored yet
@@ -41,7 +43,10 @@ class Writer:
     """Use it as a context manager; leaving it without `finish` commits nothing."""
 
     def __init__(self, repository: Repository, condemned: frozenset[str] = frozenset(), epoch: int = 0) -> None:
-        """`condemned`: names of packs that gc is about to delete. `epoch`: from writing.lock. Raises StoreError."""
+        """`condemned`: packs not to count on, beside those that gc has marked. `epoch`: from writing.lock.
+
+        Raises StoreError.
+        """
         self.repository = repository
         self.bytes_new = 0  # stored by this writer
         self.blobs_new = 0
@@ -56,6 +61,7 @@ class Writer:
         self._id_key = repository.keys.ids
         self._fresh: set[BlobId] = set()  # put, and not in the index yet
         self._ready = False
+        self._failure: BaseException | None = None
         self._nothing_stored = False
         self._data = _OpenFrame()
         self._looked_at = _OpenFrame()  # trees and extents
@@ -113,7 +119,7 @@ class Writer:
 
     def _prepare(self) -> None:
         self.repository.refresh()
-        self.repository.index.condemn(self._condemned)
+        self.repository.index.condemn(self._condemned | condemned_packs(self.repository.store))
         self._nothing_stored = self.repository.index.empty()
         self._ready = True
 
@@ -143,9 +149,21 @@ class Writer:
         self._pack_rows += [(blob, number, inner, length, kind) for blob, inner, length, kind in frame.rows]
         frame.pieces, frame.rows, frame.size = [], [], 0
         while len(self._encoding) > _FRAMES_AHEAD or (self._encoding and self._encoding[0].done()):
-            self._pack.add_frame(*self._encoding.popleft().result())
+            self._collect(self._pack)
         if self._pack.size >= PACK_BYTES or len(self._pack_rows) >= _BLOBS_PER_PACK:
             self._close_pack()
+
+    def _collect(self, pack: PackBuilder) -> None:
+        """The oldest frame the threads have been given."""
+        pack.add_frame(*self._awaited(self._encoding.popleft()))
+
+    def _awaited(self, future: Future[_T]) -> _T:
+        """What was put is gone with what failed, so this writer never commits again."""
+        try:
+            return future.result()
+        except BaseException as failure:
+            self._failure = failure
+            raise
 
     def _close_pack(self) -> None:
         """Hand the pack to the storing thread; at most one waits there, so that memory stays flat."""
@@ -153,7 +171,7 @@ class Writer:
         if pack is None:
             return
         while self._encoding:
-            pack.add_frame(*self._encoding.popleft().result())
+            self._collect(pack)
         self._pack = None
         rows, self._pack_rows = self._pack_rows, []
         pack.footer.blobs.extend(rows)
@@ -168,14 +186,16 @@ class Writer:
         """Wait until at most so many packs are on their way; what is stored is entered in the index."""
         while len(self._storing) > leave:
             future, name, pack, rows = self._storing.popleft()
-            future.result()
+            self._awaited(future)
             self.repository.index.add(name, pack.size, pack.envelope.header, pack.footer)
             self._nothing_stored = False
             self.bytes_new += pack.size
             self._fresh.difference_update(row[0] for row in rows)
 
     def flush(self) -> None:
-        """All that was put so far is stored and survives a power cut. Raises StoreError."""
+        """All that was put so far is stored and survives a power cut. Raises StoreError, again after a failure."""
+        if self._failure is not None:
+            raise self._failure
         self._hand_over(self._data)
         self._hand_over(self._looked_at)
         self._close_pack()

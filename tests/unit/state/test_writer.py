@@ -12,8 +12,8 @@ import pytest
 from tests.unit.state.repositories import KEY, draft, kept, made, opened, pieces, take
 
 from holdfast.errors import STATE_IN_USE, HoldfastError
+from holdfast.state import condemning, writing
 from holdfast.state import writer as writers
-from holdfast.state import writing
 from holdfast.state.disk import Disk
 from holdfast.state.ids import content_name
 from holdfast.state.local_store import LocalStore
@@ -159,6 +159,31 @@ def test_a_disk_full_at_any_write_costs_only_the_snapshot_under_way(
     assert kept(repository, first) == b"".join(pieces(4, 5, 6_000))
     assert repository.index.unreadable == {}
     assert len(repository.snapshots()) == 2
+
+
+def test_a_writer_that_failed_never_commits_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writers, "PACK_BYTES", 1_000)
+    made(tmp_path)
+    store = LocalStore(tmp_path / "repo", Filling(0))
+    repository = Repository.open(store, KEY, tmp_path / "cache")
+    with Writer(repository) as writer:
+        writer.put(os.urandom(5_000))
+        with pytest.raises(StoreError, match="No space left"):
+            writer.flush()
+        store._disk = Disk()
+        with pytest.raises(StoreError, match="No space left"):
+            writer.finish(draft())
+    assert repository.snapshots() == []
+
+
+def test_packs_that_gc_has_marked_count_as_absent_without_being_told(tmp_path: Path) -> None:
+    repository = made(tmp_path)
+    take(repository, [b"old"])
+    (old,) = repository.packs()
+    mark = condemning.Mark(format=condemning.FORMAT, seq=1, elapsed_s=None, packs=(old.name,))
+    assert condemning.write(repository.store, mark, [])
+    with Writer(opened(tmp_path)) as writer:
+        assert not writer.has(repository.keys.blob_id(b"old"))
 
 
 def test_one_process_writes_at_a_time_and_each_gets_a_larger_number(tmp_path: Path) -> None:
