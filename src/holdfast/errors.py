@@ -538,10 +538,49 @@ SECOND_PLACE_OTHER = _kind(
     "Look at those of the second place with `--to NEW_DIRECTORY`, or use another home: `holdfast --home DIR restore`.",
     2,
 )
+SECOND_PLACE_KEY = _kind(
+    "HF6034",
+    "SecondPlaceKey",
+    "{home} keeps snapshots under a recovery key of its own, and {agent} came with another",
+    "One home has one key: use another home (`holdfast --home DIR restore`), or only look with `--to NEW_DIRECTORY`.",
+    2,
+)
+SECOND_PLACE_BLOCKED = _kind(
+    "HF6035",
+    "SecondPlaceBlocked",
+    "{agent}: {path} is not empty, and no Holdfast is running that would keep what is there",
+    "Run `holdfast up` with the agent in holdfast.yaml, then say it again; or write it elsewhere with --to DIR.",
+    2,
+)
 SECOND_PLACE_EMPTY = _kind(
     "HF6033",
     "SecondPlaceEmpty",
     "{where} holds no snapshots of {what}",
     "See what is there: `holdfast restore --from URL` without an agent. The prefix may be another one.",
     4,
+)
+SNAPSHOT_FAILED = _kind(
+    "HF6040",
+    "SnapshotFailed",
+    "{agent}: its last snapshot could not be made: {reason}",
+    "Remove that reason; it is tried again by itself. Those made before: `holdfast snapshots {agent}`.",
+)
+SNAPSHOTS_PAUSED = _kind(
+    "HF6041",
+    "SnapshotsPaused",
+    "no snapshots are made by the clock at present: {reason}",
+    "They go on by themselves. `holdfast snapshot AGENT` makes one nevertheless; see `holdfast doctor`.",
+)
+ONLY_COPY = _kind(
+    "HF6042",
+    "OnlyCopyOnSameDisk",
+    "the only copy of the snapshots of {agents} lies on the same disk as the agent's files",
+    "Give it a second place with one line below `agents: {agent}: state:` in holdfast.yaml, then `holdfast up`: "
+    "`store: /DIRECTORY/ON/ANOTHER/DISK` or `store: s3://BUCKET/PREFIX`.",
+)
+SNAPSHOTS_THINNED = _kind(
+    "HF6043",
+    "SnapshotsThinned",
+    "{agent}: {detail}",
+    "See what they cost with `holdfast state du {agent}`.",
 )

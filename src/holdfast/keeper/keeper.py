@@ -136,7 +136,7 @@ class Keeper:
         )
         self.health.followers.append(self.listening.follow)
         self.health.followers.append(self.capped.follow)
-        self.snapshots = state_wiring.build(self)
+        self.snapshots, self.upkeep, self.removing = state_wiring.build(self)
         places.more_env = self.listening.pushes.env
         self.node = NodeWatch(
             Parts(
@@ -195,6 +195,7 @@ class Keeper:
         self.health.begin()
         self.node.begin([one for one in self.casebook.known.values() if one.node and one.closed_at is None])
         self.proven.begin()
+        self.upkeep.begin()
         self.outgoing.look()
         self.log_settings.begin()
         try:
@@ -204,6 +205,7 @@ class Keeper:
 
     async def close(self) -> None:
         """Finish what is under way, checkpoint, let go. Agents are not touched."""
+        self.upkeep.close()
         self.snapshots.close()
         self.capped.close()
         self.planned.close()

@@ -12,6 +12,7 @@ import msgspec
 
 from holdfast import errors
 from holdfast.errors import ErrorKind, HoldfastError
+from holdfast.keeper import state_wiring
 from holdfast.keeper.views import Check, Warning
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def _warnings(keeper: Keeper) -> Iterator[Warning]:
     if keeper.outgoing.last_failure:
         channel, _, reason = keeper.outgoing.last_failure.partition(": ")
         yield _warning(errors.ALERT_FAILED, channel=channel, reason=reason)
+    for said in state_wiring.warnings(keeper):
+        yield Warning(code=said.kind.code, message=said.summary, next=said.next_step)
     yield from _limits(keeper)
 
 

@@ -43,12 +43,19 @@ class Keeping:
         self.instance = 0
         self.spec: Any = None  # what that instance was started with
         self.newest = ""  # id
-        self.made: deque[tuple[float, str]] = deque(maxlen=limits.SNAPSHOTS_REMEMBERED)  # monotonic time and id
+        self.made: deque[tuple[float, str]] = deque(maxlen=limits.SNAPSHOTS_REMEMBERED)  # see `saw`
         self.trouble = ""  # why the last try failed, one clause
         self.trouble_kind = ""
         self.said_mono = float("-inf")  # when a failure was recorded last
         self.same_disk: bool | None = None  # whether the repository lies where the agent's files do
-        self.before_stop: tuple[int, asyncio.Task[None]] | None = None  # of which instance
+        self.before_stop: tuple[int, float, asyncio.Task[None]] | None = None  # instance, until when it counts
+
+    def saw(self, now: float) -> None:
+        """The state is that of the newest snapshot. Remembered not too densely, so that old enough ones stay known."""
+        gap_s = limits.PROVEN_AFTER_S / 16
+        if len(self.made) > 1 and self.made[-1][0] - self.made[-2][0] < gap_s:
+            self.made.pop()
+        self.made.append((now, self.newest))
 
 
 class Snapshots:
@@ -71,6 +78,8 @@ class Snapshots:
         self._now_mono = now_mono
         self.kept: dict[str, Keeping] = {}
         self.changed: Callable[[str], None] = lambda name: None
+        self.told: Callable[[str], list[str]] = lambda name: []  # what others have to say about an agent's snapshots
+        self.forgotten: Callable[[str], None] = lambda name: None
         self.held_back: set[str] = set()  # agents whose files are being replaced: nothing by the clock
         self._due: list[tuple[float, str]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -98,8 +107,9 @@ class Snapshots:
 
     def gone(self, name: str) -> None:
         """The agent was taken out of the fleet, or keeps nothing any more. Idempotent."""
-        self.kept.pop(name, None)
-        self.jobs.forget(name)
+        if self.kept.pop(name, None) is not None:
+            self.jobs.forget(name)
+            self.forgotten(name)
 
     def close(self) -> None:
         self._closed = True
@@ -204,6 +214,10 @@ class Snapshots:
             self._recorder.record("snapshot.resumed", "", text, {"paused_s": lasted_s})
         return why
 
+    @property
+    def is_pause_long(self) -> bool:
+        return bool(self.paused) and self._paused_said
+
     # --- one snapshot --------------------------------------------------------------------------------------------
     async def take(self, name: str, cause: Cause, label: str = "", progress: Heard | None = None) -> dict[str, Any]:
         """One snapshot now: answers.Taken. Raises JobFailed and HoldfastError."""
@@ -261,8 +275,8 @@ class Snapshots:
             self._recorder.record("snapshot.recovered", agent.name, "its snapshots are made again")
         row = result.get("snapshot")
         kept.newest = str(row["id"] if row else result.get("unchanged_since", "")) or kept.newest
-        if kept.newest and (row or not kept.made):
-            kept.made.append((began_mono, kept.newest))
+        if kept.newest:
+            kept.saw(began_mono)
         self._set(agent, schedule.ended(kept.course, sight(agent), now, good=True, was_running=was_running))
         if row:
             body = {key: row[key] for key in ("id", "cause", "label", "files", "bytes", "bytes_new", "took_s")}
@@ -292,12 +306,12 @@ class Snapshots:
 
     async def before_stop(self, agent: Agent) -> None:
         """The state as it is before a planned stop or restart. Bounded, never raises, once for each instance."""
-        kept, instance = self._kept(agent.name), agent.world.epoch
-        if kept.before_stop is None or kept.before_stop[0] != instance or kept.before_stop[1].cancelled():
+        kept, instance, now = self._kept(agent.name), agent.world.epoch, self._now_mono()
+        if kept.before_stop is None or kept.before_stop[:1] != (instance,) or now > kept.before_stop[1]:
             changed = kept.spec is not None and kept.spec != agent.spec
             task = asyncio.get_running_loop().create_task(self._before(agent, Cause.CONFIG if changed else Cause.STOP))
-            kept.before_stop = (instance, task)
-        _, late = await asyncio.wait([kept.before_stop[1]], timeout=limits.SNAPSHOT_BEFORE_STOP_S)
+            kept.before_stop = (instance, now + 2 * limits.SNAPSHOT_BEFORE_STOP_S, task)
+        _, late = await asyncio.wait([kept.before_stop[2]], timeout=limits.SNAPSHOT_BEFORE_STOP_S)
         if late:
             text = f"its stop did not wait longer than {limits.SNAPSHOT_BEFORE_STOP_S:.0f} s for its snapshot"
             self._recorder.record("snapshot.late", agent.name, text)
@@ -329,9 +343,19 @@ class Snapshots:
             if known is None:
                 raise HoldfastError(errors.AGENT_NOT_FOUND, agent=agent)
             return self._asked_for(known, Cause(args.get("cause", "manual")), str(args.get("label", "")))
+        if name == "diff" and args.get("b") is None:
+            return self._against_now(agent, args)
         if name == "snapshots":
             args = {**args, "trouble": self.trouble(agent)}
         return self.jobs.job(name, agent, **args)
+
+    async def _against_now(self, name: str, args: dict[str, Any]) -> AsyncGenerator[Message, None]:
+        """Differences to the live tree: a snapshot of it is taken, where something changed, and compared with."""
+        found = await self.take(name, Cause.MANUAL)
+        now = found["snapshot"]["id"] if found["snapshot"] else found["unchanged_since"]
+        async with contextlib.aclosing(self.jobs.job("diff", name, **{**args, "b": now})) as said:
+            async for message in said:
+                yield message
 
     def trouble(self, name: str) -> list[str]:
         """Sentences about this agent's snapshots that a person should read."""
@@ -340,7 +364,7 @@ class Snapshots:
             found.append(f"No snapshots are made by the clock: {self.paused}.")
         if kept is not None and kept.trouble:
             found.append(f"The last snapshot could not be made: {kept.trouble}.")
-        return found
+        return found + self.told(name)
 
 
 def sight(agent: Agent) -> Sight:

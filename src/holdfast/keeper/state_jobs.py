@@ -28,6 +28,7 @@ Rights = tuple[int, int, tuple[int, ...]]
 WRITERS = frozenset(
     {"snapshot", "tidy", "gc", "delete-snapshot", "undelete-snapshot", "pin", "mark-good", "remove", "bring-back"}
 )
+_NEED_NOTHING = frozenset({"snapshots", "remove", "bring-back"})  # answer "none" where nothing was ever kept
 FOR_ALL = "@"  # the name of no agent: jobs about this machine
 
 
@@ -68,6 +69,9 @@ class StateJobs:
     def directory(self, name: str) -> Path:
         return self.root / name
 
+    def has_repository(self, name: str) -> bool:
+        return (self.directory(name) / "repo" / "config").exists()
+
     def prepare(self, name: str) -> None:
         """The agent's directory, ours alone. Raises OSError."""
         for path in (self.root, self.directory(name)):
@@ -93,6 +97,8 @@ class StateJobs:
     async def run(self, job: str, name: str, *, gentle: bool = False, **more: Any) -> AsyncGenerator[Message, None]:
         """As `job`, for those who hold `writing(name)` already."""
         args = {**self.args(name), **more}
+        if name != FOR_ALL and job not in _NEED_NOTHING and not args["paths"] and not self.directory(name).exists():
+            raise HoldfastError(errors.STATE_NOT_DECLARED, agent=name)
         async with contextlib.aclosing(self.link.job(job, args, gentle=gentle)) as said:
             async for message in said:
                 yield message
@@ -107,15 +113,16 @@ class StateJobs:
             return {"state_dir": str(self.root)}
         agent = self._agents.get(name)
         if agent is not None and not agent.leaving:
-            return {**self._told(agent.spec, self._rights(agent)), **self._alive(agent)}
+            return {**self._told(agent.spec, self.rights(agent)), **self._alive(agent)}
         gone = self.gone(name)
         if gone is not None:
             return self._told(gone.spec, gone.rights)
         if agent is not None:
-            return {**self._told(agent.spec, self._rights(agent)), **self._alive(agent)}
+            return {**self._told(agent.spec, self.rights(agent)), **self._alive(agent)}
         raise HoldfastError(errors.AGENT_NOT_FOUND, agent=name)
 
-    def _rights(self, agent: Agent) -> Rights | None:
+    def rights(self, agent: Agent) -> Rights | None:
+        """Whose rights its files are touched with; None: ours. Raises HoldfastError."""
         try:
             return self._rights_of(agent)
         except OSError as error:
@@ -133,6 +140,7 @@ class StateJobs:
             "paths": state.paths,
             "exclude": state.exclude,
             "store": state.store,
+            "store_every_s": state.store_every_s,
             "encrypt": state.encrypt,
             "capture": state.capture,
             "budget_bytes": state.budget_bytes,

@@ -1,26 +1,62 @@
 """Joins what the keeper does about versioned state: the worker, its jobs, who asks for them and what is said of it.
 
-Called by Keeper alone.
+Called by Keeper and by notices.py.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from holdfast import errors
+from holdfast.errors import HoldfastError
+from holdfast.keeper.removing import Removing
 from holdfast.keeper.snapshots import Snapshots
 from holdfast.keeper.state_jobs import StateJobs
+from holdfast.keeper.state_upkeep import StateUpkeep
 from holdfast.keeper.worker_link import WorkerLink
 
 if TYPE_CHECKING:
     from holdfast.keeper.keeper import Keeper
 
+_NAMED = 5  # agents in one sentence
 
-def build(keeper: Keeper) -> Snapshots:
+
+def build(keeper: Keeper) -> tuple[Snapshots, StateUpkeep, Removing]:
     """Everything joined; stops wait for their snapshot from now on."""
-    jobs = StateJobs(
-        keeper.agents, keeper.home, WorkerLink(keeper.tasks), keeper.places.rights, keeper.places.cgroups_of
-    )
+    places = keeper.places
+    jobs = StateJobs(keeper.agents, keeper.home, WorkerLink(keeper.tasks), places.rights, places.cgroups_of)
     snapshots = Snapshots(keeper.agents, jobs, keeper.starvation, keeper.recorder, keeper.tasks, keeper.clock.now_mono)
+    upkeep = StateUpkeep(keeper.agents, snapshots, keeper.recorder, keeper.alarms, keeper.tasks, keeper.clock)
+    snapshots.changed, snapshots.told = upkeep.made, upkeep.trouble
+    snapshots.forgotten = upkeep.gone
     keeper.hands.keeping = snapshots
     keeper.health.followers.append(snapshots.follow)
-    return snapshots
+    return snapshots, upkeep, Removing(keeper, jobs)
+
+
+def warnings(keeper: Keeper) -> Iterator[HoldfastError]:
+    """What a person should know about snapshots, the gravest first."""
+    snapshots, upkeep = keeper.snapshots, keeper.upkeep
+    for name, place in upkeep.places.items():
+        if place.damage:
+            reason = "; ".join(dict.fromkeys(place.damage.values()))
+            yield HoldfastError(errors.STATE_DAMAGED, agent=name, what="the check of its snapshots", reason=reason)
+    for name, kept in snapshots.kept.items():
+        if kept.trouble:
+            yield HoldfastError(errors.SNAPSHOT_FAILED, agent=name, reason=kept.trouble)
+    if snapshots.is_pause_long:
+        yield HoldfastError(errors.SNAPSHOTS_PAUSED, reason=snapshots.paused)
+    for name, place in upkeep.places.items():
+        if place.lag:
+            yield HoldfastError(errors.REMOTE_LAG, agent=name, detail=place.lag)
+        for said in place.said:
+            yield HoldfastError(errors.SNAPSHOTS_THINNED, agent=name, detail=said)
+    alone = [
+        name
+        for name, kept in snapshots.kept.items()
+        if kept.same_disk and name in keeper.agents and not keeper.agents[name].spec.state.store
+    ]
+    if alone:
+        more = f" and {len(alone) - _NAMED} more" if len(alone) > _NAMED else ""
+        yield HoldfastError(errors.ONLY_COPY, agents=", ".join(alone[:_NAMED]) + more, agent=alone[0])

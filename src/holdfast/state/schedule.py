@@ -8,7 +8,7 @@ never overlaps the next. Times are monotonic seconds. Called by the keeper's sna
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -92,6 +92,16 @@ def ended(course: Course, sight: Sight, now: float, *, good: bool, was_running: 
 def retry_s(failures: int) -> float:
     """The pause after so many failures in a row."""
     return float(min(limits.SNAPSHOT_RETRY_FIRST_S * 2.0 ** min(failures - 1, 20), limits.SNAPSHOT_RETRY_MAX_S))
+
+
+def proven(seen: Iterable[tuple[float, str]], good_since: float, until: float) -> str:
+    """The newest snapshot that the agent was seen to be well after; "": none.
+
+    `seen`: when the state was found to be that of a snapshot (just made, or nothing had changed since), rising.
+    `good_since`: since when the agent is well without a break; `until`: later ones have not proven themselves yet.
+    """
+    fitting = [snapshot for at, snapshot in seen if good_since <= at <= until]
+    return fitting[-1] if fitting else ""
 
 
 def pause(stalled: Collection[str], *, disk_full: bool, where: str) -> str:

@@ -64,7 +64,7 @@ Job = Callable[[Call], dict[str, Any]]
 
 def load() -> dict[str, Job]:
     """All jobs by name; imports what they need. Called before the first fork, so that no child imports anything."""
-    from holdfast.worker import listing, looking, snapshotting, upkeep
+    from holdfast.worker import listing, looking, snapshotting, upkeep, uploading, verifying
 
     return {
         "snapshot": snapshotting.snapshot,
@@ -73,6 +73,9 @@ def load() -> dict[str, Job]:
         "cat": looking.cat,
         "du": looking.du,
         "key": looking.key,
+        "verify": verifying.verify,
+        "diff": looking.diff,
+        "upload": uploading.send,
         "tidy": upkeep.tidy,
         "gc": upkeep.collect,
         "delete-snapshot": upkeep.delete,

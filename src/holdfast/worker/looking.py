@@ -5,6 +5,7 @@ Called by jobs.py, in a child of the worker.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from holdfast.state import history, keys, usage
+from holdfast.state import differences, history, keys, usage
 from holdfast.worker import listing, opening
 from holdfast.worker.jobs import Call
 from holdfast.worker.protocol import CHUNK_BYTES
@@ -36,6 +37,33 @@ def cat(call: Call) -> dict[str, Any]:
     with opening.repository(call.args) as repository:
         found = repository.find(call.args["snapshot"])
         return {"bytes": send(call, history.cat(repository, found, call.args["path"]))}
+
+
+def diff(call: Call) -> dict[str, Any]:
+    """answers.Differences from snapshot `a` to `b`; with `path`, of what lies there."""
+    path = call.args.get("path")
+    with opening.repository(call.args) as repository:
+        a, b = repository.find(call.args["a"]), repository.find(call.args["b"])
+        found = differences.diff(repository, a, b)
+        if path:
+            fitting = set(history.candidates(repository.manifest(b).roots, path))
+            fitting.update(history.candidates(repository.manifest(a).roots, path))
+            changes = [one for one in found.changes if any(_is_at(one.path, top) for top in fitting)]
+            counts = Counter(one.change for one in changes)
+            found = replace(
+                found,
+                changes=changes,
+                added=counts["added"],
+                changed=counts["changed"],
+                removed=counts["removed"],
+                bytes_before=sum(one.before or 0 for one in changes),
+                bytes_after=sum(one.after or 0 for one in changes),
+            )
+    return _plain(found)
+
+
+def _is_at(path: str, top: str) -> bool:
+    return path == top or path.startswith(top.rstrip("/") + "/")
 
 
 def du(call: Call) -> dict[str, Any]:

@@ -1,0 +1,110 @@
+"""Snapshots of agents under a real keeper: by the clock, before stops, on demand, through kills of worker and keeper."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.harness.init_home import wait_until
+from tests.harness.keeper_home import KeeperHome
+
+Row = dict[str, Any]
+# Counts in a file, as fast as told; says on SIGTERM that it was told to stop.
+COUNTER = """
+import os, signal, sys, time
+where, pause = sys.argv[1], float(sys.argv[2])
+def leave(*_):
+    open(where + "/last-words", "w").write("bye")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, leave)
+n = 0
+while True:
+    n += 1
+    with open(where + "/count.new", "w") as file:
+        file.write(str(n))
+    os.replace(where + "/count.new", where + "/count")
+    time.sleep(pause)
+"""
+QUICK = """
+import runpy
+from holdfast import limits
+limits.SNAPSHOT_AFTER_END_S = 0.1
+limits.SNAPSHOT_RETRY_FIRST_S = 0.5
+limits.SNAPSHOT_PAUSE_SAID_S = 0.0
+{more}
+runpy.run_module("holdfast.keeper", run_name="__main__")
+"""
+
+
+def home_with(more: str = "") -> KeeperHome:
+    """A keeper that tries again soon. No pauses: the machine of a test may be under any pressure."""
+    home = KeeperHome()
+    services = json.loads(home.home.services.read_text())
+    argv = services["keeper"]["argv"]
+    code = QUICK.replace("{more}", more or "from holdfast.state import schedule\nschedule.pause = lambda *_, **__: ''")
+    services["keeper"]["argv"] = [argv[0], "-P", "-c", code, *argv[4:]]
+    home.home.services.write_text(json.dumps(services))
+    return home
+
+
+def counter(home: KeeperHome, name: str, pause_s: float = 0.05, **state: Any) -> Row:
+    where = home.directory / f"state-{name}"
+    where.mkdir(exist_ok=True)
+    spec: Row = home.spec(name, sys.executable, "-c", COUNTER, str(where), str(pause_s))
+    spec["state"] = {"paths": [str(where)], **state}
+    return spec
+
+
+def snapshots(home: KeeperHome, name: str) -> list[Row]:
+    found: list[Row] = home.client.get(f"/v1/agents/{name}/snapshots")["snapshots"]
+    return found
+
+
+def take(home: KeeperHome, name: str, label: str = "") -> Row:
+    """The last line of the answer."""
+    return list(home.client.messages("POST", f"/v1/agents/{name}/snapshots", {"label": label}))[-1]
+
+
+def said(home: KeeperHome, kind: str, agent: str = "") -> list[Row]:
+    return [event for event in home.events() if event["kind"] == kind and agent in ("", event["agent"])]
+
+
+def worker_pids(home: KeeperHome) -> list[int]:
+    """The worker and its jobs: what descends from the keeper and is named so."""
+    keeper = home.process("keeper")["pid"]
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+                argv = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            parent = int(stat.rpartition(")")[2].split()[1])
+            if b"holdfast.worker" in argv and parent == keeper:
+                found.append(int(entry.name))
+    return found
+
+
+def test_a_working_agent_is_kept_by_the_clock_and_before_its_stop_and_an_idle_one_only_once() -> None:
+    home = home_with()
+    try:
+        home.up(counter(home, "busy", every_s=0.5), counter(home, "idle", pause_s=3600, every_s=0.5))
+        wait_until(lambda: len(snapshots(home, "busy")) >= 3, "three snapshots of one that works")
+        assert all(row["cause"] == "timer" for row in snapshots(home, "busy"))
+        idle = snapshots(home, "idle")
+        assert len(idle) <= 2  # it may have been seen before it wrote its only file
+        home.client.post("/v1/agents/busy/stop", {"wait": True}, timeout_s=30)
+        home.wait_row("busy", phase="stopped")
+        wait_until(lambda: snapshots(home, "busy")[-1]["cause"] == "timer", "what it wrote last is kept too")
+        rows = snapshots(home, "busy")
+        assert rows[-2]["cause"] == "stop"
+        assert [row["seq"] for row in rows] == sorted(row["seq"] for row in rows)
+        assert len(said(home, "snapshot.taken", "busy")) == len(rows)
+    finally:
+        home.close()
