@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -20,7 +21,7 @@ from msgspec import Struct
 
 from holdfast.state.exclude import BadPattern, exclusion
 from holdfast.state.freeze import CannotFreeze, Freezer
-from holdfast.state.identity import acting_as
+from holdfast.state.identity import acting_as, own_rights
 from holdfast.state.intake import Intake
 from holdfast.state.model import Cause, Consistency, Entry, Manifest, Rights, Root, Snapshot
 from holdfast.state.passage import CannotCapture, Passage
@@ -101,6 +102,7 @@ class _Capture:
         self._progress = progress
         self._told_mono = time.monotonic()
         self._bytes_read = 0
+        self._own = own_rights() if request.rights is not None else None
         live = repository.snapshots()
         self._newest = live[-1] if live else None
         self._key = _key(repository, request)
@@ -110,7 +112,7 @@ class _Capture:
     def take(self) -> Taken:
         begun_at, begun_mono = time.time(), time.monotonic()
         newest = self._newest.id if self._newest else ""
-        cache = Cache(self._cached(_STAT), self._key, newest)
+        cache = Cache(self._cached(_STAT), self._key, newest, self._ours)
         try:
             passage = self._pass(cache, self._request.freezer)
             if not self._request.always and passage.roots == self._roots_before(cache, passage.roots):
@@ -132,7 +134,9 @@ class _Capture:
         """Look at everything once."""
         directory = self._request.cache
         scratch = str(directory) if directory is not None else None
-        intake = Intake(self._writer, self._request.rights, self._tick, freezer=freezer, scratch=scratch)
+        intake = Intake(
+            self._writer, self._request.rights, self._tick, ours=self._ours, freezer=freezer, scratch=scratch
+        )
         passage = Passage(self._repository, intake, cache, self._exclusion, self._request.rights, self._never)
         with acting_as(self._request.rights):
             passage.all(self._request.paths)
@@ -149,7 +153,7 @@ class _Capture:
         self._writer.flush()  # the second pass reads what the first one stored, and the pause needs no disk
         cache.commit(_FIRST, _entries(first.roots), known)
         cache.close()
-        second = Cache(known, self._key, _FIRST)
+        second = Cache(known, self._key, _FIRST, self._ours)
         try:
             with freezer.frozen() as stillness:
                 passage = self._pass(second, None)
@@ -204,6 +208,9 @@ class _Capture:
             return None
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return directory / name
+
+    def _ours(self) -> AbstractContextManager[None]:
+        return acting_as(self._own)
 
     def _tick(self, count: int) -> None:
         self._bytes_read += count

@@ -6,6 +6,8 @@ the largest chunk. Pure, apart from the cutting library. Called by intake.py.
 
 from __future__ import annotations
 
+from fastcdc.fastcdc_cy import fastcdc_cy  # type: ignore[import-untyped]
+
 from holdfast.state.model import ID_BYTES, Content
 from holdfast.state.tree import CHUNKS_MAX, IDS_IN_EXTENT
 
@@ -35,8 +37,6 @@ class Cutter:
 
     def _cut(self, content: bytes, unsure: int) -> list[bytes]:
         """A cut depends on what follows it up to the largest chunk: nearer to the end than `unsure` none is made."""
-        from fastcdc.fastcdc_cy import fastcdc_cy  # type: ignore[import-untyped]
-
         chunks: list[bytes] = []
         end, last = 0, len(content) - unsure
         if content:

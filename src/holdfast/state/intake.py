@@ -20,7 +20,6 @@ from holdfast import limits
 from holdfast.state import chunking, database, tree
 from holdfast.state.chunking import Cutter, IdList
 from holdfast.state.freeze import Freezer
-from holdfast.state.identity import acting_as, own_rights
 from holdfast.state.model import Content, Entry, Kind, Rights
 from holdfast.state.opening import open_file, user_xattrs
 from holdfast.state.pack import BlobKind
@@ -38,7 +37,11 @@ _TRACE = msgspec.msgpack.Decoder(Trace)
 
 
 class Intake:
-    """Makes entries of files. `tick` is told how many bytes were read, and may raise to give up."""
+    """Makes entries of files.
+
+    `tick` is told how many bytes were read, and may raise to give up. `ours` makes us ourselves for a block: around
+    every use of the repository.
+    """
 
     def __init__(
         self,
@@ -46,20 +49,17 @@ class Intake:
         rights: Rights | None,
         tick: Callable[[int], None],
         *,
+        ours: Callable[[], AbstractContextManager[None]] = nullcontext,
         freezer: Freezer | None = None,
         scratch: str | None = None,
     ) -> None:
         self.writer = writer
         self._rights = rights
         self._tick = tick
+        self.ours = ours
         self._freezer = freezer
         self._scratch = scratch
-        self._own = own_rights() if rights is not None else None
         self.traces: dict[bytes, bytes] = {}  # of the databases of one directory; the caller takes them away
-
-    def ours(self) -> AbstractContextManager[None]:
-        """For the block we are ourselves: around every use of the repository."""
-        return acting_as(self._own) if self._own is not None else nullcontext()
 
     def file(
         self, directory: int, name: bytes, before: Entry | None = None, trace: bytes = b""

@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
@@ -68,10 +70,18 @@ def _after(root: int, path: tuple[bytes, ...]) -> tuple[int, tuple[tuple[int, by
 class Cache:
     """The last file, read once from beginning to end, and the next one, which is only written if it differs."""
 
-    def __init__(self, path: Path | None, key: bytes, snapshot: str) -> None:
-        """`path` None keeps nothing. `snapshot`: id of the newest, which the file must be of."""
+    def __init__(
+        self,
+        path: Path | None,
+        key: bytes,
+        snapshot: str,
+        ours: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        """`path` None keeps nothing. `snapshot`: id of the newest, which the file must be of. `ours`: makes us
+        ourselves for a block, since the walk acts as the agent, which must not reach this file."""
         self._path = path
         self._key = key
+        self._ours = ours
         self._snapshot = snapshot
         self.summary: Summary | None = None
         self._old: BinaryIO | None = None
@@ -206,9 +216,12 @@ class Cache:
         if self._new is not None or self._path is None:
             return
         try:
-            self._new = self._path.with_name(self._path.name + ".new").open("wb")
+            with self._ours():
+                self._new = self._path.with_name(self._path.name + ".new").open("wb")
             if self._old is not None:
-                with self._path.open("rb") as file:  # the same file: nobody else replaces it
+                with self._ours():
+                    file = self._path.open("rb")  # the same file: nobody else replaces it
+                with file:
                     left = self._passed
                     while left > 0 and (piece := file.read(min(left, _COPIED_BYTES))):
                         self._write(piece)
@@ -228,10 +241,11 @@ class Cache:
     def _give_up(self) -> None:
         """A full disk: no cache the next time."""
         path, self._path = self._path, None
-        if self._new is not None:
-            with contextlib.suppress(OSError):
-                self._new.close()
-            Path(self._new.name).unlink(missing_ok=True)
-            self._new = None
-        if path is not None:
-            path.unlink(missing_ok=True)
+        new, self._new = self._new, None
+        with self._ours(), contextlib.suppress(OSError):
+            if new is not None:
+                with contextlib.suppress(OSError):
+                    new.close()
+                Path(new.name).unlink(missing_ok=True)
+            if path is not None:
+                path.unlink(missing_ok=True)
