@@ -190,10 +190,10 @@ def _check_left(work: Work, left: Path, due: set[str], cache: Path | None) -> No
         raise Broken("the snapshot made after the cut does not hold what was put")
 
 
-def cut_everywhere(cuts: int, seed: int, snapshots: int = 4) -> int:
+def cut_everywhere(cuts: int, seed: int, snapshots: int = 4, place: Path | None = None) -> int:
     """At least so many trials, over as many recorded runs as it takes. How many were made; raises Broken."""
     made = 0
-    with _small_packs(), tempfile.TemporaryDirectory(prefix="holdfast-power-") as name:
+    with _small_packs(), tempfile.TemporaryDirectory(prefix="power-", dir=place) as name:
         while made < cuts:
             work = Work(Path(name) / f"work-{made}", seed + made, snapshots)
             trials = [(at, keep) for at in work.boundaries for keep in KEEPS]
@@ -205,12 +205,12 @@ def cut_everywhere(cuts: int, seed: int, snapshots: int = 4) -> int:
     return made
 
 
-def kill_everywhere(kills: int, seed: int) -> int:
+def kill_everywhere(kills: int, seed: int, place: Path | None = None) -> int:
     """A process that writes snapshots is killed at any moment. How many were committed; raises Broken."""
     chance = random.Random(seed)
     committed: dict[str, str] = {}
     total = 0
-    with _small_packs(), tempfile.TemporaryDirectory(prefix="holdfast-kill-") as name:
+    with _small_packs(), tempfile.TemporaryDirectory(prefix="kill-", dir=place) as name:
         for number in range(kills):
             home = Path(name) / str(number // 20)  # a new repository now and then, or reading takes ever longer
             if number % 20 == 0:
