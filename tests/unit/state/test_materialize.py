@@ -1,0 +1,466 @@
+"""Fresh trees of a snapshot: as the original, beside it or elsewhere, with the agent's rights, never by halves."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+import stat
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast import errors
+from holdfast.errors import HoldfastError
+from holdfast.state import asides, exchange, intent, materialize, scribe
+from holdfast.state.capture import CaptureRequest, take
+from holdfast.state.damage import Damaged
+from holdfast.state.local_store import LocalStore
+from holdfast.state.model import Manifest, Rights, Snapshot
+from holdfast.state.objects import StoreError
+from holdfast.state.repository import Repository
+from holdfast.state.writer import Writer
+
+AGENT = Rights(uid=29_871, gid=29_871)
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as another user")
+
+
+@pytest.fixture
+def ground() -> Iterator[Path]:
+    """A directory that another user can reach, which pytest's own is not."""
+    top = Path(tempfile.mkdtemp(prefix="hf-"))
+    top.chmod(0o755)
+    yield top
+    shutil.rmtree(top)
+
+
+class Place:
+    """An agent's directory and its repository."""
+
+    def __init__(self, top: Path, rights: Rights | None = None) -> None:
+        self.rights = rights
+        self.state = top / "state"
+        self.state.mkdir(mode=0o700)
+        self.home = top / "home"
+        self.home.mkdir()
+        self.live = self.home / "data"
+        self.live.mkdir()
+        self.repository = Repository.create(LocalStore(self.state / "repo"), "a", bytes(32), encrypt=True)
+        top.chmod(0o755)
+
+    def own(self) -> None:
+        """All below the home is the agent's."""
+        if self.rights is not None:
+            for directory, names, found in os.walk(self.home):
+                for name in (".", *names, *found):
+                    os.chown(os.path.join(directory, name), self.rights.uid, self.rights.gid, follow_symlinks=False)
+
+    def take(self, *paths: Path) -> tuple[Snapshot, Manifest]:
+        request = CaptureRequest(
+            agent="a", paths=tuple(map(str, paths or (self.live,))), rights=self.rights, always=True
+        )
+        with Writer(self.repository) as writer:
+            taken = take(self.repository, writer, request)
+        assert taken.snapshot is not None
+        assert taken.manifest is not None
+        return taken.snapshot, taken.manifest
+
+    def build(self, taken: tuple[Snapshot, Manifest], only: Path | None = None) -> intent.Intent:
+        return materialize.build(
+            self.state,
+            self.repository,
+            *taken,
+            rights=self.rights,
+            now=1.0,
+            only=str(only) if only is not None else None,
+        )
+
+    def restore(self, taken: tuple[Snapshot, Manifest], only: Path | None = None) -> None:
+        self.build(taken, only)
+        exchange.begin(self.state)
+        assert exchange.settle(self.state)
+
+    def left(self) -> list[str]:
+        return [str(path) for path in self.home.rglob("*") if asides.is_aside(os.fsencode(path.name))]
+
+
+def facts(top: Path) -> dict[str, tuple[object, ...]]:
+    """All that a restore brings back, by path. Inode numbers only as groups of hard links."""
+    found: dict[str, tuple[object, ...]] = {}
+    groups: dict[int, str] = {}
+    for directory, names, files in os.walk(os.fsencode(top)):
+        for name in (b".", *names, *files):
+            path = os.path.join(directory, name)
+            status = os.lstat(path)
+            content: object = None
+            if stat.S_ISLNK(status.st_mode):
+                content = os.readlink(path)
+            elif stat.S_ISREG(status.st_mode):
+                content = Path(os.fsdecode(path)).read_bytes()
+            shown = os.fsdecode(os.path.relpath(path, os.fsencode(top)))
+            links = groups.setdefault(status.st_ino, shown) if status.st_nlink > 1 and content is not None else ""
+            attributes = (
+                [(key, os.getxattr(path, key)) for key in os.listxattr(path) if key.startswith("user.")]
+                if not stat.S_ISLNK(status.st_mode)
+                else []
+            )
+            found[shown] = (
+                status.st_mode,
+                status.st_uid,
+                status.st_gid,
+                status.st_mtime_ns,
+                content,
+                links,
+                attributes,
+            )
+    return found
+
+
+def lay(top: Path) -> None:
+    """Everything that a directory may hold, but sockets and such."""
+    (top / "notes").mkdir()
+    (top / "notes" / "small.md").write_text("small")
+    (top / "notes" / "empty").write_bytes(b"")
+    (top / "large.bin").write_bytes(os.urandom(1_500_000) * 4)
+    (top / "medium.bin").write_bytes(os.urandom(200_000))
+    (top / "many").mkdir()
+    for number in range(120):
+        (top / "many" / f"{number}.txt").write_text(str(number) * number)
+    with open(top / "sparse.img", "wb") as file:
+        file.truncate(30_000_000)
+        file.seek(10_000_000)
+        file.write(b"in the middle")
+    (top / "link").symlink_to("/etc/passwd")
+    (top / "dangling").symlink_to("nowhere")
+    os.link(top / "notes" / "small.md", top / "second-name")
+    os.link(top / "large.bin", top / "many" / "large-too")
+    (top / "script.sh").write_text("#!/bin/sh\n")
+    (top / "script.sh").chmod(0o750)
+    (top / "closed").mkdir()
+    (top / "closed" / "in").write_text("x")
+    (top / "closed").chmod(0o500)
+    Path(os.fsdecode(os.path.join(os.fsencode(top), b"not-\xff-utf8"))).write_text("odd")
+    os.setxattr(top / "script.sh", "user.kind", b"\x00\x01")
+    os.setxattr(top / "notes", "user.of", b"a directory")
+    deep = top
+    for number in range(90):
+        deep = deep / f"d{number}"
+        deep.mkdir()
+    (deep / "bottom").write_text("deep")
+    os.utime(top / "notes" / "small.md", ns=(1, 1_234_567_890_123_456_789))
+    os.utime(top / "notes", ns=(1, 987_654_321_987_654_321))
+    os.utime(top / "link", ns=(1, 1_000_000_000_000_000_001), follow_symlinks=False)
+
+
+@pytest.mark.parametrize("rights", [None, pytest.param(AGENT, marks=as_root)])
+def test_what_comes_back_is_what_was_there(ground: Path, rights: Rights | None) -> None:
+    place = Place(ground, rights)
+    lay(place.live)
+    place.own()
+    before = facts(place.live)
+    taken = place.take()
+    assert taken[1].left_out == ()
+    (place.live / "many" / "3.txt").write_text("other")
+    (place.live / "new").write_text("made later")
+    place.own()
+    built = place.build(taken)
+    assert built.notes == []
+    assert (place.live / "new").exists(), "live files are untouched until the exchange"
+    exchange.begin(place.state)
+    assert facts(place.live) == before
+    assert (place.live / "sparse.img").stat().st_blocks * 512 < 1_000_000
+    assert exchange.settle(place.state)
+    assert place.left() == []
+
+
+def test_a_database_comes_back_whole_and_without_the_files_of_the_former_one(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    path = place.live / "memory.db"
+    with sqlite3.connect(path) as base:
+        base.execute("pragma journal_mode=wal")
+        base.execute("create table t (x)")
+        base.executemany("insert into t values (?)", [(number,) for number in range(5_000)])
+    taken = place.take()
+    base.execute("delete from t")
+    base.commit()
+    assert (place.live / "memory.db-wal").exists()
+    place.restore(taken)
+    base.close()
+    assert sorted(os.listdir(place.live)) == ["memory.db"]
+    with sqlite3.connect(path) as again:
+        assert again.execute("select count(*) from t").fetchone() == (5_000,)
+        assert again.execute("pragma integrity_check").fetchone() == ("ok",)
+
+
+def test_one_database_is_restored_alone_and_its_log_goes_with_the_old_one(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    path = place.live / "memory.db"
+    with sqlite3.connect(path) as base:
+        base.execute("pragma journal_mode=wal")
+        base.execute("create table t (x)")
+    taken = place.take()
+    base.execute("insert into t values (1)")
+    base.commit()
+    (place.live / "memory.db-journal").write_bytes(b"")
+    (place.live / "other").write_text("made later")
+    place.build(taken, path)
+    exchange.begin(place.state)
+    kept = place.live / asides.before("memory.db", taken[0].short)
+    assert sorted(os.listdir(place.live)) == sorted(
+        ["memory.db", "other", kept.name, f"{kept.name}-wal", f"{kept.name}-shm", f"{kept.name}-journal"]
+    )
+    base.close()
+    exchange.back(place.state)
+    assert {"memory.db", "memory.db-wal", "other"} <= set(os.listdir(place.live))
+    assert place.left() == []
+
+
+def test_one_path_comes_back_with_the_directories_on_its_way_and_nothing_else_changes(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    lay(place.live)
+    taken = place.take()
+    wanted = place.live / "notes" / "small.md"
+    (place.live / "second-name").unlink()
+    wanted.unlink()
+    (place.live / "notes" / "empty").unlink()
+    (place.live / "notes").rmdir()
+    before = facts(place.live)
+    place.restore(taken, wanted)
+    after = facts(place.live)
+    assert wanted.read_text() == "small"
+    assert set(after) - set(before) == {"notes", "notes/small.md"}
+    assert {path: after[path] for path in before if path != "."} == {
+        path: before[path] for path in before if path != "."
+    }
+
+
+def test_a_path_the_snapshot_lacks_is_said(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    taken = place.take()
+    for path in (place.live / "none", place.home / "elsewhere"):
+        with pytest.raises(HoldfastError) as caught:
+            place.build(taken, path)
+        assert caught.value.kind is errors.RESTORE_NOT_THERE
+    assert intent.load(place.state) is None
+
+
+def test_paths_that_were_missing_before_or_now_are_restored_as_they_were(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    gone, later = place.home / "gone", place.home / "later"
+    gone.mkdir()
+    (gone / "file").write_text("x")
+    taken = place.take(place.live, gone, later)
+    (gone / "file").unlink()
+    gone.rmdir()
+    later.write_text("made later")
+    place.restore(taken)
+    assert (gone / "file").read_text() == "x"
+    assert not later.exists()
+    assert place.left() == []
+
+
+def test_a_directory_to_look_into_must_be_new_or_empty(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    lay(place.live)
+    other = place.home / "more" / "data"
+    other.mkdir(parents=True)
+    (other / "x").write_text("x")
+    taken = place.take(place.live, other)
+    target = tmp_path / "look"
+    built = materialize.build_to(place.repository, *taken, target)
+    assert built.where == {str(place.live): str(target / "data"), str(other): str(target / "data.2")}
+    assert facts(target / "data") == facts(place.live)
+    with pytest.raises(HoldfastError) as caught:
+        materialize.build_to(place.repository, *taken, target)
+    assert caught.value.kind is errors.RESTORE_TARGET
+    with pytest.raises(HoldfastError) as caught:
+        materialize.build_to(place.repository, *taken, tmp_path / "none" / "there")
+    assert caught.value.kind is errors.RESTORE_TARGET
+
+
+def _last_pack(place: Place) -> Path:
+    return max((place.state / "repo" / "packs").rglob("*/*"), key=lambda path: path.stat().st_size)
+
+
+def test_a_flipped_bit_is_found_and_nothing_is_left(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    lay(place.live)
+    taken = place.take()
+    before = facts(place.live)
+    pack = _last_pack(place)
+    data = bytearray(pack.read_bytes())
+    data[len(data) // 2] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(data)
+    with pytest.raises((Damaged, StoreError)):
+        place.build(taken)
+    assert (facts(place.live), place.left(), intent.load(place.state)) == (before, [], None)
+    with pytest.raises((Damaged, StoreError)):
+        materialize.build_to(place.repository, *taken, tmp_path / "look")
+    assert not (tmp_path / "look").exists()
+
+
+@pytest.mark.parametrize("act", ["_append", "_enter", "_dress", "sync"])
+def test_a_full_disk_leaves_nothing_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: str) -> None:
+    place = Place(tmp_path)
+    lay(place.live)
+    taken = place.take()
+    before = facts(place.live)
+    real: Callable[..., object] = getattr(scribe.Scribe, act)
+    count = 0
+
+    def full(*args: object) -> object:
+        nonlocal count
+        count += 1
+        if act == "sync" or count > 20:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(*args)
+
+    monkeypatch.setattr(scribe.Scribe, act, full)
+    with pytest.raises(HoldfastError) as caught:
+        place.build(taken)
+    assert caught.value.kind is errors.RESTORE_NO_SPACE
+    assert (facts(place.live), place.left(), intent.load(place.state)) == (before, [], None)
+
+
+def test_too_little_room_is_seen_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = Place(tmp_path)
+    lay(place.live)
+    taken = place.take()
+    real = os.fstatvfs
+
+    def little(fd: int) -> object:
+        values = list(real(fd))
+        values[3] = values[4] = 3_000_000 // values[1]
+        return os.statvfs_result(values)
+
+    monkeypatch.setattr(os, "fstatvfs", little)
+    monkeypatch.setattr(scribe.Scribe, "write", lambda *_: pytest.fail("written"))
+    with pytest.raises(HoldfastError) as caught:
+        place.build(taken)
+    assert caught.value.kind is errors.RESTORE_NO_SPACE
+    assert place.left() == []
+
+
+def test_a_second_restore_waits_for_the_first_and_takes_away_what_a_killed_one_left(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    lay(place.live)
+    taken = place.take()
+    current = place.build(taken)
+    current.phase = intent.Phase.BUILDING
+    intent.save(place.state, current)  # as if killed while it was built
+    place.build(taken)
+    exchange.begin(place.state)
+    with pytest.raises(HoldfastError) as caught:
+        place.build(taken)
+    assert caught.value.kind is errors.RESTORE_UNDER_WAY
+    exchange.back(place.state, keep_failed=True)
+    assert [Path(path).name for path in place.left()] == [asides.failed("data", taken[0].short)]
+
+
+def test_giving_up_in_the_middle_leaves_nothing(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    lay(place.live)
+    taken = place.take()
+
+    def enough(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        materialize.build(place.state, place.repository, *taken, rights=None, now=1.0, progress=enough)
+    assert (place.left(), intent.load(place.state)) == ([], None)
+
+
+@as_root
+def test_foreign_files_become_the_agents_and_lose_their_set_id_bits(ground: Path) -> None:
+    place = Place(ground, AGENT)
+    (place.live / "mine").write_text("x")
+    place.own()
+    (place.live / "mine").chmod(0o4755)
+    (place.live / "theirs").write_text("x")
+    (place.live / "theirs").chmod(0o6755)
+    taken = place.take()
+    built = place.build(taken)
+    exchange.begin(place.state)
+    mine, theirs = (place.live / "mine").stat(), (place.live / "theirs").stat()
+    assert (stat.S_IMODE(mine.st_mode), mine.st_uid) == (0o4755, AGENT.uid)
+    assert (stat.S_IMODE(theirs.st_mode), theirs.st_uid) == (0o755, AGENT.uid)
+    assert "1 entries belonged" in built.notes[0]
+
+
+@as_root
+def test_a_directory_in_a_parent_that_is_not_the_agents_is_restored_from_inside(ground: Path) -> None:
+    place = Place(ground, AGENT)
+    lay(place.live)
+    place.own()
+    os.chown(place.home, 0, 0)
+    place.home.chmod(0o755)
+    before = facts(place.live)
+    taken = place.take()
+    (place.live / "new").write_text("made later")
+    (place.live / "notes" / "small.md").unlink()
+    place.build(taken)
+    exchange.begin(place.state)
+    assert {path: fact for path, fact in facts(place.live).items() if "holdfast-before" not in path} == before
+    assert exchange.settle(place.state)
+    assert place.left() == []
+    found = facts(place.live)
+    assert {path: found[path] for path in found if path != "."} == {
+        path: before[path] for path in before if path != "."
+    }
+
+
+@as_root
+def test_an_agent_that_puts_links_in_the_way_leads_nowhere(ground: Path) -> None:
+    """While its tree is written, a thread of the agent's swaps directories of it for links to what is root's."""
+    place = Place(ground, AGENT)
+    for number in range(40):
+        directory = place.live / f"d{number}"
+        directory.mkdir()
+        for name in range(15):
+            (directory / f"f{name}").write_text("x" * 200)
+    place.own()
+    treasure = ground / "treasure"
+    treasure.mkdir()
+    treasure.chmod(0o755)
+    (treasure / "f0").write_text("root's")
+    taken = place.take()
+    fresh = place.home / asides.fresh("data", taken[0].short)
+    over = threading.Event()
+    swapped = 0
+
+    def hostile() -> None:
+        nonlocal swapped
+        number = 0
+        while not over.is_set():
+            number += 1
+            for target in (fresh / f"d{number % 40}", fresh):
+                try:
+                    os.rename(target, place.home / f"away-{number}-{target.name}")
+                    target.symlink_to(treasure)
+                    swapped += 1
+                except OSError:
+                    continue
+
+    thread = threading.Thread(target=hostile)
+    thread.start()
+    done = failed = 0
+    try:
+        while swapped < 20 and done + failed < 60:
+            try:
+                place.build(taken)
+                done += 1
+                exchange.clear(place.state)
+            except HoldfastError:
+                failed += 1
+    finally:
+        over.set()
+        thread.join()
+    assert swapped
+    assert {path.name: path.read_text() for path in treasure.iterdir()} == {"f0": "root's"}
+    assert treasure.stat().st_uid == 0
+    assert stat.S_IMODE(treasure.stat().st_mode) == 0o755
