@@ -18,7 +18,8 @@ from holdfast.health.model import HealthValue
 from holdfast.home import Home
 from holdfast.keeper import views
 from holdfast.keeper.tasks import Tasks
-from holdfast.state.answers import BroughtBack, Deleted
+from holdfast.spec.model import FleetSpec
+from holdfast.state.answers import Deleted
 from holdfast.worker.protocol import Fault, JobFailed
 
 Script = list[Any]
@@ -48,6 +49,8 @@ class StateKeeper:
         self.agents = {"bot": SimpleNamespace(name="bot", ladder=ladder, spec=spec)}
         self.snapshots = self.restoring = self.removing = self
         self.gone: list[Deleted] = []
+        self.missing: list[str] = []
+        self.fleet = FleetSpec(source="/f.yaml")
         self.rows = [
             snapshot("aaaa1111", 1, 7200.0),
             snapshot("aaaa2222", 2, 3600.0, pins=["known-good"], pinned=True),
@@ -92,12 +95,16 @@ class StateKeeper:
     def remove(self, agent: str) -> AsyncIterator[dict[str, Any]]:
         return self.job("remove", agent)
 
-    async def undelete(self, name: str, *, start: bool) -> BroughtBack:
+    async def undelete(self, name: str) -> AsyncIterator[dict[str, Any]]:
         if name not in [one.agent for one in self.gone]:
             raise HoldfastError(errors.NOT_DELETED, what=f"agent {name}")
-        return BroughtBack(agent=name, phase="starting" if start else "stopped", missing=("/srv/gone",))
+        yield {"progress": {"done": 0, "total": 0, "what": "starting it"}}
+        yield {"result": {"agent": name, "snapshots": 12, "newest": "b" * 32, "missing": self.missing}}
 
-    def deleted(self) -> list[Deleted]:
+    def set_wanted(self, name: str, *, up: bool) -> None:
+        self.agent(name).ladder.phase = "healthy" if up else "stopped"
+
+    def listed(self) -> list[Deleted]:
         return self.gone
 
     async def _play(self, name: str, script: Script) -> AsyncIterator[dict[str, Any]]:

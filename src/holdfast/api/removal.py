@@ -7,7 +7,6 @@ Invariant: a removal that has begun goes on when the connection ends. What is ke
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Protocol
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -26,38 +25,40 @@ class UndeleteOptions(Struct, frozen=True, forbid_unknown_fields=True):
     start: bool = True
 
 
-class Remover(Protocol):
-    """The keeper's Removing."""
-
-    def remove(self, name: str) -> AsyncIterator[Message]:
-        """A last snapshot, the agent's stop, its leaving; the result is answers.RemovedAgent."""
-
-    async def undelete(self, name: str, *, start: bool) -> answers.BroughtBack:
-        """Raises HoldfastError NOT_DELETED."""
-
-    def deleted(self) -> list[answers.Deleted]:
-        """The one removed last at the end."""
-
-
-def _remover(keeper: Keeper) -> Remover:
-    found: Remover = getattr(keeper, "removing")  # noqa: B009
-    return found
-
-
 async def remove(keeper: Keeper, request: Request) -> Response:
     name = request.path_params["name"]
     keeper.phase(name)  # raises AGENT_NOT_FOUND
-    messages = jobs.kept_up(keeper, _remover(keeper).remove(name))
+    messages = jobs.kept_up(keeper, _removed(keeper, name))
     return await jobs.lines(Asked(name, "the removal", str(keeper.home.path)), messages)
 
 
+async def _removed(keeper: Keeper, name: str) -> AsyncIterator[Message]:
+    source = keeper.fleet.source
+    async for message in keeper.removing.remove(name):
+        yield {"result": {**message["result"], "source": source}} if "result" in message else message
+
+
 async def undelete(keeper: Keeper, request: Request) -> Response:
+    name = request.path_params["name"]
     options = await read_json(request, UndeleteOptions)
-    return answer(await _remover(keeper).undelete(request.path_params["name"], start=options.start))
+    messages = jobs.kept_up(keeper, _brought_back(keeper, name, options.start))
+    return await jobs.lines(Asked(name, "bringing it back", str(keeper.home.path)), messages)
+
+
+async def _brought_back(keeper: Keeper, name: str, start: bool) -> AsyncIterator[Message]:
+    """An agent whose files are gone is not let loose on empty directories: it stays down until they are back."""
+    async for message in keeper.removing.undelete(name):
+        if "result" not in message:
+            yield message
+            continue
+        found = message["result"]
+        if not start or (found["missing"] and found["newest"]):
+            keeper.set_wanted(name, up=False)  # in the same turn of the loop, before it is started
+        yield {"result": {**found, "phase": str(keeper.phase(name))}}
 
 
 async def deleted(keeper: Keeper, request: Request) -> Response:
-    return answer(answers.DeletedAgents(agents=_remover(keeper).deleted()))
+    return answer(answers.DeletedAgents(agents=keeper.removing.listed()))
 
 
 OPERATIONS = (
@@ -73,9 +74,10 @@ OPERATIONS = (
         "POST",
         "/v1/agents/{name}/undelete",
         undelete,
-        "Bring a removed agent back into the fleet, with its snapshots.",
+        "Bring a removed agent back into the fleet, with its snapshots: progress as JSON lines, the result last.",
         answers.BroughtBack,
         UndeleteOptions,
+        media=jobs.MEDIA,
     ),
     Operation(
         "GET", "/v1/deleted", deleted, "Agents that were removed and can be brought back.", answers.DeletedAgents

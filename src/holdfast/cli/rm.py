@@ -66,13 +66,12 @@ def _remove(session: Session, name: str) -> None:
 
 def removed_lines(name: str, found: dict[str, Any]) -> list[str]:
     from holdfast.cli.render import clock, one_line
-    from holdfast.cli.state_view import short
+    from holdfast.cli.state_view import count
 
     lines = [f"{name}: removed"]
-    if found.get("snapshot"):
-        lines[0] += f"; snapshot {short(found['snapshot'])} holds its last state"
-    if found.get("warning"):
-        lines.append(f"  warning: {one_line(found['warning'])}")
+    if found.get("snapshots"):
+        lines[0] += f"; {count(found['snapshots'], 'snapshot')} kept"
+    lines += [f"  warning: {one_line(text)}" for text in found.get("trouble") or []]
     if found.get("paths"):
         lines.append(f"  its files stay in {', '.join(one_line(path) for path in found['paths'])}")
     until = f" until {clock(found['until'])}" if found.get("until") else ""

@@ -30,8 +30,8 @@ def _complete_deleted(context: click.Context, _parameter: click.Parameter, incom
 def undelete(session: Session, agent: str | None, snapshot: str | None, stopped: bool) -> None:
     """Bring back an agent that was removed, with its definition, its secrets and its snapshots; or a deleted snapshot.
 
-    Its files are taken as they are. If they are gone too, bring them back with `holdfast restore AGENT` before or after
-    it was started. Without AGENT: what can be brought back, and until when.
+    Its files are taken as they are. If they are gone too it is not started, and you are told how to bring them back
+    first. Without AGENT: what can be brought back, and until when.
     """
     if agent is None:
         _list(session)
@@ -58,16 +58,26 @@ def _list(session: Session) -> None:
 
 
 def _agent(session: Session, name: str, *, stopped: bool) -> None:
-    found = session.client().post(f"/v1/agents/{name}/undelete", {"start": not stopped}, timeout_s=120.0)
+    from holdfast.cli.state_progress import follow
+
+    found = follow(session, "POST", f"/v1/agents/{name}/undelete", {"start": not stopped}, f"bringing {name} back")
     if session.as_json:
         session.answer(found)
         return
     from holdfast.cli.render import one_line
+    from holdfast.cli.state_view import count, short
 
-    click.echo(f"{name}: back in the fleet ({found.get('phase')})")
-    for path in found.get("missing") or []:
-        click.echo(f"  {one_line(path)} is not there any more: holdfast restore {name}")
-    click.echo(f"  watch it with: holdfast describe {name}")
+    kept = f" with {count(found['snapshots'], 'snapshot')}" if found.get("snapshots") else ""
+    click.echo(f"{name}: back in the fleet{kept} ({found.get('phase')})")
+    missing = [one_line(path) for path in found.get("missing") or []]
+    if missing and found.get("newest"):
+        click.echo(f"  not there any more, so it was not started: {', '.join(missing)}")
+        click.echo(f"  bring its files back:  holdfast restore {name} {short(found['newest'])}")
+        click.echo(f"  then start it:         holdfast start {name}")
+        return
+    if missing:
+        click.echo(f"  warning: not there any more, and in no snapshot: {', '.join(missing)}")
+    click.echo(f"  start it with: holdfast start {name}" if stopped else f"  watch it with: holdfast describe {name}")
 
 
 def _snapshot(session: Session, agent: str, snapshot: str) -> None:

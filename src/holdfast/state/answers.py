@@ -220,29 +220,33 @@ class RestorePlan(Struct, frozen=True, kw_only=True):
 
 
 class DeletedAgents(Struct, frozen=True, kw_only=True):
-    """The one removed last at the end."""
+    """The one removed last comes first."""
 
     agents: list[Deleted]
 
 
 class RemovedAgent(Struct, frozen=True, kw_only=True):
-    """An agent that left. `snapshot`: of its last state, "" when there is none, which `warning` explains.
+    """An agent that left. `snapshots`: how many are kept until `until`; `trouble`: what did not go as it should.
 
     `source`: the file that declared it, and may bring it back.
     """
 
     agent: str
     until: float | None
-    snapshot: str = ""
-    warning: str = ""
+    snapshots: int = 0
+    trouble: list[str] = []
     paths: tuple[str, ...] = ()
     source: str = ""
 
 
 class BroughtBack(Struct, frozen=True, kw_only=True):
-    """An agent that is in the fleet again. `missing`: state paths that are not there any more; `newest`: a snapshot."""
+    """An agent that is in the fleet again. `missing`: state paths that are not there any more, it is stopped then.
+
+    `newest`: the snapshot that a restore would take.
+    """
 
     agent: str
     phase: str
-    missing: tuple[str, ...] = ()
+    snapshots: int = 0
     newest: str = ""
+    missing: tuple[str, ...] = ()

@@ -290,11 +290,17 @@ def test_a_removal_is_agreed_to_and_tells_the_way_back(cli: Any, state: StateKee
     assert not [job for job, _, _ in state.asked if job == "remove"]
     state.jobs["remove"] = [
         {"progress": {"done": 1, "total": 0, "what": "bytes read"}},
-        {"result": {"agent": "bot", "until": NOW, "snapshot": "a" * 32, "paths": ["/srv/bot"], "source": "/f.yaml"}},
+        {"result": {"agent": "bot", "until": NOW, "snapshots": 12, "paths": ["/srv/bot"], "trouble": ["no last one"]}},
     ]
     done = cli("rm", "bot", "--yes")
     assert done.code == 0, done.err
-    for words in ("snapshot aaaaaaaaaaaa", "its files stay in /srv/bot", "holdfast undelete bot", "/f.yaml may still"):
+    for words in (
+        "12 snapshots kept",
+        "warning: no last one",
+        "its files stay in /srv/bot",
+        "holdfast undelete bot",
+        "/f.yaml may still",
+    ):
         assert words in done.out, words
     assert cli("rm", "--yes").code == 2
     assert cli("rm", "nobody", "--yes").code == 4
@@ -306,9 +312,15 @@ def test_a_removed_agent_comes_back_and_says_what_is_missing(cli: Any, state: St
     state.gone = [Deleted(agent="bot", removed_at=NOW - 60, until=NOW + 86_400, paths=("/srv/bot",), snapshots=12)]
     assert "1m00s ago" in cli("undelete").out
     assert json.loads(cli("undelete", "--json").out)["agents"][0]["agent"] == "bot"
-    done = cli("undelete", "bot", "--stopped")
-    assert "back in the fleet (stopped)" in done.out
-    assert "/srv/gone is not there any more: holdfast restore bot" in done.out
+    assert "back in the fleet with 12 snapshots (healthy)" in cli("undelete", "bot").out
+    assert "(stopped)" in cli("undelete", "bot", "--stopped").out
+
+
+def test_an_agent_whose_files_are_gone_is_not_let_loose_on_empty_directories(cli: Any, state: StateKeeper) -> None:
+    state.gone, state.missing = [Deleted(agent="bot", removed_at=NOW, until=NOW)], ["/srv/gone"]
+    done = cli("undelete", "bot")
+    assert "(stopped)" in done.out
+    assert "holdfast restore bot bbbbbbbbbbbb" in done.out
 
 
 @pytest.mark.parametrize(
