@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -255,27 +259,69 @@ def test_files_that_are_left_out_come_and_go_without_a_snapshot(home: Home, work
 
 
 # --- databases -----------------------------------------------------------------------------------------------------
+SHELL = """
+import sqlite3, sys
+link = sqlite3.connect(sys.argv[1], isolation_level=None)
+for line in sys.stdin:
+    link.execute(line)
+    print("done", flush=True)
+"""
+
+
+@contextmanager
+def holding(path: Path) -> Iterator[Callable[[str], None]]:
+    """Another process that has the database open; what it returns lets that process run a statement."""
+    command = [sys.executable, "-c", SHELL, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def run(statement: str) -> None:
+            print(statement, file=process.stdin, flush=True)
+            assert process.stdout is not None
+            assert process.stdout.readline() == "done\n"
+
+        run("PRAGMA journal_mode=WAL")
+        run("CREATE TABLE t (n INTEGER, fill BLOB)")
+        yield run
+        process.stdin.close()
+
+
 def test_a_database_is_kept_as_its_image_without_what_stands_beside_it(home: Home, work: Path, tmp_path: Path) -> None:
-    link = sqlite3.connect(work / "state.db")
-    link.execute("PRAGMA journal_mode=WAL")
-    link.execute("CREATE TABLE t (n INTEGER, fill BLOB)")
-    link.executemany("INSERT INTO t VALUES (?, randomblob(900))", [(n,) for n in range(3_000)])
-    link.commit()
-    (work / "odd-wal").write_bytes(b"of no database")
-    manifest = home.snapshot(work)
-    assert home.names(manifest) == {"state.db", "odd-wal"}
-    assert home.entry(manifest, "state.db").content is Content.DATABASE
-    link.execute("UPDATE t SET fill = randomblob(900) WHERE n = 1500")
-    link.commit()
-    taken = home.take(work)
-    assert taken.manifest is not None
-    assert taken.manifest.bytes_new < 60_000
-    link.close()
+    with holding(work / "state.db") as run:
+        run(
+            "INSERT INTO t WITH RECURSIVE c(x) AS (VALUES(0) UNION ALL SELECT x+1 FROM c WHERE x < 2999)"
+            " SELECT x, randomblob(900) FROM c"
+        )
+        (work / "odd-wal").write_bytes(b"of no database")
+        manifest = home.snapshot(work)
+        assert home.names(manifest) == {"state.db", "odd-wal"}
+        assert home.entry(manifest, "state.db").content is Content.DATABASE
+        assert manifest.consistency is Consistency.GUARD
+        run("UPDATE t SET fill = randomblob(900) WHERE n = 1500")
+        taken = home.take(work)
+        assert taken.manifest is not None
+        assert taken.manifest.bytes_new < 60_000
     out = home.restore(tmp_path / "out") / "work/state.db"
     again = sqlite3.connect(out)
     assert again.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert again.execute("SELECT count(*), sum(n) FROM t").fetchone() == (3_000, 4_498_500)
     again.close()
+
+
+def test_a_checkpoint_that_changes_nothing_of_what_is_in_it_makes_no_snapshot(home: Home, work: Path) -> None:
+    with holding(work / "state.db") as run:
+        run("INSERT INTO t VALUES (1, '')")
+        home.snapshot(work)
+        run("PRAGMA wal_checkpoint(FULL)")
+        assert home.take(work).snapshot is None
+
+
+def test_a_database_that_is_a_state_path_itself_is_followed(home: Home, work: Path) -> None:
+    with holding(work / "m.db") as run:
+        home.snapshot(work / "m.db")
+        run("INSERT INTO t VALUES (1, '')")
+        assert home.take(work / "m.db").snapshot is not None
 
 
 def test_a_file_that_only_looks_like_a_database_is_kept_as_it_is(home: Home, work: Path) -> None:
@@ -301,18 +347,6 @@ def test_several_paths_a_missing_one_and_a_single_file(home: Home, work: Path, t
     assert (home.restore(tmp_path / "out") / "file").read_bytes() == b"changed"
     (work / "file").unlink()
     assert home.snapshot(*paths).roots[1].entry is None
-
-
-def test_a_database_that_is_a_state_path_itself_is_followed(home: Home, work: Path) -> None:
-    link = sqlite3.connect(work / "m.db")
-    link.execute("PRAGMA journal_mode=WAL")
-    link.execute("CREATE TABLE t (n)")
-    link.commit()
-    home.snapshot(work / "m.db")
-    link.execute("INSERT INTO t VALUES (1)")
-    link.commit()
-    assert home.take(work / "m.db").snapshot is not None
-    link.close()
 
 
 def test_a_state_path_that_is_a_symlink_or_a_socket_is_refused_with_the_reason(home: Home, work: Path) -> None:
