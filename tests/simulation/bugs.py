@@ -203,6 +203,16 @@ def degraded_agents_are_restarted() -> Doors:
     return after(patch)
 
 
+@bug("damaged")
+def damaged_state_ends_an_agent_that_runs_well() -> Doors:
+    def patch(state: Ladder, seen: Any, policy: Policy, now: float) -> Any:
+        if type(seen) is m.StateDamaged and state.phase is Phase.RECOVERING and policy.restore_available:
+            state = replace(state, gate_passed=False)
+        return state, seen, policy, now
+
+    return before(patch)
+
+
 @bug("planned")
 def an_expected_exit_is_a_death() -> Doors:
     def patch(state: Ladder, seen: Any, policy: Policy, now: float) -> Any:

@@ -11,6 +11,7 @@ one_alert               one alert per incident, for an incident that is open
 escalated_tries         tier 4 always has a next look within the longest pause
 starved                 starvation never leads to an act; a start deadline does not run while starved
 degraded                degraded never leads to an act
+damaged                 damaged state leads to a restore alone, and never to one of an agent that runs well
 innocent                an agent that never misbehaved is never restarted by a tier
 planned                 a planned stop, or an order, never opens an incident, and only misbehaviour does
 stop_wins               after a stop nothing starts until a person says so
@@ -167,6 +168,8 @@ class Checker:
             self.fail("degraded", repr(act))
         if kind is m.Starved:
             self.fail("starved", repr(act))
+        if kind is m.StateDamaged and (type(act) is not m.Restore or (old.running and old.gate_passed)):
+            self.fail("damaged", f"{act!r} of {old!r}")
         if kind is m.Checked:
             verdict = seen.verdict
             if verdict is Verdict.STARVED or (old.starved and verdict in (Verdict.SLOW, Verdict.FAILING)):

@@ -35,6 +35,7 @@ KINDS: tuple[tuple[str, int], ...] = (
     ("noise", 14),
     ("stopped_crash", 6),
     ("quiet", 4),
+    ("damaged", 6),
 )
 _NAMES = [name for name, _ in KINDS]
 _WEIGHTS = [weight for _, weight in KINDS]
@@ -209,7 +210,7 @@ def draw_policy(random: Random) -> Policy:
         stop_grace_s=30.0 if pick() < 0.7 else pick() * 300,
         once=pick() < 0.25,
         has_gate=pick() < 0.75,
-        restore_available=pick() < 0.15,
+        restore_available=pick() < 0.4,
     )
 
 

@@ -91,6 +91,17 @@ class Strikes(Probes):
     def do_degraded(self, x: float, y: float, z: float) -> None:
         self.feed(m.Degraded(text="model down" if x < 0.6 else ""))
 
+    def do_damaged(self, x: float, y: float, z: float) -> None:
+        """Its state is broken, which is found when it has died, or while it runs on without noticing."""
+        if y < 0.8:
+            self.crash(self.life, 9, None)
+        self.at(parameter(0.01, 40.0, x), self.tell_damaged)
+
+    def tell_damaged(self) -> None:
+        if self.keeper_up:
+            self.check.misbehaved += 1
+            self.feed(m.StateDamaged(instance=self.ladder.instance, cause="state.db is malformed"))
+
     def order(self, what: Any) -> None:
         if self.keeper_up:
             self.check.ordered(what)

@@ -18,9 +18,12 @@ from holdfast.healing.model import (
     Outcome,
     Phase,
     Policy,
+    StateDamaged,
     Tier,
 )
 from holdfast.limits import ACT_PATIENCE_S, HANDS_OFF_LOOK_S, PERMIT_SLACK_S, RECREATE_PATIENCE_S
+
+_FAILING = frozenset({Phase.STARTING, Phase.UNHEALTHY, Phase.RECOVERING, Phase.BACKOFF})
 
 
 def fail(state: Ladder, policy: Policy, now: float, roll: float, cause: str, by_init: bool = False) -> Outcome:
@@ -29,6 +32,8 @@ def fail(state: Ladder, policy: Policy, now: float, roll: float, cause: str, by_
         return held(state, now, cause), ()
     state, opened = open_incident(state, policy, now, cause)
     tier = choose(state, policy, now)
+    if tier is Tier.RESTORE and by_init and not state.running and restart.available(state, policy, now):
+        tier = Tier.RESTART  # init may hold a permit for it; when it holds none it asks, and then the restore follows
     if tier is Tier.ALERT:
         state, said = alert.escalate(state, policy, now, roll)
         return state, opened + said
@@ -43,6 +48,25 @@ def fail(state: Ladder, policy: Policy, now: float, roll: float, cause: str, by_
         return replace(state, phase=Phase.UNHEALTHY if state.running else Phase.BACKOFF, due_mono=at), opened
     state, acts = perform(state, policy, now)
     return state, opened + acts
+
+
+def damaged(state: Ladder, seen: StateDamaged, policy: Policy, now: float, roll: float) -> Outcome:
+    """Its state is broken: the next act is a restore, whatever lower tiers have left.
+
+    Only noted here: init may be restarting it at this moment. Taken up when init asks, or when it fails again.
+    """
+    if seen.instance != state.instance or state.phase not in _FAILING or (state.running and state.gate_passed):
+        return state, ()
+    if not state.incident or policy.hands_off or state.damaged or not restore.available(state, policy):
+        return state, ()
+    return replace(state, damaged=seen.cause or "its state is damaged"), ()
+
+
+def restored_next(state: Ladder, policy: Policy, now: float, roll: float) -> Outcome:
+    """A restore takes the place of the restart that was due; it keeps only the recipe's spacing."""
+    at = restart.spaced(state, policy, now)
+    state = replace(state, tier=Tier.RESTORE, pending=Tier.RESTORE, by_init=False, cause=state.damaged, due_mono=at)
+    return perform(state, policy, now) if at <= now else (state, ())
 
 
 def held(state: Ladder, now: float, cause: str) -> Ladder:
@@ -60,7 +84,9 @@ def take_up(state: Ladder, policy: Policy, now: float, roll: float) -> Outcome:
 
 
 def choose(state: Ladder, policy: Policy, now: float) -> Tier:
-    """The lowest tier with budget, not below the incident's own."""
+    """The lowest tier with budget, not below the incident's own; of damaged state a restore."""
+    if state.damaged and restore.available(state, policy):
+        return Tier.RESTORE
     if restart.available(state, policy, now):
         return Tier.RESTART
     if recreate.available(state):

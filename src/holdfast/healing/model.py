@@ -45,7 +45,7 @@ class Tier(IntEnum):
     NONE = 0
     RESTART = 1
     RECREATE = 2
-    RESTORE = 3  # has its place; absent until versioned state exists (Policy.restore_available)
+    RESTORE = 3  # only where there is a snapshot to go back to (Policy.restore_available)
     ALERT = 4
 
 
@@ -102,6 +102,7 @@ class Ladder(Struct, frozen=True, kw_only=True):
     blamed: tuple[str, ...] = ()  # which sources say so
     degraded: str = ""
     cause: str = ""  # of the open incident, one clause
+    damaged: str = ""  # what is broken in its state, found in the open incident and not restored yet, one clause
 
 
 class PermitTerms(Struct, frozen=True, kw_only=True):
@@ -177,6 +178,16 @@ class Behaved(Struct, frozen=True, tag=True):
     failing: bool
     cause: str = ""
     sources: tuple[str, ...] = ()
+
+
+class StateDamaged(Struct, frozen=True, tag=True):
+    """What the agent keeps on disk was looked at after it failed, and is damaged. `cause`: what and where, one clause.
+
+    Said of the last known instance while it is down or has not passed its gate; a restart would only fail again.
+    """
+
+    instance: int
+    cause: str = ""
 
 
 class Degraded(Struct, frozen=True, tag=True):
@@ -257,6 +268,7 @@ Observation = (
     | StartProgressed
     | Checked
     | Behaved
+    | StateDamaged
     | Degraded
     | Starved
     | Commanded
@@ -316,7 +328,7 @@ class Recreate(Struct, frozen=True, tag=True):
 
 
 class Restore(Struct, frozen=True, tag=True):
-    """Stop the tree, put back the known-good version, start it. Only with Policy.restore_available."""
+    """Stop the tree, put back the known-good state, start it. Only with Policy.restore_available."""
 
     instance: int
     grace_s: float

@@ -59,6 +59,7 @@ def taken_over(state: Ladder) -> Ladder:
         restarts_mono=(),
         recreated_mono=None,
         restored_mono=None,
+        damaged="",
         quiet_tries=0,
         next_try_mono=None,
     )

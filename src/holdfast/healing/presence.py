@@ -188,6 +188,7 @@ def finished(state: Ladder) -> Outcome:
         quiet_tries=0,
         next_try_mono=None,
         cause="",
+        damaged="",
         due_mono=None,
     )
     return state, closed
@@ -227,7 +228,7 @@ def down(state: Ladder, seen: Down, policy: Policy, now: float, roll: float) -> 
         return _told_finished(state, seen, policy, now)
     if state.phase is not Phase.STOPPING:
         return state, ()
-    state = replace(_gone(state), planned_stop=False)
+    state = replace(_gone(state), planned_stop=False, instance=max(state.instance, seen.instance))
     if state.wanted:
         return start_now(state, now)
     return replace(state, phase=Phase.STOPPED, due_mono=None), ()
@@ -264,6 +265,8 @@ def asked(state: Ladder, seen: Asked, policy: Policy, now: float, roll: float) -
         return climb.repeat(state, policy, now)  # it died before the restart of its tree could reach it
     if state.phase is not Phase.BACKOFF or not state.by_init:
         return state, ()
+    if state.damaged and state.pending is Tier.RESTART:
+        return climb.restored_next(state, policy, now, roll)
     at = now if state.due_mono is None else max(now, state.due_mono - PERMIT_SLACK_S)
     state = replace(state, by_init=False, due_mono=at)
     return climb.perform(state, policy, now) if at <= now else (state, ())
@@ -280,7 +283,10 @@ def adopted(state: Ladder, seen: Adopted, policy: Policy, now: float, roll: floa
             return exited(state, Exited(instance=seen.instance), policy, now, roll)
         return arrive(state, policy, now, seen.instance, by_init_alone(state))
     if state.running and not seen.running:
-        return exited(state, Exited(instance=seen.instance), policy, now, roll)
+        state, told = exited(state, Exited(instance=seen.instance), policy, now, roll)
+        if state.phase is not Phase.RECOVERING or state.pending is Tier.NONE or told:
+            return state, told
+        return under_way(state, policy, now)  # the keeper may have died before it sent the act it had decided on
     if seen.running and not state.running:
         if not state.wanted:
             return _unwanted(replace(state, running=True), policy, now)
@@ -340,6 +346,7 @@ def node_booted(state: Ladder, seen: NodeBooted, policy: Policy, now: float, rol
         started_mono=None,
         last_start_mono=None,
         starved=False,
+        damaged="",
         due_mono=now + QUEUE_ASK_S if state.wanted else None,
     )
     return state, (AskSlot(),) if state.wanted else ()

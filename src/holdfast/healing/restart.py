@@ -83,9 +83,9 @@ def act(state: Ladder, policy: Policy, tier: Tier, hung: bool) -> Action:
 def permit(state: Ladder, policy: Policy, now: float, roll: float) -> PermitTerms | None:
     """What init may restart without asking at `now`: the tier-1 delays left, jittered. None: leave what init has.
 
-    Empty when stopping, finished, escalated, beyond tier 1, or the budget is used. A restart the keeper has sent is
-    taken out. While init itself is to restart (BACKOFF) its list is left alone: it may or may not have taken the head
-    already. The spacing is in `not_before_mono` for the head and inside the delays of the rest, because the keeper may
+    Empty when stopping, finished, escalated, beyond tier 1, its state damaged, or the budget used. A restart the
+    keeper has sent is taken out. While init itself is to restart (BACKOFF) its list is left alone: it may or may not
+    have taken the head already. The spacing is in `not_before_mono` for the head and inside the delays of the rest, because the keeper may
     be dead when they are used.
     """
     none = PermitTerms(instance=state.instance)
@@ -95,6 +95,8 @@ def permit(state: Ladder, policy: Policy, now: float, roll: float) -> PermitTerm
         return none
     if state.phase is Phase.BACKOFF:
         return None
+    if state.damaged:
+        return none  # a restart would only fail again: let init ask
     taken = state.phase is Phase.RECOVERING and state.pending is Tier.RESTART
     spent = used(state, policy, now) + taken
     stretch = 1 + policy.jitter * roll

@@ -1,6 +1,6 @@
-"""Tier 3: put back the known-good version. Its place in the ladder; skipped while no version can be restored.
+"""Tier 3: put back the known-good state. Once per window and incident; skipped where there is no snapshot.
 
-Called by: climb.
+Called by: climb, triage. Pure.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def available(state: Ladder, policy: Policy) -> bool:
 
 def spend(state: Ladder, now: float) -> Ladder:
     """Charge the budget at the intent, as in tier 2."""
-    return replace(state, restored_mono=now)
+    return replace(state, restored_mono=now, damaged="")
 
 
 def act(state: Ladder, policy: Policy) -> Action:

@@ -46,7 +46,7 @@ TRANSITIONS: dict[Phase, dict[Phase, str]] = {
     _P.STARTING: {
         _P.HEALTHY: "the gate passes, or there is none",
         _P.DEGRADED: "the gate passes; it said that it works less well",
-        _P.RECOVERING: "the gate passes in an open incident, or the start failed and is tried again at once",
+        _P.RECOVERING: "the gate passes in an open incident; or the start failed and is tried again at once",
         _P.UNHEALTHY: "the start deadline passes; the restart is due later",
         _P.BACKOFF: "it dies, or cannot be spawned",
         _P.ESCALATED: "it fails and no tier is left",
@@ -97,7 +97,7 @@ TRANSITIONS: dict[Phase, dict[Phase, str]] = {
     },
     _P.BACKOFF: {
         _P.STARTING: "init restarted it by its permit; or a person starts it",
-        _P.RECOVERING: "the restart is due; or it was restarted and has no gate",
+        _P.RECOVERING: "the restart is due, or its state is damaged; or it was restarted and has no gate",
         _P.ESCALATED: "only the end of the next instance is heard of, and no tier is left",
         _P.STOPPING: _STOP,
         _P.FINISHED: "only the good end of the next instance is heard of",
@@ -168,7 +168,7 @@ def numbers() -> Iterator[str]:
     yield f"| window in which failures count | {policy.window_s:g} s |"
     yield f"| tier {int(Tier.RESTART)} delays (jitter up to {policy.jitter:.0%} longer) | {delays} |"
     yield f"| tier {int(Tier.RECREATE)} | once per window and incident |"
-    yield f"| tier {int(Tier.RESTORE)} | skipped while no version can be restored |"
+    yield f"| tier {int(Tier.RESTORE)} | once per window and incident; skipped where there is no snapshot |"
     yield f"| tier {int(Tier.ALERT)}: first quiet try, longest pause | {policy.retry_s:g} s, {policy.retry_max_s:g} s |"
     yield f"| good checks that end an incident | {policy.confirm_s:g} s |"
     yield f"| strikes | {policy.strikes} |"

@@ -39,6 +39,7 @@ from holdfast.healing.model import (
     SpawnFailed,
     StartProgressed,
     Starved,
+    StateDamaged,
     Swept,
     Tier,
     Timer,
@@ -86,6 +87,7 @@ _RULES: dict[type, Callable[[Ladder, Any, Policy, float, float], Outcome]] = {
     StartProgressed: validate.start_progressed,
     Checked: validate.checked,
     Behaved: validate.behaved,
+    StateDamaged: climb.damaged,
     Degraded: validate.degraded,
     Starved: validate.starved,
     Commanded: orders.commanded,
@@ -145,6 +147,7 @@ def worth(old: Ladder, new: Ladder) -> Any:
         or new.starved is not old.starved
         or new.degraded != old.degraded
         or new.blamed != old.blamed
+        or new.damaged != old.damaged
     ):
         return "plain"
     return None

@@ -230,6 +230,7 @@ def recovered(state: Ladder, policy: Policy, now: float) -> Outcome:
         quiet_tries=0,
         next_try_mono=None,
         cause="",
+        damaged="",
         strikes=0,
     )
     return well(restart.forget_old(state, policy, now), policy, now), closed

@@ -29,7 +29,7 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 # What may change without a new process: everything else is part of how the process is started.
 _LIVE_FIELDS = (
     "priority", "labels", "once", "health", "stop", "restart", "exit_codes", "ask_codes", "guarded_files",
-    "depends_on", "maintenance", "logs", "resources",
+    "depends_on", "maintenance", "logs", "resources", "state",
 )  # fmt: skip
 
 

@@ -518,3 +518,44 @@ def test_tier_3_is_used_only_where_a_version_can_be_restored() -> None:
         assert isinstance(run.acts[-1], kind)
         run.respawn(cause="start")
     assert isinstance(run.die()[-1], m.Alert)
+
+
+def test_damaged_state_is_restored_at_once_without_waiting_for_the_lower_tiers() -> None:
+    run = Run(Policy(jitter=0.0, restore_available=True)).up()
+    run.die()
+    assert run.see(m.StateDamaged(instance=1, cause="state.db is malformed")) == []  # init may be restarting it now
+    run.respawn()
+    assert terms(run).delays_s == ()
+    run.die()
+    acts = run.see(m.Asked(instance=2))
+    assert isinstance(acts[-1], m.Restore)
+    assert (run.state.tier, run.state.pending, run.state.cause) == (Tier.RESTORE, Tier.RESTORE, "state.db is malformed")
+    run.respawn(cause="restart")
+    assert run.state.phase is Phase.RECOVERING
+    # It was the last rung: what fails after a restore is a person's.
+    assert isinstance(run.die()[-1], m.Alert)
+
+
+@pytest.mark.parametrize(
+    ("policy", "instance"),
+    [
+        (Policy(jitter=0.0), 1),
+        (Policy(jitter=0.0, restore_available=True), 7),
+        (Policy(jitter=0.0, restore_available=True, hands_off=True), 1),
+    ],
+    ids=["no snapshot", "another instance", "maintenance"],
+)
+def test_damaged_state_changes_nothing_without_a_snapshot_for_another_instance_or_in_maintenance(
+    policy: Policy, instance: int
+) -> None:
+    run = Run(policy).up()
+    run.die()
+    run.see(m.Asked(instance=1))
+    before = run.state
+    assert run.see(m.StateDamaged(instance=instance, cause="x")) == []
+    assert run.state is before
+
+
+def test_what_runs_well_is_never_restored_for_what_its_files_look_like() -> None:
+    run = Run(Policy(jitter=0.0, restore_available=True)).up()
+    assert run.see(m.StateDamaged(instance=1, cause="x")) == []

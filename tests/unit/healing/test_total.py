@@ -28,6 +28,7 @@ def anything(random: Random, now: float) -> m.Observation:
         m.StartProgressed(instance=n, until_mono=now + 9),
         m.Checked(instance=n, verdict=random.choice(list(Verdict))),
         m.Behaved(instance=n, failing=n % 2 == 0, cause="x", sources=("beat",) if n % 2 == 0 else ()),
+        m.StateDamaged(instance=n, cause="state.db is malformed"),
         m.Degraded(text=random.choice(("", "slow model"))),
         m.Starved(on=n % 2 == 0),
         m.Commanded(what=random.choice(("start", "stop", "restart"))),
