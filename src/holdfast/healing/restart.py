@@ -85,8 +85,8 @@ def permit(state: Ladder, policy: Policy, now: float, roll: float) -> PermitTerm
 
     Empty when stopping, finished, escalated, beyond tier 1, its state damaged, or the budget used. A restart the
     keeper has sent is taken out. While init itself is to restart (BACKOFF) its list is left alone: it may or may not
-    have taken the head already. The spacing is in `not_before_mono` for the head and inside the delays of the rest, because the keeper may
-    be dead when they are used.
+    have taken the head already. The spacing is in `not_before_mono` for the head and inside the delays of the rest,
+    because the keeper may be dead when they are used.
     """
     none = PermitTerms(instance=state.instance)
     if not state.wanted or state.phase in _NEVER_BY_PERMIT or state.planned_stop or policy.hands_off:
