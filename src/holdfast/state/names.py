@@ -19,7 +19,7 @@ PACKS = "packs/"
 SNAPS = "snaps/"
 TRASH = "trash/"
 PINS = "pins/"
-_SNAPSHOT = re.compile(r"(\d{8}T\d{6})(\d{3})Z-(\d{10})-(\d{6,12})\.([0-9a-f]{32})")
+_SNAPSHOT = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z-(\d{10})-(\d{6,12})\.([0-9a-f]{32})", re.ASCII)
 _PACK = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30})")
 _PIN = re.compile(r"([0-9a-f]{32})~(.+)")
 
@@ -57,12 +57,13 @@ def read_snapshot(name: str) -> Snapshot | None:
     found = _SNAPSHOT.fullmatch(name)
     if found is None:
         return None
+    *parts, seq, epoch, snapshot_id = found.groups()
+    year, month, day, hour, minute, second, ms = map(int, parts)
     try:
-        moment = datetime.strptime(found[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+        moment = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
-    at = moment.timestamp() + int(found[2]) / 1000
-    return Snapshot(id=found[5], seq=int(found[3]), epoch=int(found[4]), at=at, name=name)
+    return Snapshot(id=snapshot_id, seq=int(seq), epoch=int(epoch), at=moment.timestamp() + ms / 1000, name=name)
 
 
 def snapshot_object(snapshot: Snapshot) -> str:

@@ -67,11 +67,12 @@ def test_packs_are_called_after_their_bytes_and_fill_up_to_their_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writers, "PACK_BYTES", 300_000)
+    monkeypatch.setattr(writers, "FRAME_BYTES", 50_000)
     chance = random.Random(1)
     datas = [chance.randbytes(50_000) for _ in range(60)]
     snapshot = take(made(tmp_path), datas)
     stored = packs(tmp_path)
-    assert 3 <= len(stored) <= 10
+    assert 4 <= len(stored) <= 10  # a few frames more than planned may be under way
     assert all(content_name(path.read_bytes()) == path.name == path.name[:2] + path.name[2:] for path in stored)
     assert all(path.parent.name == path.name[:2] for path in stored)
     assert kept(opened(tmp_path), snapshot) == b"".join(datas)
