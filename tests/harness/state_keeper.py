@@ -80,7 +80,7 @@ class StateKeeper:
 
     def job(self, name: str, agent: str, **args: Any) -> AsyncIterator[dict[str, Any]]:
         self.asked.append((name, agent, args))
-        if agent not in self.agents:
+        if agent not in self.agents and self.find(agent) is None:
             raise HoldfastError(errors.AGENT_NOT_FOUND, agent=agent)
         script = self.jobs.get(name, [JobFailed(Fault.FAILED, f"no script for {name}")])
         return self._play(name, script(args) if callable(script) else script)
@@ -103,6 +103,9 @@ class StateKeeper:
 
     def set_wanted(self, name: str, *, up: bool) -> None:
         self.agent(name).ladder.phase = "healthy" if up else "stopped"
+
+    def find(self, name: str) -> Deleted | None:
+        return next((one for one in self.gone if one.agent == name and name not in self.agents), None)
 
     def listed(self) -> list[Deleted]:
         return self.gone

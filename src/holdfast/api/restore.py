@@ -19,7 +19,7 @@ from starlette.responses import Response
 from holdfast import limits
 from holdfast.api import jobs
 from holdfast.api.jobs import Asked
-from holdfast.api.operation import Operation, Parameter, answer, read_json, refused
+from holdfast.api.operation import Operation, Parameter, answer, integer, read_json, refused
 from holdfast.api.snapshots import rows
 from holdfast.errors import HoldfastError
 from holdfast.keeper.keeper import Keeper
@@ -66,7 +66,7 @@ async def plan(keeper: Keeper, request: Request) -> Response:
             phase="" if alive is None else str(alive.ladder.phase),
             good=max(good, key=lambda row: row.seq, default=None),
             newest=max(known, key=lambda row: row.seq),
-            lost=None if alive is None else await _lost(keeper, agent, found.id, path),
+            lost=await _lost(keeper, agent, found.id, path) if alive and integer(request, "compare", 1) else None,
         )
     )
 
@@ -118,7 +118,11 @@ OPERATIONS = (
         plan,
         "What a restore would do: the snapshot chosen, and what it would replace. Nothing is changed.",
         answers.RestorePlan,
-        query=(_SNAPSHOT, Parameter("path", "string", "Only this path.")),
+        query=(
+            _SNAPSHOT,
+            Parameter("path", "string", "Only this path."),
+            Parameter("compare", "integer", "0: do not look at what the live files have become."),
+        ),
     ),
     Operation(
         "POST",

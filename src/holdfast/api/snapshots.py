@@ -39,8 +39,8 @@ class Nothing(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def rows(keeper: Keeper, agent: str, *, deleted: bool = False) -> list[SnapshotRow]:
-    """All snapshots of an agent, oldest first. Raises HoldfastError."""
-    found = await _listed(keeper, agent, deleted)
+    """All snapshots of an agent, oldest first; of a removed one those that went with it. Raises HoldfastError."""
+    found = await _listed(keeper, agent, deleted or agent not in keeper.agents)
     return msgspec.convert(found.get("snapshots", []), list[SnapshotRow])
 
 
@@ -51,7 +51,8 @@ async def _listed(keeper: Keeper, agent: str, deleted: bool) -> dict[str, Any]:
 
 
 async def chosen(keeper: Keeper, agent: str, text: str) -> choose.Choice:
-    """The snapshot that `text` means. Raises HoldfastError API_REFUSED and those of `choose`."""
+    """The snapshot that `text` means, of an agent of the fleet. Raises HoldfastError."""
+    there(keeper, agent)
     try:
         wished = choose.wish(text, time.time(), prefer_id=True)
     except ValueError as error:
@@ -59,9 +60,17 @@ async def chosen(keeper: Keeper, agent: str, text: str) -> choose.Choice:
     return choose.choose(agent, await rows(keeper, agent), wished)
 
 
+def there(keeper: Keeper, agent: str) -> None:
+    """Raises HoldfastError for an agent that was removed: its snapshots are in the trash, where only restores look."""
+    if agent not in keeper.agents and keeper.removing.find(agent) is not None:
+        look = f"look at its files with `holdfast restore {agent} --to NEW_DIRECTORY`"
+        raise refused(f"{agent} was removed: bring it back with `holdfast undelete {agent}`, or {look}")
+
+
 async def post(keeper: Keeper, request: Request) -> Response:
     agent = request.path_params["name"]
     options = await read_json(request, TakeOptions)
+    there(keeper, agent)
     if len(options.label) > limits.SNAPSHOT_LABEL_MAX or not options.label.isprintable():
         raise refused(f"a label has at most {limits.SNAPSHOT_LABEL_MAX} printable characters")
     if not keeper.agent(agent).spec.state.paths:
@@ -71,7 +80,9 @@ async def post(keeper: Keeper, request: Request) -> Response:
 
 
 async def list_all(keeper: Keeper, request: Request) -> Response:
-    return answer(await _listed(keeper, request.path_params["name"], bool(integer(request, "all", 0))))
+    agent = request.path_params["name"]
+    deleted = bool(integer(request, "all", 0)) or agent not in keeper.agents
+    return answer(await _listed(keeper, agent, deleted))
 
 
 async def delete(keeper: Keeper, request: Request) -> Response:

@@ -10,7 +10,7 @@ from holdfast import limits
 from holdfast.api import jobs
 from holdfast.api.jobs import Asked
 from holdfast.api.operation import Operation, Parameter, answer, read_json, refused
-from holdfast.api.snapshots import chosen
+from holdfast.api.snapshots import chosen, there
 from holdfast.keeper.keeper import Keeper
 from holdfast.state import answers, choose
 
@@ -44,14 +44,15 @@ def _path(request: Request) -> str:
 async def log(keeper: Keeper, request: Request) -> Response:
     path = _path(request)
     asked = _asked(keeper, request, "looking for versions", path)
+    there(keeper, asked.agent)
     return answer(await jobs.result(asked, jobs.of(keeper).job("log", asked.agent, path=path)))
 
 
 async def diff(keeper: Keeper, request: Request) -> Response:
-    """`b` absent: the tree as it stands; of an agent that was removed, the newest snapshot."""
+    """`b` absent: the tree as it stands."""
     asked = _asked(keeper, request, "comparing")
     a = await chosen(keeper, asked.agent, request.query_params.get("a") or choose.KNOWN_GOOD)
-    text = request.query_params.get("b") or (LIVE if asked.agent in keeper.agents else choose.NEWEST)
+    text = request.query_params.get("b") or LIVE
     b = None if text == LIVE else (await chosen(keeper, asked.agent, text)).id
     path = request.query_params.get("path") or None
     return answer(await jobs.result(asked, jobs.of(keeper).job("diff", asked.agent, a=a.id, b=b, path=path)))

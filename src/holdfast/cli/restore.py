@@ -47,6 +47,7 @@ LOST_SHOWN = 8
 @click.option(
     "--key-file", metavar="FILE", help="With --from: the recovery key of the lost machine; -: standard input."
 )
+@click.option("--all", "everyone", is_flag=True, help="With --from: every agent there.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @pass_session
@@ -59,6 +60,7 @@ def restore(
     to: str | None,
     source: str | None,
     key_file: str | None,
+    everyone: bool,
     yes: bool,
     dry_run: bool,
 ) -> None:
@@ -73,16 +75,16 @@ def restore(
     If the agent does not get well, the trees are exchanged back.
 
     --from is for a machine that was lost: without AGENT it lists who has snapshots there; with --to it writes one to a
-    directory; else it brings all snapshots of AGENT into this home, and says how to go on.
+    directory; else it brings all snapshots of AGENT into this home, and its files to their paths where these are empty.
     """
     wished = _wished(snapshot, at)
     to = None if to is None else _fresh(to)
     if source is not None:
-        _from(session, agent, source, key_file, wished, path, to)
+        _from(session, agent, source, key_file, wished, path, to, everyone=everyone, yes=yes)
         return
-    if agent is None or key_file is not None:
-        raise click.UsageError("name an AGENT" if agent is None else "--key-file belongs to --from")
-    found = _plan(session, agent, wished, path)
+    if agent is None or key_file is not None or everyone:
+        raise click.UsageError("name an AGENT" if agent is None else "--key-file and --all belong to --from")
+    found = _plan(session, agent, wished, path, compare=to is None)
     chosen = found["snapshot"]["id"]
     if dry_run or not session.as_json:
         _show(session, found, path, to, dry_run=dry_run)
@@ -101,16 +103,21 @@ def _from(
     wished: str,
     path: str | None,
     to: str | None,
+    *,
+    everyone: bool,
+    yes: bool,
 ) -> None:
     from holdfast.cli import restore_from
 
     url = restore_from.default_url(source)
-    if agent is None:
+    if everyone:
+        restore_from.run_all(session, url, key_file, wished, to=to, yes=yes)
+    elif agent is None:
         restore_from.survey(session, url)
     elif path is not None and to is None:
         raise click.UsageError("--path with --from needs --to")
     else:
-        restore_from.run(session, agent, url, key_file, wished, path=path, to=to)
+        restore_from.run(session, agent, url, key_file, wished, path=path, to=to, yes=yes)
 
 
 def _wished(snapshot: str | None, at: str | None) -> str:
@@ -149,8 +156,8 @@ def _fresh(to: str) -> str:
     return path
 
 
-def _plan(session: Session, agent: str, wished: str, path: str | None) -> dict[str, Any]:
-    query: dict[str, object] = {"snapshot": wished, **({"path": path} if path else {})}
+def _plan(session: Session, agent: str, wished: str, path: str | None, *, compare: bool) -> dict[str, Any]:
+    query: dict[str, object] = {"snapshot": wished, "compare": int(compare), **({"path": path} if path else {})}
     found: dict[str, Any] = session.client().look(f"/v1/agents/{agent}/restore", query, PLAN_MAX_S)
     return found
 

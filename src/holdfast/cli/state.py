@@ -95,14 +95,14 @@ def diff_command(session: Session, agent: str, a: str, b: str | None, path: str 
     if session.as_json:
         session.answer(found)
         return
-    click.echo("\n".join(_difference(agent, found)))
+    click.echo("\n".join(_difference(agent, found, live=b in (None, "live"))))
 
 
-def _difference(agent: str, found: dict[str, Any]) -> list[str]:
+def _difference(agent: str, found: dict[str, Any], *, live: bool) -> list[str]:
     from holdfast.cli.render import size
     from holdfast.cli.state_view import change_counts, change_lines, short
 
-    later = f"snapshot {short(found['b'])}" if found.get("b") else "now"
+    later = "now" if live else f"snapshot {short(found.get('b'))}"
     lines = [f"{agent}: from snapshot {short(found.get('a'))} to {later}: {change_counts(found)}"]
     before, after = found.get("bytes_before"), found.get("bytes_after")
     if before is not None and after is not None and before != after:

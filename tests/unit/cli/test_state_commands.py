@@ -323,6 +323,19 @@ def test_an_agent_whose_files_are_gone_is_not_let_loose_on_empty_directories(cli
     assert "holdfast restore bot bbbbbbbbbbbb" in done.out
 
 
+def test_a_removed_agent_can_be_looked_at_and_restored(cli: Any, state: StateKeeper, tmp_path: Path) -> None:
+    state.gone, state.jobs["restore"] = [Deleted(agent="bot", removed_at=NOW, until=NOW)], restored
+    state.agents.clear()
+    done = cli("restore", "bot", "known-good", "--to", str(tmp_path / "look"))
+    assert done.code == 0, done.err
+    assert state.last("snapshots") == {"all": True}
+    assert "it is taken back into the fleet" in cli("restore", "bot", "--dry-run").out
+    for arguments in (("snapshot", "bot"), ("state", "log", "bot", "x"), ("state", "cat", "bot", "newest", "x")):
+        done = cli(*arguments)
+        assert done.code == 2
+        assert "holdfast undelete bot" in done.err
+
+
 @pytest.mark.parametrize(
     ("fault", "code", "words"),
     [
