@@ -103,8 +103,7 @@ class _Capture:
         self._told_mono = time.monotonic()
         self._bytes_read = 0
         self._own = own_rights() if request.rights is not None else None
-        live = repository.snapshots()
-        self._newest = live[-1] if live else None
+        self._newest = writer.newest
         self._key = _key(repository, request)
         never = [*request.never] + ([request.cache.parent] if request.cache is not None else [])
         self._never = frozenset(id_ for path in never if (id_ := _identity(path)) is not None)

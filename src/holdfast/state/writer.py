@@ -53,6 +53,7 @@ class Writer:
         live = repository.snapshots()
         gone = [one.snapshot for one in repository.trashed()]
         newest = max([*live, *gone], key=lambda one: (one.seq, one.epoch), default=None)
+        self.newest = live[-1] if live else None
         self._met = {one.name for one in live}
         self._seq = newest.seq + 1 if newest else 1
         self._parent = newest.id if newest else ""
