@@ -535,7 +535,7 @@ SECOND_PLACE_OTHER = _kind(
     "HF6032",
     "SecondPlaceOther",
     "{path} holds snapshots of another {agent}, made on this machine",
-    "Look at those of the second place with `--to NEW_DIRECTORY`, or use another home: `holdfast --home DIR restore`.",
+    "Look at those of the second place with `--to NEW_DIRECTORY`; or add --yes: those of this machine are set aside.",
     2,
 )
 SECOND_PLACE_KEY = _kind(

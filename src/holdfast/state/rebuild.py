@@ -9,13 +9,15 @@ on; the epoch is raised above every snapshot's, so that a former machine's late 
 from __future__ import annotations
 
 import os
+import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec import Struct
 
-from holdfast.errors import SECOND_PLACE_FAILED, SECOND_PLACE_OTHER, HoldfastError
+from holdfast.errors import SECOND_PLACE_EMPTY, SECOND_PLACE_FAILED, SECOND_PLACE_OTHER, HoldfastError
 from holdfast.files import sync_directory
 from holdfast.state.config import RepositoryConfig, peek
 from holdfast.state.damage import Damaged
@@ -26,6 +28,7 @@ from holdfast.state.names import CONFIG, PACKS, PINS, SNAPS, TRASH, read_pack, r
 from holdfast.state.objects import Missing, Store, Stored, StoreError
 from holdfast.state.repository import Repository
 from holdfast.state.second_place import agents_there, open_agent
+from holdfast.state.upload_queue import FILE_NAME as UPLOADS
 from holdfast.state.writing import EPOCH, lock
 
 Progress = Callable[[int, int, str], None]
@@ -68,18 +71,31 @@ def open_remote(url: str, agent: str, key: bytes, cache: Path | None = None) -> 
         try:
             return Repository.open(open_agent(url, agent), key, cache)
         except Missing:
-            raise StoreError(f"{url} has no snapshots of {agent}", lasting=True) from None
+            raise HoldfastError(SECOND_PLACE_EMPTY, where=url, what=agent) from None
 
 
-def bring_home(url: str, agent: str, state_dir: Path, progress: Progress = lambda done, total, what: None) -> Path:
+def bring_home(
+    url: str,
+    agent: str,
+    state_dir: Path,
+    progress: Progress = lambda done, total, what: None,
+    *,
+    set_aside: bool = False,
+) -> Path:
     """Copy the whole repository to HOME/state/AGENT/repo and raise the epoch; returns its directory. Idempotent.
 
-    A repository that is here already is completed when it is the same, else refused. Raises HoldfastError.
+    A repository that is here already is completed when it is the same; another one is refused, or with `set_aside`
+    kept beside it under another name. Raises HoldfastError.
     """
     with _said(url), lock(state_dir):
         there = open_agent(url, agent)
         repo = state_dir / "repo"
-        theirs = there.get(CONFIG)
+        try:
+            theirs = there.get(CONFIG)
+        except Missing:
+            raise HoldfastError(SECOND_PLACE_EMPTY, where=url, what=agent) from None
+        if set_aside and is_another(state_dir, theirs):
+            _set_aside(state_dir)
         _same_or_none(repo, theirs, state_dir)
         place = repo if (repo / CONFIG).exists() else state_dir / COMING
         here = LocalStore(place)
@@ -93,6 +109,27 @@ def bring_home(url: str, agent: str, state_dir: Path, progress: Progress = lambd
             sync_directory(state_dir)
         _raise_epoch(state_dir, LocalStore(repo))
         return repo
+
+
+def is_another(state_dir: Path, theirs: bytes) -> bool:
+    """Whether this home has a repository of its own under that agent's name. `theirs`: the other one's config."""
+    try:
+        return (state_dir / "repo" / CONFIG).read_bytes() != theirs
+    except FileNotFoundError:
+        return False
+
+
+def _set_aside(state_dir: Path) -> None:
+    """Kept whole; what was derived from it goes. The queue of uploads is about that repository too."""
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+    shutil.rmtree(state_dir / "cache", ignore_errors=True)
+    for name in (COMING, UPLOADS):
+        if (state_dir / name).exists():
+            os.rename(state_dir / name, state_dir / f"{name}.before-{stamp}")
+    for suffix in ("-wal", "-shm"):
+        (state_dir / (UPLOADS + suffix)).unlink(missing_ok=True)
+    os.rename(state_dir / "repo", state_dir / f"repo.before-{stamp}")
+    sync_directory(state_dir)
 
 
 def _same_or_none(place: Path, theirs: bytes, state_dir: Path) -> None:
