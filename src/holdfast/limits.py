@@ -354,7 +354,7 @@ RETENTION_ALL_S = 86_400.0  # promised: all of a day
 RETENTION_STEPS_S = ((7 * 86_400.0, 3600.0), (30 * 86_400.0, 86_400.0), (365 * 86_400.0, 7 * 86_400.0))  # promised
 RETENTION_SLACK_PART = 0.06  # one hour of a day: else days of 24 to 25 hours would add up, and a calendar day be missed
 RETENTION_HEALTHY_MIN = 3  # one may be the one with the damage, one the one just before it
-BUDGET_STEPS_S = (  # beyond this age one in so many seconds; each takes what the one before took, and more
+BUDGET_STEPS_S = (  # beyond this age one in so many seconds; each step takes more than the one before
     (43_200.0, 600.0),
     (7_200.0, 600.0),
     (7_200.0, 3600.0),
@@ -441,6 +441,10 @@ RESTORE_BATCH_BYTES = 4 * 1024 * 1024  # read, then written as the agent's user:
 RESTORE_BATCH_PARTS = 512
 RESTORE_MARGIN_BYTES = 64 * 1024 * 1024  # left free beside what is restored: the agent itself goes on writing
 RESTORE_NAME_BYTES = 4096  # a block for each file, on average more than a file's last block leaves empty
+VALIDATE_MAX_S = 120.0  # quick_check reads a database of 5 GB in less; what takes longer is not known to be damaged
+VALIDATE_ANSWER_MAX_BYTES = 64 * 1024 * 1024  # two lines for each file checked
+VALIDATE_JSON_MAX_BYTES = 64 * 1024 * 1024  # as a program reads it: whole
+VALIDATE_REASON_MAX = 300  # characters
 
 # --- databases that are written while they are kept ---------------------------------------------------------------------
 GUARD_WAIT_S = 0.3  # for a busy database; a commit takes milliseconds, and what lasts longer may last for ever

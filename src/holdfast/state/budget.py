@@ -38,9 +38,10 @@ def plan(
     for all_s, every_s in BUDGET_STEPS_S:
         if freed >= excess_bytes:
             break
-        taken = _thin(ordered, staying, all_s, every_s)
+        going = {one.snapshot.id for one in taken}
+        taken += _thin([one for one in ordered if one.snapshot.id not in going], staying, all_s, every_s)
         freed = freed_bytes(spans, [one.snapshot.seq for one in ordered], {one.snapshot.seq for one in taken})
-    taken = taken if freed > 0 else []
+    taken = sorted(taken, key=lambda one: one.snapshot.seq) if freed > 0 else []
     return Early(taken=taken, freed_bytes=freed, enough=freed >= excess_bytes)
 
 
