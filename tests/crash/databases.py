@@ -240,10 +240,11 @@ def campaign(trials: int, seed: int, grounds: tuple[Ground, ...] = GROUNDS) -> R
                 subject.begin()
                 for _ in range(min(TRIALS_A_WRITER, trials - report.trials, max(1, trials // len(grounds)))):
                     subject.trial()
+                subject.kill()
                 if found := subject.left_behind():
                     raise Broken(f"left behind: {found}: {ground}")
             except Broken as e:
-                raise Broken(f"trial {report.trials} of seed {seed}: {e}") from e
+                raise Broken(f"trial {report.trials} of seed {seed}, {ground}: {e}") from e
             finally:
                 subject.kill()
                 shutil.rmtree(directory, ignore_errors=True)
@@ -323,7 +324,8 @@ def main(arguments: Callable[[], argparse.Namespace]) -> int:
                 return 0
         print(json.dumps({"bug": options.bug, "caught": None}))
         return 1
-    report = campaign(options.trials, options.seed)
+    grounds = GROUNDS if options.ground is None else (GROUNDS[options.ground],)
+    report = campaign(options.trials, options.seed, grounds)
     said = report.said() | {"seed": options.seed, "wall_s": round(time.monotonic() - begun_mono, 1)}
     print(json.dumps(said, indent=2))
     return 0
@@ -334,6 +336,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--trials", type=int, default=int(os.environ.get("HOLDFAST_DATABASE_TRIALS", "200")))
     parser.add_argument("--seed", type=int, default=20_261_121)
     parser.add_argument("--bug", choices=BUGS)
+    parser.add_argument("--ground", type=int, help="only this one, counted from 0")
     return parser.parse_args()
 
 

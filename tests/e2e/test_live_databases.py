@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import pytest
-
 from tests.crash.databases import BUGS, Broken, campaign, planted
 
 _TRIALS = int(os.environ.get("HOLDFAST_DATABASE_TRIALS", "40"))

@@ -28,7 +28,9 @@ from holdfast.state.sqlite_reuse import Trace
 
 SUFFIXES = (b"-wal", b"-shm", b"-journal")  # beside a database: part of its image, never kept on their own
 _UNHELD_TRIES = 3
-_MODE_TRIES = 3  # the journal mode may change between reading the header and holding the database
+_MODE_TRIES = 3  # it may be closed, or change its journal mode, between reading the header and holding it
+_AGAIN_S = 0.005
+_OPENED = "it was opened, closed or written while it was read"
 
 
 class NotADatabase(Exception):
@@ -96,7 +98,8 @@ def capture(
             found = taker.from_log() if header.wal else taker.from_journal()
             if found is not None:
                 return found
-        return taker.unheld("its journal mode changes all the time")
+            time.sleep(_AGAIN_S)
+        return taker.unheld(_OPENED)
     except BaseException:
         held.close()
         raise
@@ -128,11 +131,16 @@ class _Taker:
 
     # --- write-ahead log -----------------------------------------------------------------------------------------
     def from_log(self) -> Capture | None:
-        """Under a read transaction. Without an index nobody has it open, but one who holds it for himself alone."""
+        """Under a read transaction. Without an index nobody has it open, but one who holds it for himself alone.
+
+        None: look again.
+        """
         if self._files.beside(b"-wal") is None or self._files.beside(b"-shm") is None:
             if self._files.is_exclusive():
                 return self.still("somebody holds it for himself alone")
-            return self.unheld("it was opened while it was read")
+            if sqlite_files.is_in_use(self._files.main):
+                return None  # closed just now, and likely to be opened again
+            return self.unheld(_OPENED)
         try:
             helper = self._hold(guard.Holding.TRANSACTION)
         except guard.Refused as e:
@@ -185,7 +193,7 @@ class _Taker:
 
     # --- rollback journal ----------------------------------------------------------------------------------------
     def from_journal(self) -> Capture | None:
-        """From a private copy made under the shared lock; None when the journal mode is another one by now."""
+        """From a private copy made under the shared lock; None: look again."""
         try:
             helper = self._hold(guard.Holding.LOCK)
         except guard.Refused as e:
@@ -243,27 +251,33 @@ class _Taker:
     def unheld(self, why: str) -> Capture:
         """Read as it is, and looked at again: `why` is told when it was written meanwhile.
 
-        What is in use is copied aside first, which is soon done, and a few times where it was written meanwhile.
+        What is in use is copied aside first, which is soon done, and a few times where it was written meanwhile. The
+        log or journal is opened after the first look at the file: one that is not there then is not needed, and one
+        that is there holds all that a checkpoint had written by then.
         """
         main = self._files.main
-        overlay = self._files.beside(b"-wal" if self._header.wal else b"-journal")
-
-        def look() -> tuple[sqlite_files.Mark, bytes]:
-            return sqlite_files.mark(main), sqlite_files.head(overlay) if overlay is not None else b""
-
         for _ in range(_UNHELD_TRIES):
             sqlite_files.wait_until_stale(main)
-            before = look()
+            mark = sqlite_files.mark(main)
+            is_told = not sqlite_files.is_fresh(mark)  # whether a later write would show
+            overlay = self._files.beside(b"-wal" if self._header.wal else b"-journal")
+            head = sqlite_files.head(overlay) if overlay is not None else b""
             if not sqlite_files.is_in_use(main) and (overlay is None or not sqlite_files.is_in_use(overlay)):
                 break
             try:
                 taken = self._aside(overlay, time.monotonic() + limits.GUARD_COPY_MAX_S)
             except (spool.TooSlow, OSError):
                 break  # too large, or no room
-            if look() == before:
+            if is_told and self._is_as_then(mark, overlay, head):
                 return taken
-        changed = () if sqlite_files.is_fresh(before[0]) else before[0][2:]
-        return self._from(main, overlay, before[0], changed, lambda: "" if look() == before else why)
+        changed = mark[2:] if is_told else ()
+        return self._from(
+            main, overlay, mark, changed, lambda: "" if is_told and self._is_as_then(mark, overlay, head) else why
+        )
+
+    def _is_as_then(self, mark: sqlite_files.Mark, overlay: int | None, head: bytes) -> bool:
+        """Whether the file was not written, and its log or journal did not begin anew."""
+        return sqlite_files.mark(self._files.main) == mark and (overlay is None or sqlite_files.head(overlay) == head)
 
     def _from(
         self,

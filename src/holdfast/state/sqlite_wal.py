@@ -123,25 +123,25 @@ def _is_page_size(size: int) -> bool:
 def sample(index_fd: int) -> Sample | None:
     """The index now; None when it is not whole (or being rewritten for as long as we looked).
 
-    How far checkpoints came is read first: should the log begin anew between the two, the header tells of the new
-    log, and never an old header of a log that may already be overwritten.
+    How far checkpoints came is read before and after: should the log begin anew between, what came from the former log
+    would be taken for a statement about the new one.
     """
     for _ in range(_SAMPLE_TRIES):
-        (backfilled,) = struct.unpack("=I", os.pread(index_fd, 4, _BACKFILL_OFFSET) or b"\0\0\0\0")
+        backfilled = os.pread(index_fd, 4, _BACKFILL_OFFSET)
         head = os.pread(index_fd, 2 * _INDEX_COPY_BYTES, 0)
         first = head[:_INDEX_COPY_BYTES]
-        if len(head) < 2 * _INDEX_COPY_BYTES:
+        if len(head) < 2 * _INDEX_COPY_BYTES or len(backfilled) < 4:
             return None
-        if first != head[_INDEX_COPY_BYTES:]:
+        if first != head[_INDEX_COPY_BYTES:] or os.pread(index_fd, 4, _BACKFILL_OFFSET) != backfilled:
             continue
         version, _, _, ready, _, size, frames, pages, _, _, salts, one, two = _INDEX_HEADER.unpack(first)
-        native_big = sys.byteorder == "big"
         if not ready or version != _INDEX_VERSION:
             return None
-        if checksum(first[:_INDEX_SUM_BYTES], (0, 0), native_big) != (one, two):
+        if checksum(first[:_INDEX_SUM_BYTES], (0, 0), sys.byteorder == "big") != (one, two):
             continue
         page_size = (size & 0xFE00) | ((size & 1) << 16)
-        return Sample(page_size, salts, frames, pages, backfilled) if _is_page_size(page_size) else None
+        done = int.from_bytes(backfilled, sys.byteorder)
+        return Sample(page_size, salts, frames, pages, done) if _is_page_size(page_size) else None
     return None
 
 
