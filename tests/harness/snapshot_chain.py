@@ -15,8 +15,10 @@ KEY = bytes(range(32))
 AT = 1_790_000_000.0
 
 
-def commit(repository: Repository, files: dict[str, bytes], *, at: float = AT, epoch: int = 1) -> Snapshot:
-    """One snapshot of a directory /data with these files."""
+def commit(
+    repository: Repository, files: dict[str, bytes], *, at: float = AT, epoch: int = 1, path: str = "/data"
+) -> Snapshot:
+    """One snapshot of the directory `path`, whose last name is `data`, with these files."""
     with Writer(repository, epoch=epoch) as writer:
         entries = [
             Entry(
@@ -45,7 +47,7 @@ def commit(repository: Repository, files: dict[str, bytes], *, at: float = AT, e
             cause=Cause.MANUAL,
             label="",
             consistency=Consistency.GUARD,
-            roots=(Root(path="/data", entry=root),),
+            roots=(Root(path=path, entry=root),),
             files=len(files),
             bytes=sum(map(len, files.values())),
             bytes_new=0,
