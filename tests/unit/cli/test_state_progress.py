@@ -1,0 +1,48 @@
+"""What is shown of long work: a bar for a person, lines for a log, nothing for a program."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from holdfast.cli import state_progress
+from holdfast.cli.session import Session
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "what", "words"),
+    [
+        (3 * 2**20, 440 * 2**20, "bytes read", "3.0M of 440M, bytes read"),
+        (3, 12, "reading snapshots", "3 of 12, reading snapshots"),
+        (0, 0, "stopping it", "stopping it"),
+        (2**20, 0, "", "1.0M"),
+        (0, 0, "", "working"),
+        (0, 0, "a\x1b[2Jb", "ab"),
+    ],
+)
+def test_progress_is_told_in_human_units(done: int, total: int, what: str, words: str) -> None:
+    assert state_progress.progress_words(done, total, what) == words
+
+
+def test_a_log_gets_a_line_for_each_stage_and_a_program_none(capsys: pytest.CaptureFixture[str]) -> None:
+    for as_json in (False, True):
+        with state_progress.shown(Session(as_json=as_json), "restoring bot") as show:
+            for number in range(100):
+                show(number, 100, "reading snapshots")
+            show(0, 0, "stopping it")
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "restoring bot: stopping it\n")
+
+
+def test_a_terminal_gets_a_bar_that_is_taken_away(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(state_progress, "BAR_AFTER_S", 0.0)
+    monkeypatch.setenv("TERM", "xterm")
+    with state_progress.shown(Session(), "restoring [bot]") as show:
+        show(2**20, 2**21, "fetching")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "restoring [bot]" in err
