@@ -180,8 +180,10 @@ class _Taker:
         if numbers is None or again is None or again.salts != now.salts:
             return image, None, array("I")
         touched = sqlite_reuse.packed(pieces_of(newest, now.page_size, image.pieces))
-        changed = () if sqlite_files.is_fresh(mark) else mark[2:]
-        trace = Trace(*mark[:2], changed, now.page_size, size, now.salts, now.frames, now.backfilled, seal, touched)
+        fresh = sqlite_files.is_fresh(mark)
+        trace = Trace(
+            *mark[:2], mark[2:], fresh, now.page_size, size, now.salts, now.frames, now.backfilled, seal, touched
+        )
         return image, trace, numbers
 
     def _wanted(self, log: int | None, trace: Trace, since: Callable[[int], list[int]]) -> list[int] | None:
@@ -215,10 +217,10 @@ class _Taker:
     def _aside(self, overlay: int | None, deadline_mono: float) -> Capture:
         """From a private copy of the file and of its log or journal. Raises TooSlow, OSError."""
         mark = sqlite_files.mark(self._files.main)
-        changed = () if sqlite_files.is_fresh(mark) else mark[2:]
+        fresh = sqlite_files.is_fresh(mark)
         copy = self._copy(self._files.main, deadline_mono)
         overlay_copy = self._copy(overlay, deadline_mono) if overlay is not None else None
-        return self._from(copy, overlay_copy, mark, changed, lambda: "")
+        return self._from(copy, overlay_copy, mark, fresh, lambda: "")
 
     def _copy(self, fd: int, deadline_mono: float) -> int:
         into = spool.blank(os.fstat(fd).st_size, self._scratch)
@@ -259,7 +261,7 @@ class _Taker:
         for _ in range(_UNHELD_TRIES):
             sqlite_files.wait_until_stale(main)
             mark = sqlite_files.mark(main)
-            is_told = not sqlite_files.is_fresh(mark)  # whether a later write would show
+            fresh = sqlite_files.is_fresh(mark)  # then a later write may not show
             overlay = self._files.beside(b"-wal" if self._header.wal else b"-journal")
             head = sqlite_files.head(overlay) if overlay is not None else b""
             if not sqlite_files.is_in_use(main) and (overlay is None or not sqlite_files.is_in_use(overlay)):
@@ -268,11 +270,10 @@ class _Taker:
                 taken = self._aside(overlay, time.monotonic() + limits.GUARD_COPY_MAX_S)
             except (spool.TooSlow, OSError):
                 break  # too large, or no room
-            if is_told and self._is_as_then(mark, overlay, head):
+            if not fresh and self._is_as_then(mark, overlay, head):
                 return taken
-        changed = mark[2:] if is_told else ()
         return self._from(
-            main, overlay, mark, changed, lambda: "" if is_told and self._is_as_then(mark, overlay, head) else why
+            main, overlay, mark, fresh, lambda: "" if not fresh and self._is_as_then(mark, overlay, head) else why
         )
 
     def _is_as_then(self, mark: sqlite_files.Mark, overlay: int | None, head: bytes) -> bool:
@@ -284,7 +285,7 @@ class _Taker:
         main: int,
         overlay: int | None,
         mark: sqlite_files.Mark,
-        changed: tuple[int, ...],
+        fresh: bool,
         doubt: Callable[[], str],
     ) -> Capture:
         """The image of a file and of the log or journal beside it, believing nothing but these bytes."""
@@ -296,14 +297,14 @@ class _Taker:
             image = Image(main, page_size, size, overlay if overlay is not None else -1, log.newest, log.salts)
             touched = sqlite_reuse.packed(pieces_of(log.newest, page_size, image.pieces))
             trace: Trace | None = Trace(
-                mark.device, mark.inode, changed, page_size, size, log.salts, log.frames, 0, log.seal, touched
+                *mark[:2], mark[2:], fresh, page_size, size, log.salts, log.frames, 0, log.seal, touched
             )
         elif overlay is not None and not self._header.wal and (undo := self._files.undo(overlay)) is not None:
             image = Image(main, undo.page_size, undo.pages * undo.page_size, overlay, undo.offsets)
             trace = None
         else:
             page_size = self._header.page_size
-            image, trace = Image(main, page_size, mark.size), Trace(*mark[:2], changed, page_size, mark.size)
+            image, trace = Image(main, page_size, mark.size), Trace(*mark[:2], mark[2:], fresh, page_size, mark.size)
         taken = Capture(image, self._held, doubt, trace)
         if trace is not None:
             every = sqlite_reuse.numbers(trace.touched)

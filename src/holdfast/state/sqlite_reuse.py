@@ -19,12 +19,14 @@ from holdfast.state.sqlite_image import PIECE_BYTES
 class Trace(Struct, frozen=True, array_like=True):
     """What a capture leaves for the next one, so that it costs what was written since. Goes with its pieces' ids.
 
-    `changed`: size, mtime_ns, ctime_ns of the database file before it was read; empty when too fresh to be trusted.
+    `changed`: size, mtime_ns, ctime_ns of the database file before it was read. `fresh`: it had been written so lately
+    that a further write might not have changed them.
     """
 
     device: int
     inode: int
     changed: tuple[int, ...]
+    fresh: bool
     page_size: int
     size: int  # of the image, bytes
     salts: bytes = b""  # generation of the write-ahead log; empty without one
@@ -54,11 +56,11 @@ def differing(
     """
     if before is None or (before.device, before.inode, before.page_size) != (now.device, now.inode, now.page_size):
         return None
-    untouched = bool(now.changed) and before.changed == now.changed
+    same = before.changed == now.changed
     went_on = bool(now.salts) and before.salts == now.salts and now.frames >= before.frames and seal_then == before.seal
-    if went_on and (untouched or now.backfilled > before.backfilled):
+    if went_on and (same or now.backfilled > before.backfilled):
         differ = set(since(before.frames))
-    elif untouched:
+    elif same and not before.fresh:
         differ = set(numbers(now.touched)) | set(numbers(before.touched))
     else:
         return None

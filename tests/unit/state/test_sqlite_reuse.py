@@ -12,6 +12,7 @@ _BEFORE = Trace(
     device=1,
     inode=2,
     changed=(100, 5, 5),
+    fresh=False,
     page_size=4096,
     size=10 * 8192,
     salts=b"abcdefgh",
@@ -33,7 +34,6 @@ _LATER = replace(_BEFORE, frames=6, touched=packed([1, 2, 7]))
         pytest.param({"changed": (100, 9, 9), "backfilled": 3}, b"otherend", None, id="and the file was written"),
         pytest.param({"salts": b"ijklmnop", "frames": 1, "touched": packed([5])}, b"", [1, 2, 5], id="a new log"),
         pytest.param({"salts": b"", "frames": 0, "touched": b""}, b"", [1, 2], id="no log any more"),
-        pytest.param({"changed": ()}, b"otherend", None, id="too fresh to be trusted"),
         pytest.param({"inode": 3}, b"sealseal", None, id="another file"),
         pytest.param({"device": 3}, b"sealseal", None, id="another disk"),
         pytest.param({"page_size": 512}, b"sealseal", None, id="other pages"),
@@ -46,6 +46,12 @@ _LATER = replace(_BEFORE, frames=6, touched=packed([1, 2, 7]))
 def test_what_may_differ(changes: dict[str, object], seal_then: bytes, expected: list[int] | None) -> None:
     now = replace(_LATER, **changes)
     assert differing(_BEFORE, now, seal_then, lambda _: [7]) == expected
+
+
+def test_a_file_that_was_too_fresh_then_proves_nothing_but_its_log_does() -> None:
+    before = replace(_BEFORE, fresh=True)
+    assert differing(before, _LATER, b"otherend", lambda _: [7]) is None
+    assert differing(before, _LATER, b"sealseal", lambda _: [7]) == [7]
 
 
 def test_without_a_last_capture_all_differ() -> None:
