@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 
 from msgspec import Struct
@@ -22,20 +22,25 @@ from holdfast.limits import (
 )
 from holdfast.state import tree
 from holdfast.state.answers import Change, Differences
-from holdfast.state.history import is_other
-from holdfast.state.model import Content, Entry, Kind, Snapshot
+from holdfast.state.history import Walker, candidates, is_other
+from holdfast.state.model import Content, Entry, Kind, Root, Snapshot
 from holdfast.state.repository import Repository
 
 Pair = tuple[bytes, Entry | None, Entry | None]  # path, before, after
 
 
-def diff(repository: Repository, a: Snapshot, b: Snapshot) -> Differences:
-    """From `a` to `b`. Raises StoreError."""
-    before = {os.fsencode(root.path): root.entry for root in repository.manifest(a).roots}
-    after = {os.fsencode(root.path): root.entry for root in repository.manifest(b).roots}
+def diff(repository: Repository, a: Snapshot, b: Snapshot, path: str = "") -> Differences:
+    """From `a` to `b`; with `path` only what lies at or below it (see history.candidates). Raises StoreError."""
+    roots_before, roots_after = repository.manifest(a).roots, repository.manifest(b).roots
+    before, after = _tops(roots_before), _tops(roots_after)
+    if path:
+        fitting = dict.fromkeys([*candidates(roots_after, path), *candidates(roots_before, path)])
+        walker = Walker(repository)
+        before = {os.fsencode(one): walker.find(roots_before, one) for one in fitting}
+        after = {os.fsencode(one): walker.find(roots_after, one) for one in fitting}
     gathered = _Gathered(repository)
-    for path in sorted(before.keys() | after.keys()):
-        for pair in _pairs(repository, (path, before.get(path), after.get(path))):
+    for top in sorted(before.keys() | after.keys()):
+        for pair in _pairs(repository, (top, before.get(top), after.get(top))):
             gathered.add(pair)
     return Differences(
         a=a.id,
@@ -47,6 +52,10 @@ def diff(repository: Repository, a: Snapshot, b: Snapshot) -> Differences:
         bytes_before=gathered.bytes_before,
         bytes_after=gathered.bytes_after,
     )
+
+
+def _tops(roots: Sequence[Root]) -> dict[bytes, Entry | None]:
+    return {os.fsencode(root.path): root.entry for root in roots}
 
 
 def shown(path: bytes) -> str:

@@ -105,6 +105,14 @@ def test_equal_directories_are_not_read_for_a_difference(repository, monkeypatch
     assert len(read) == 2
 
 
+def test_a_difference_of_one_path_tells_that_alone(repository):
+    a = take(repository, {"d": {"x": b"1", "e": {"y": b"1"}}, "t": b"1"}, AT)
+    b = take(repository, {"d": {"x": b"2", "e": {"y": b"2"}}, "t": b"2"}, AT)
+    assert [one.path for one in differences.diff(repository, a, b, "d/e").changes] == [f"{ROOT}/d/e/y"]
+    assert differences.diff(repository, a, b, f"{ROOT}/d").changed == 2
+    assert differences.diff(repository, a, b, "none").changes == []
+
+
 def test_long_lists_and_texts_are_cut_and_counts_are_not(repository):
     a = take(repository, {"t": b"\n".join(b"%d" % n for n in range(3000))}, AT)
     b = take(repository, {"t": b"\n".join(b"x%d" % n for n in range(3000)), **{f"f{n}": b"" for n in range(1500)}}, AT)

@@ -109,6 +109,21 @@ GAPS = st.sampled_from([60.0, 300.0, 600.0, 1800.0, HOUR, 5 * HOUR, DAY])
 EVENTS = st.tuples(st.sampled_from(["jump", "off", "quiet", "quiet"]), GAPS, JUMPS, st.integers(1, 12))
 
 
+def test_a_rule_that_believed_the_wall_clock_would_be_caught(monkeypatch):
+    monkeypatch.setattr(aging, "age_s", lambda times, name: times.last.at - DATES[name])
+    world = World()
+    for number in range(30):
+        world.make()
+        DATES[world.made[-1][0].name] = world.made[-1][0].at
+        world.look()
+        world.offset += 3650 * DAY if number == 20 else 0.0
+        world.pass_(60.0)
+    assert len(world.live) < 30
+
+
+DATES: dict[str, float] = {}
+
+
 @settings(max_examples=int(os.environ.get("HOLDFAST_RETENTION_TRIALS", "60")), deadline=None)
 @given(st.lists(EVENTS, min_size=1, max_size=40))
 def test_no_sequence_of_clock_jumps_takes_what_the_rule_keeps(events):
