@@ -27,7 +27,7 @@ from holdfast.state.repository import Repository
 _T = TypeVar("_T")
 _THREADS = 2
 _FRAMES_AHEAD = 4
-_BLOBS_PER_PACK = 65_536  # of very small files: bounds what is remembered of a pack that is not stored yet
+_BLOBS_PER_PACK = 16_384  # of very small files: bounds what is remembered of a pack that is not stored yet
 
 
 class _OpenFrame:
