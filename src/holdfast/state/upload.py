@@ -8,6 +8,7 @@ holds another repository is never touched. Called by the worker's jobs.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
@@ -100,6 +101,14 @@ def run(
 
 def bring(state_dir: Path, url: str, agent: str, progress: Progress, *, now_at: float) -> Uploaded:
     """The worker's job: `state_dir` is HOME/state/AGENT, `url` is `state.store`. Raises StoreError."""
+    try:
+        return _bring(state_dir, url, agent, progress, now_at)
+    except (OSError, sqlite3.Error) as error:  # the queue could not be written: this disk is full
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise StoreError(f"the queue of uploads cannot be kept in {state_dir}: {reason}") from error
+
+
+def _bring(state_dir: Path, url: str, agent: str, progress: Progress, now_at: float) -> Uploaded:
     with Queue(state_dir) as queue:
         try:
             check_disk(queue, url, state_dir)
