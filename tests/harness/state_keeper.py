@@ -48,7 +48,7 @@ class StateKeeper:
         spec = SimpleNamespace(name="bot", labels={}, state=SimpleNamespace(paths=("/srv/bot",)))
         self.agents = {"bot": SimpleNamespace(name="bot", ladder=ladder, spec=spec)}
         self.snapshots = self.restoring = self.removing = self
-        self.gone: list[Deleted] = []
+        self.gone: list[Deleted] = []  # what `listed` answers
         self.missing: list[str] = []
         self.fleet = FleetSpec(source="/f.yaml")
         self.rows = [
@@ -104,8 +104,9 @@ class StateKeeper:
     def set_wanted(self, name: str, *, up: bool) -> None:
         self.agent(name).ladder.phase = "healthy" if up else "stopped"
 
-    def find(self, name: str) -> Deleted | None:
-        return next((one for one in self.gone if one.agent == name and name not in self.agents), None)
+    def find(self, name: str) -> Any:
+        found = next((one for one in self.gone if one.agent == name and name not in self.agents), None)
+        return found and SimpleNamespace(spec=SimpleNamespace(name=name, state=SimpleNamespace(paths=found.paths)))
 
     def listed(self) -> list[Deleted]:
         return self.gone

@@ -23,8 +23,9 @@ from holdfast.api.operation import Operation, Parameter, answer, integer, read_j
 from holdfast.api.snapshots import rows
 from holdfast.errors import HoldfastError
 from holdfast.keeper.keeper import Keeper
-from holdfast.state import answers, choose
+from holdfast.state import answers, choose, history
 from holdfast.state.answers import Differences, RestorePlan, SnapshotRow
+from holdfast.state.model import Root
 
 
 class RestoreOptions(Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +56,7 @@ async def plan(keeper: Keeper, request: Request) -> Response:
     known = await rows(keeper, agent)
     found = _chosen(keeper, agent, known, request.query_params.get("snapshot") or choose.NEWEST)
     good = [row for row in known if choose.KNOWN_GOOD in row.pins]
-    path = request.query_params.get("path") or None
+    path = _absolute(keeper, agent, request.query_params.get("path") or None)
     alive = keeper.agents.get(agent)
     return answer(
         RestorePlan(
@@ -100,10 +101,47 @@ async def post(keeper: Keeper, request: Request) -> Response:
     if options.path is not None and ("\0" in options.path or len(options.path) > limits.STATE_PATH_MAX):
         raise refused(f"path: expected a path of at most {limits.STATE_PATH_MAX} characters")
     found = _chosen(keeper, agent, await rows(keeper, agent), options.snapshot)
-    messages = _restorer(keeper).restore(agent, found.id, path=options.path, to=options.to, clone=options.clone)
-    if options.to is None:
-        messages = jobs.kept_up(keeper, messages)
-    return await jobs.lines(Asked(agent, "the restore", str(keeper.home.path), snapshot=found.id[:12]), messages)
+    path = _absolute(keeper, agent, options.path)
+    asked = Asked(agent, "the restore", str(keeper.home.path), path=path or "", snapshot=found.id[:12])
+    if options.to is not None:
+        return await jobs.lines(asked, _beside(keeper, agent, found, path, options.to))
+    messages = _restorer(keeper).restore(agent, found.id, path=path, to=None, clone=options.clone)
+    return await jobs.lines(asked, jobs.kept_up(keeper, messages))
+
+
+async def _beside(
+    keeper: Keeper, agent: str, found: choose.Choice, path: str | None, to: str
+) -> AsyncIterator[jobs.Message]:
+    """Into a directory of its own: no agent is stopped, and what was begun is taken away when nobody waits for it."""
+    row = next(one for one in await rows(keeper, agent) if one.id == found.id)
+    began_mono = keeper.clock.now_mono()
+    messages = jobs.of(keeper).job("restore-build", agent, snapshot=found.id, path=path, to=to)
+    async for message in messages:
+        if "result" not in message:
+            yield message
+            continue
+        done = answers.Restored(
+            agent=agent,
+            snapshot=found.id,
+            at=found.at,
+            files=0 if path else row.files,
+            bytes=0 if path else row.bytes,
+            took_s=keeper.clock.now_mono() - began_mono,
+            path=path or "",
+            to=to,
+            warnings=tuple(message["result"].get("notes", ())),
+        )
+        yield {"result": msgspec.to_builtins(done)}
+
+
+def _absolute(keeper: Keeper, agent: str, path: str | None) -> str | None:
+    """A path as a person names it: absolute, or below one of the agent's state paths."""
+    if path is None:
+        return None
+    alive, gone = keeper.agents.get(agent), keeper.removing.find(agent)
+    spec = alive.spec if alive is not None else gone.spec if gone is not None else None
+    roots = [Root(path=one, entry=None) for one in (spec.state.paths if spec is not None else ())]
+    return history.absolute(roots, path)
 
 
 def _is_fit(path: str) -> bool:

@@ -263,7 +263,8 @@ def done_lines(agent: str, done: dict[str, Any]) -> list[str]:
     from holdfast.cli.render import clock, duration, one_line, size
     from holdfast.cli.state_view import count, short
 
-    checked = f"{count(done.get('files'), 'file')}, {size(done.get('bytes'))} checked in {duration(done.get('took_s'))}"
+    amount = f"{count(done['files'], 'file')}, {size(done.get('bytes'))}, " if done.get("files") else ""
+    checked = f"{amount}every block checked, in {duration(done.get('took_s'))}"
     which = f"snapshot {short(done.get('snapshot'))} of {clock(done.get('at'))}"
     warnings = [f"  warning: {one_line(text)}" for text in done.get("warnings") or []]
     if done.get("to"):

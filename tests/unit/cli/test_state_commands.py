@@ -128,12 +128,16 @@ def test_a_no_changes_nothing(cli: Any, state: StateKeeper, terminal: None, monk
 
 
 def test_looking_into_a_directory_never_asks(cli: Any, state: StateKeeper, tmp_path: Path) -> None:
-    state.jobs["restore"] = restored
-    done = cli("restore", "bot", "--at", "3 hours ago", "--path", "notes.md", "--to", str(tmp_path / "look"))
+    state.jobs["restore-build"] = [{"result": {"short": "aaaa", "at": NOW, "notes": ["a socket was left out"]}}]
+    look = str(tmp_path / "look")
+    done = cli("restore", "bot", "--at", "3 hours ago", "--path", "notes.md", "--to", look)
     assert done.code == 0, done.err
-    assert state.last("restore")["to"] == str(tmp_path / "look")
+    whole = "aaaa1111".ljust(32, "0")
+    assert state.last("restore-build") == {"snapshot": whole, "path": "/srv/bot/notes.md", "to": look}
     assert "no snapshot is that old: this is the oldest, 1h00m later than asked" in done.out
     assert "the agent and its files are not touched" in done.out
+    assert "warning: a socket was left out" in done.out
+    assert not [job for job, _, _ in state.asked if job in ("restore", "diff")]
 
 
 @pytest.mark.parametrize(
@@ -324,7 +328,8 @@ def test_an_agent_whose_files_are_gone_is_not_let_loose_on_empty_directories(cli
 
 
 def test_a_removed_agent_can_be_looked_at_and_restored(cli: Any, state: StateKeeper, tmp_path: Path) -> None:
-    state.gone, state.jobs["restore"] = [Deleted(agent="bot", removed_at=NOW, until=NOW)], restored
+    state.gone = [Deleted(agent="bot", removed_at=NOW, until=NOW, paths=("/srv/bot",))]
+    state.jobs["restore-build"] = [{"result": {"short": "aaaa", "at": NOW, "notes": []}}]
     state.agents.clear()
     done = cli("restore", "bot", "known-good", "--to", str(tmp_path / "look"))
     assert done.code == 0, done.err
