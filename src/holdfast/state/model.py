@@ -100,7 +100,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     files: int
     bytes: int  # of all contents, as restored
     bytes_new: int  # stored for this snapshot: packs and manifest
-    fuzzy: tuple[str, ...] = ()  # paths, at most FUZZY_LISTED_MAX of them
+    fuzzy: tuple[str, ...] = ()  # paths, at most SNAPSHOT_LISTED_MAX of them
     left_out: tuple[str, ...] = ()  # what could not be read or is not kept (sockets): path and why, cut as `fuzzy`
     instance: int = 0  # of the agent while it was taken
     pod_user: str = ""

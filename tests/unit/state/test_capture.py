@@ -96,6 +96,7 @@ def put(directory: bytes, tree: dict[bytes, object]) -> None:
 @settings(
     max_examples=int(os.environ.get("HOLDFAST_TREES", "15")),
     deadline=None,
+    database=None,
     phases=(Phase.explicit, Phase.generate),  # making an example smaller costs more than reading it
     suppress_health_check=list(HealthCheck),
 )
