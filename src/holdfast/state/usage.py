@@ -27,6 +27,7 @@ class Spans(Struct, frozen=True, kw_only=True):
 
     sizes: dict[tuple[int, int], int]
     live_bytes: int
+    held_bytes: int  # of all blobs that are stored, each counted once for every pack it lies in
     unreadable: tuple[str, ...]
 
 
@@ -59,7 +60,7 @@ def du(repository: Repository, progress: Progress = lambda done, total, what: No
         newest_at=snapshots[-1].at if snapshots else None,
         path=repository.store.where,
         rows=rows,
-        unused_bytes=max(0, sum(facts.size for facts in repository.packs()) - with_trash.live_bytes),
+        unused_bytes=with_trash.held_bytes - with_trash.live_bytes,
     )
 
 
@@ -85,13 +86,15 @@ def spans(
     sizes: dict[tuple[int, int], int] = {}
     counted = Seen()
     repository.refresh()
+    held = 0
     for _number, blob, _kind, _length, share in repository.index.all_contents():
+        held += share
         ordinal = table.find(blob)
         if ordinal < 0 or ordinal >= min(len(first), len(last)) or not counted.add(ordinal):
             continue
         span = (first[ordinal], last[ordinal])
         sizes[span] = sizes.get(span, 0) + share
-    return Spans(sizes=sizes, live_bytes=sum(sizes.values()), unreadable=tuple(sorted(unreadable)))
+    return Spans(sizes=sizes, live_bytes=sum(sizes.values()), held_bytes=held, unreadable=tuple(sorted(unreadable)))
 
 
 def _sweep(
