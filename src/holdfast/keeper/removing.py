@@ -147,7 +147,7 @@ class Removing:
             raise HoldfastError(errors.API_REFUSED, reason=f"{name} is in the fleet again; its snapshots stay deleted")
         yield _stage("bringing its snapshots back")
         try:
-            back = await self._jobs.ask("bring-back", name, removed_at=gone.removed_at)
+            back = await self._jobs.ask("bring-back", name)
         except JobFailed as failed:
             raise HoldfastError(
                 errors.STATE_FAILED, agent=name, what="bringing it back", reason=words(failed)

@@ -26,7 +26,22 @@ from holdfast.worker.protocol import JobFailed
 
 Rights = tuple[int, int, tuple[int, ...]]
 WRITERS = frozenset(
-    {"snapshot", "tidy", "gc", "delete-snapshot", "undelete-snapshot", "pin", "mark-good", "remove", "bring-back"}
+    {
+        "snapshot",
+        "tidy",
+        "gc",
+        "delete-snapshot",
+        "undelete-snapshot",
+        "pin",
+        "mark-good",
+        "remove",
+        "bring-back",
+        "restore-build",
+        "restore-exchange",
+        "restore-settle",
+        "restore-back",
+        "restore-recover",
+    }
 )
 _NEED_NOTHING = frozenset({"snapshots", "remove", "bring-back"})  # answer "none" where nothing was ever kept
 FOR_ALL = "@"  # the name of no agent: jobs about this machine
@@ -116,7 +131,7 @@ class StateJobs:
             return {**self._told(agent.spec, self.rights(agent)), **self._alive(agent)}
         gone = self.gone(name)
         if gone is not None:
-            return self._told(gone.spec, gone.rights)
+            return {**self._told(gone.spec, gone.rights), "gone": True}
         if agent is not None:
             return {**self._told(agent.spec, self.rights(agent)), **self._alive(agent)}
         raise HoldfastError(errors.AGENT_NOT_FOUND, agent=name)

@@ -64,7 +64,7 @@ Job = Callable[[Call], dict[str, Any]]
 
 def load() -> dict[str, Job]:
     """All jobs by name; imports what they need. Called before the first fork, so that no child imports anything."""
-    from holdfast.worker import listing, looking, snapshotting, upkeep, uploading, verifying
+    from holdfast.worker import listing, looking, restoring, snapshotting, upkeep, uploading, verifying
 
     return {
         "snapshot": snapshotting.snapshot,
@@ -84,6 +84,12 @@ def load() -> dict[str, Job]:
         "mark-good": upkeep.mark_good,
         "remove": upkeep.remove,
         "bring-back": upkeep.bring_back,
+        "export": looking.export,
+        "restore-build": restoring.build,
+        "restore-exchange": restoring.swap,
+        "restore-settle": restoring.settle,
+        "restore-back": restoring.back,
+        "restore-recover": restoring.recover,
     }
 
 

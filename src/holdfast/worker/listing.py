@@ -23,14 +23,17 @@ from holdfast.worker.jobs import Call
 
 
 def snapshots(call: Call) -> dict[str, Any]:
-    """All of an agent, oldest first; with `all` also those in the trash. One that cannot be read says so itself."""
+    """All of an agent, oldest first; with `all`, or of a removed agent, also those in the trash.
+
+    One that cannot be read says so itself.
+    """
     if not opening.exists(call.args):
         return {"snapshots": [], "trouble": call.args.get("trouble", [])}
     there = remote(call.args)
     with opening.repository(call.args) as repository:
         pins = pins_of(repository)
         listed: list[Snapshot | Trashed] = [*repository.snapshots()]
-        if call.args.get("all"):
+        if call.args.get("all") or call.args.get("gone"):
             listed += repository.trashed()
         rows = []
         for number, one in enumerate(listed):

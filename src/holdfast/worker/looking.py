@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from holdfast.state import differences, history, keys, usage
+from holdfast.state import export as exports
 from holdfast.worker import listing, opening
 from holdfast.worker.jobs import Call
 from holdfast.worker.protocol import CHUNK_BYTES
@@ -37,6 +38,13 @@ def cat(call: Call) -> dict[str, Any]:
     with opening.repository(call.args) as repository:
         found = repository.find(call.args["snapshot"])
         return {"bytes": send(call, history.cat(repository, found, call.args["path"]))}
+
+
+def export(call: Call) -> dict[str, Any]:
+    """All of `snapshot` as a tar stream, as chunks."""
+    with opening.repository(call.args) as repository:
+        manifest = repository.manifest(repository.find(call.args["snapshot"]))
+        return {"bytes": send(call, exports.stream(repository, manifest))}
 
 
 def diff(call: Call) -> dict[str, Any]:

@@ -97,21 +97,13 @@ def remove(call: Call) -> dict[str, Any]:
 
 
 def bring_back(call: Call) -> dict[str, Any]:
-    """What `remove` took, those of `only` it: what had been deleted before stays so. {"snapshots", "newest": id}"""
+    """All that is in the trash, for an agent that comes back. {"snapshots", "newest": id}"""
     if not opening.exists(call.args):
         return {"snapshots": 0, "newest": ""}
     with _held(call) as repository:
-        since = float(call.args.get("removed_at", 0.0))
-        back = [one for one in repository.trashed() if _went_with_it(one, since)]
-        for one in back:
-            trash.restore(repository, one)
+        back = trash.restore_all(repository)
         live = repository.snapshots()
         return {"snapshots": len(back), "newest": live[-1].id if live else ""}
-
-
-def _went_with_it(one: Trashed, removed_at: float) -> bool:
-    """By its deadline: those deleted one by one have an earlier one, and were given a later one with the agent."""
-    return one.deadline >= removed_at + limits.TRASH_AGENT_S - 1
 
 
 def tidy(call: Call) -> dict[str, Any]:

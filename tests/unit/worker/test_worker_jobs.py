@@ -1,0 +1,156 @@
+"""Every job on one small state, through a real worker: what each answers, and what it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tarfile
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast import errors
+from holdfast.keeper.tasks import Tasks
+from holdfast.keeper.worker_link import WorkerLink
+from holdfast.worker.protocol import Fault, JobFailed
+
+Ask = Callable[..., Coroutine[Any, Any, dict[str, Any]]]
+
+
+def with_state(tmp_path: Path, work: Callable[[Ask, Path], Coroutine[Any, Any, None]]) -> None:
+    live = tmp_path / "live"
+    live.mkdir()
+    (live / "note").write_text("first\n")
+    (tmp_path / "second").mkdir()
+    args = {
+        "agent": "one",
+        "state_dir": str(tmp_path / "state"),
+        "directory": str(tmp_path / "state" / "one"),
+        "rights": None,
+        "paths": [str(live)],
+        "exclude": [],
+        "store": str(tmp_path / "second"),
+        "store_every_s": 60.0,
+        "encrypt": True,
+        "capture": "guard",
+        "budget_bytes": None,
+        "recipe": "process",
+        "user": "",
+        "spec": "{}",
+        "cause": "timer",
+    }
+
+    async def run() -> None:
+        tasks = Tasks()
+        link = WorkerLink(tasks)
+
+        async def ask(job: str, **more: Any) -> dict[str, Any]:
+            pieces, answer = b"", {}
+            async for message in link.job(job, {**args, **more}):
+                pieces += message.get("chunk", b"")
+                answer = message.get("result", answer)
+            return {**answer, "pieces": pieces}
+
+        try:
+            await asyncio.wait_for(work(ask, live), 60.0)
+        finally:
+            link.close()
+            await tasks.finish(10.0)
+
+    asyncio.run(run())
+
+
+def test_two_versions_are_taken_listed_compared_shown_measured_checked_and_sent(tmp_path: Path) -> None:
+    async def work(ask: Ask, live: Path) -> None:
+        a = (await ask("snapshot"))["snapshot"]["id"]
+        assert (await ask("snapshot"))["unchanged_since"] == a
+        (live / "note").write_text("second\n")
+        (live / "other").write_text("x")
+        b = (await ask("snapshot", label="mine", cause="manual"))["snapshot"]["id"]
+        rows = (await ask("snapshots"))["snapshots"]
+        assert [(row["id"], row["label"], row["remote"]) for row in rows] == [(a, "", False), (b, "mine", False)]
+        assert len((await ask("log", path="note"))["versions"]) == 2
+        assert (await ask("cat", path="note", snapshot=a))["pieces"] == b"first\n"
+        found = await ask("diff", a=a, b=b, path=None)
+        assert (found["added"], found["removed"]) == (1, 0)
+        only = await ask("diff", a=a, b=b, path="note")
+        assert [change["path"] for change in only["changes"]] == [str(live / "note")]
+        assert (await ask("du"))["snapshots"] == 2
+        for more in ({"how": "closure"}, {"how": "sample"}, {"how": "drill"}, {"all": True}):
+            assert (await ask("verify", **more))["faults"] == []
+        with tarfile.open(fileobj=io.BytesIO((await ask("export", snapshot=a))["pieces"])) as archive:
+            assert any(name.endswith("live/note") for name in archive.getnames())
+        sent = await ask("upload")
+        assert (sent["error"], sent["lag"]["objects"]) == ("", 0)
+        assert all(row["remote"] for row in (await ask("snapshots"))["snapshots"])
+        assert len((await ask("key"))["key"]) == 64
+
+    with_state(tmp_path, work)
+
+
+def test_snapshots_are_pinned_deleted_brought_back_thinned_and_collected(tmp_path: Path) -> None:
+    async def work(ask: Ask, live: Path) -> None:
+        made = []
+        for number in range(4):
+            (live / "note").write_text(str(number))
+            made.append((await ask("snapshot"))["snapshot"]["id"])
+        assert (await ask("pin", snapshot=made[0], why="mine"))["pins"] == ["mine"]
+        assert (await ask("pin", snapshot=made[0], why="mine", pinned=False))["pins"] == []
+        for number in range(3):
+            assert (await ask("mark-good", snapshot=made[number]))["new"]
+        assert not (await ask("mark-good", snapshot=made[2]))["new"]
+        rows = (await ask("snapshots"))["snapshots"]
+        assert [row["id"] for row in rows if "known-good" in row["pins"]] == made[1:3]
+        assert (await ask("delete-snapshot", snapshot=made[3]))["until"] > 0
+        assert [row["id"] for row in (await ask("snapshots"))["snapshots"]] == made[:3]
+        await ask("undelete-snapshot", snapshot=made[3])
+        await ask("delete-snapshot", snapshot=made[0])
+        gone = await ask("remove")
+        assert gone["snapshots"] == 3
+        assert len((await ask("snapshots", gone=True))["snapshots"]) == 4
+        assert (await ask("bring-back"))["snapshots"] == 4
+        assert made[3] in [row["id"] for row in (await ask("snapshots"))["snapshots"]]
+        assert (await ask("gc", dry_run=True))["refused"] == ""
+        tidied = await ask("tidy")
+        assert (tidied["taken"], tidied["refused"]) == ([], "")
+
+    with_state(tmp_path, work)
+
+
+def test_a_restore_is_built_exchanged_and_taken_back_or_settled(tmp_path: Path) -> None:
+    async def work(ask: Ask, live: Path) -> None:
+        a = (await ask("snapshot"))["snapshot"]["id"]
+        (live / "note").write_text("spoiled")
+        await ask("restore-build", snapshot=a)
+        assert (live / "note").read_text() == "spoiled"
+        await ask("restore-exchange")
+        assert (live / "note").read_text() == "first\n"
+        await ask("restore-back")
+        assert (live / "note").read_text() == "spoiled"
+        await ask("restore-build", snapshot=a)
+        await ask("restore-exchange")
+        assert (await ask("restore-settle"))["over"]
+        assert (live / "note").read_text() == "first\n"
+        assert [path.name for path in live.parent.iterdir() if "holdfast" in path.name] == []
+        assert (await ask("restore-recover"))["over"]
+        looked = await ask("restore-build", snapshot=a, to=str(live.parent / "look"))
+        assert Path(looked["where"][str(live)], "note").read_text() == "first\n"
+
+    with_state(tmp_path, work)
+
+
+def test_where_nothing_was_kept_jobs_say_so_and_make_nothing(tmp_path: Path) -> None:
+    async def work(ask: Ask, live: Path) -> None:
+        assert (await ask("snapshots"))["snapshots"] == []
+        with pytest.raises(JobFailed) as failed:
+            await ask("du")
+        assert failed.value.kind == errors.NO_SNAPSHOTS.code
+        assert not (live.parent / "state" / "one" / "repo").exists()
+        await ask("snapshot")
+        with pytest.raises(JobFailed) as failed:
+            await ask("cat", snapshot="0" * 32, path="note")
+        assert failed.value.kind in (errors.SNAPSHOT_NOT_FOUND.code, Fault.NOT_FOUND)
+
+    with_state(tmp_path, work)
