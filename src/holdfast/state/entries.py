@@ -44,9 +44,12 @@ class _Trees:
         return fd
 
     def remove(self, name: str) -> None:
-        """Only when it is empty."""
-        with contextlib.suppress(FileNotFoundError):
+        """Only when it is empty: what could not leave it is kept, and is deleted or shown with the rest."""
+        try:
             os.rmdir(name, dir_fd=self.beside)
+        except OSError as e:
+            if e.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                raise
 
 
 def forward(place: Place, parent: int, ground: Ground) -> None:
@@ -153,6 +156,8 @@ class _Mover:
                 continue
             below = f"{path}/{name}" if path else name
             if below in self._mounts:
+                with contextlib.suppress(OSError):  # a fresh tree's empty directory of that name; nothing mounted goes
+                    os.rmdir(name, dir_fd=source)
                 continue
             if below in self._above:
                 self._merge(source, target, name, below)

@@ -194,26 +194,38 @@ def _drop(state_dir: Path, current: Intent) -> None:
 
 
 def _delete(place: Place, current: Intent, enough: _Enough) -> bool:
-    """The tree of this place that nobody needs: the old one when settling, else the fresh one. False: `enough`."""
+    """The trees of this place that nobody needs: the old one when settling, else the fresh one. False: `enough`."""
     name = os.path.basename(place.path)
     settling = current.phase is Phase.SETTLING
-    unwanted = asides.before(name, current.short) if settling else asides.fresh(name, current.short)
+    unwanted = [asides.fresh(name, current.short)]
+    if settling:  # of the fresh tree only what could not move out of it
+        unwanted.append(asides.before(name, current.short))
     inner = f"{place.path}/{name}" if place.inside else place.path  # only its directory counts
     removal = places.Removal(enough)
     try:
         with places.opened(inner, current.rights) as fd, acting_as(current.rights):
             if not settling and current.keep_failed:
                 _keep_failed(fd, name, current.short)
-            where = os.path.join(os.path.realpath(os.path.dirname(inner)), unwanted)
-            if places.mounts_below(where, places.mount_table()):
-                return True
-            ended = removal.tree(fd, unwanted)
-            if place.database:
-                for end in asides.SIBLINGS:
-                    removal.tree(fd, unwanted + end)
+            status = os.stat(".", dir_fd=fd)
+            directory = os.path.realpath(os.path.dirname(inner))
+            ended = all(_delete_one(fd, directory, each, removal, place) for each in unwanted)
+            if place.inside:  # its time is the agent's
+                os.utime(f"/proc/self/fd/{fd}", ns=(status.st_atime_ns, status.st_mtime_ns))
     except OSError:
         return True  # its directory is gone or broken: nothing more can be done here, and nothing live depends on it
     return ended
+
+
+def _delete_one(fd: int, directory: str, name: str, removal: places.Removal, place: Place) -> bool:
+    """False: enough. A tree into which something was mounted since is left alone."""
+    if places.mounts_below(os.path.join(directory, name), places.mount_table()):
+        return True
+    if not removal.tree(fd, name):
+        return False
+    if place.database:
+        for end in asides.SIBLINGS:
+            removal.tree(fd, name + end)
+    return True
 
 
 def _keep_failed(fd: int, name: str, short: str) -> None:

@@ -63,6 +63,7 @@ class Place(Struct, kw_only=True):
     inside: bool = False  # fresh and old tree lie inside the live directory: beside it nothing can be made or moved
     by_entry: bool = False  # swapped entry by entry, not by one exchange
     existed: bool = False  # the live path was there when the exchange began
+    database: bool = False  # a single file, and a database in the snapshot or as it lives: -wal and such belong to it
     fresh_inode: int = 0  # what is to lie at `path` in the end: tells which way the exchange stands
     step: Step = Step.NONE
     mounts: tuple[str, ...] = ()  # mount points below `path`, relative: what lies there stays or is a place of its own

@@ -149,9 +149,8 @@ def _build_place(repository: Repository, current: Intent, job: Job, tally: _Tall
     if entry is None:
         return
     name = os.path.basename(place.path)
-    if place.by_entry:
-        place.fresh_mode = entry.mode
-        place.fresh_mtime_ns = entry.mtime_ns
+    place.fresh_mode = entry.mode
+    place.fresh_mtime_ns = entry.mtime_ns
     with places.opened(f"{place.path}/{name}" if place.inside else place.path, current.rights) as fd:
         if place.inside:
             with acting_as(current.rights):

@@ -158,7 +158,7 @@ def reach(fd: int, name: str) -> int:
 class Removal:
     """Takes a tree away, name by name; can stop and go on later. What cannot be removed is in `left`.
 
-    `enough` is asked before each name. Call `tree` within `acting_as`.
+    `enough` is asked after each name. Call `tree` within `acting_as`.
     """
 
     def __init__(self, enough: Callable[[], bool] = lambda: False) -> None:
@@ -193,14 +193,14 @@ class Removal:
         with os.scandir(fd) as found:
             names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
         for name, is_directory in names:
-            if self._enough():
-                return False
             below = f"{path}/{name}"
             if not is_directory:
                 self._name(fd, name, below)
             elif depth >= _DEEP:
                 self._move_up(top, fd, name, below)
             elif not self._child(top, fd, name, below, device, depth):
+                return False
+            if self._enough():  # after each name, so that every round gets further
                 return False
         return True
 

@@ -198,5 +198,13 @@ def _back_exchanged(place: Place, names: _Names, ground: Ground) -> None:
         return
     # The new version's siblings wait under the old version's name, which is not in use now, until both have changed.
     _siblings(place, names, names.live, names.fresh, ground)
-    places.exchange(fd, names.live, names.fresh)
+    try:
+        places.exchange(fd, names.live, names.fresh)
+    except OSError as e:
+        if e.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+        places.move(fd, names.fresh, fd, names.before)
+        places.move(fd, names.live, fd, names.fresh)
+        ground.at("half exchanged back")
+        places.move(fd, names.before, fd, names.live)
     ground.at("exchanged back")
