@@ -64,6 +64,7 @@ async def plan(keeper: Keeper, request: Request) -> Response:
             snapshot=next(row for row in known if row.id == found.id),
             off_s=found.off_s,
             clock_changed=found.clock_changed,
+            empty=found.empty,
             phase="" if alive is None else str(alive.ladder.phase),
             good=max(good, key=lambda row: row.seq, default=None),
             newest=max(known, key=lambda row: row.seq),

@@ -199,6 +199,7 @@ def plan_lines(found: dict[str, Any], path: str | None, to: str | None, now_at: 
 def _distance(found: dict[str, Any]) -> list[str]:
     """How far the snapshot lies from the wish, and whether clocks can be trusted."""
     from holdfast.cli.render import duration, paint
+    from holdfast.cli.state_view import count
 
     lines, off_s = [], found.get("off_s")
     if off_s is not None and off_s > 0:
@@ -207,6 +208,10 @@ def _distance(found: dict[str, Any]) -> list[str]:
         )
     elif off_s is not None:
         lines.append(f"the newest that is not later than the time you asked for, {duration(-off_s)} before it")
+    if found.get("empty"):
+        lines.append(
+            paint(f"{count(found['empty'], 'newer snapshot')} passed over: no file was left by then", "yellow")
+        )
     if found.get("clock_changed"):
         lines.append(paint("this machine's clock was set meanwhile: compare with `holdfast snapshots`", "yellow"))
     return lines
@@ -217,6 +222,8 @@ def _replaced(found: dict[str, Any], now_at: float) -> list[str]:
     from holdfast.cli.state_view import change_counts, change_lines, total_changes
 
     lost = found.get("lost")
+    if lost is None and not found.get("phase"):
+        return []
     if lost is None:
         return ["  what changed since then could not be told in time; all of it is replaced"]
     if not total_changes(lost):

@@ -65,14 +65,14 @@ def _agent(session: Session, name: str, *, stopped: bool) -> None:
         session.answer(found)
         return
     from holdfast.cli.render import one_line
-    from holdfast.cli.state_view import count, short
+    from holdfast.cli.state_view import count
 
     kept = f" with {count(found['snapshots'], 'snapshot')}" if found.get("snapshots") else ""
     click.echo(f"{name}: back in the fleet{kept} ({found.get('phase')})")
     missing = [one_line(path) for path in found.get("missing") or []]
     if missing and found.get("newest"):
         click.echo(f"  not there any more, so it was not started: {', '.join(missing)}")
-        click.echo(f"  bring its files back:  holdfast restore {name} {short(found['newest'])}")
+        click.echo(f"  bring its files back:  holdfast restore {name}")
         click.echo(f"  then start it:         holdfast start {name}")
         return
     if missing:

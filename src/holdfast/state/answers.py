@@ -212,6 +212,7 @@ class RestorePlan(Struct, frozen=True, kw_only=True):
     snapshot: SnapshotRow
     off_s: float | None = None
     clock_changed: bool = False
+    empty: int = 0  # newer snapshots passed over, since they hold no file
     phase: str = ""
     good: SnapshotRow | None = None
     newest: SnapshotRow | None = None

@@ -1,7 +1,8 @@
 """Which snapshot a person means: `10 min ago`, `yesterday 14:00`, the first digits of an id, `known-good`.
 
 Invariant: pure. A time chooses the newest snapshot that is not later; when there is none, the oldest is offered and
-said to be later. An id that fits several snapshots chooses none of them. Called by the API and the command line.
+said to be later. An id that fits several snapshots chooses none of them. The newest is the newest that holds a file:
+one taken after everything was deleted is nobody's wish. Called by the API and the command line.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ class Known(Protocol):
     @property
     def seq(self) -> int: ...
     @property
+    def files(self) -> int: ...
+    @property
     def pins(self) -> tuple[str, ...]: ...
 
 
@@ -51,12 +54,14 @@ class Choice(Struct, frozen=True, kw_only=True):
     """`off_s`: how far the snapshot lies from the moment wished, negative when it is earlier; None: no moment was.
 
     `clock_changed`: a snapshot that was made later says that it is older, so that times must be read with care.
+    `empty`: so many newer ones were passed over, since they hold no file.
     """
 
     id: str
     at: float
     off_s: float | None = None
     clock_changed: bool = False
+    empty: int = 0
 
 
 def wish(text: str, now_at: float, zone: tzinfo | None = None, *, prefer_id: bool = False) -> Wish:
@@ -87,7 +92,8 @@ def choose(agent: str, snapshots: Sequence[Known], wished: Wish) -> Choice:
     found = _found(agent, snapshots, wished)
     off_s = None if wished.at is None else found.at - wished.at
     disorder = any((one.seq > found.seq) != (one.at > found.at) for one in snapshots if one.at != found.at)
-    return Choice(id=found.id, at=found.at, off_s=off_s, clock_changed=disorder)
+    empty = sum(one.seq > found.seq for one in snapshots) if wished == Wish() else 0
+    return Choice(id=found.id, at=found.at, off_s=off_s, clock_changed=disorder, empty=empty)
 
 
 def _found(agent: str, snapshots: Sequence[Known], wished: Wish) -> Known:
@@ -99,7 +105,7 @@ def _found(agent: str, snapshots: Sequence[Known], wished: Wish) -> Known:
             raise HoldfastError(errors.SNAPSHOT_NOT_FOUND, agent=agent, snapshot=KNOWN_GOOD)
         return max(good, key=lambda one: one.seq)
     if wished.at is None:
-        return max(snapshots, key=lambda one: one.seq)
+        return max(snapshots, key=lambda one: (one.files > 0, one.seq))
     moment = wished.at
     earlier = [one for one in snapshots if one.at <= moment]
     if earlier:

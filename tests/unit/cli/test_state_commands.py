@@ -324,7 +324,7 @@ def test_an_agent_whose_files_are_gone_is_not_let_loose_on_empty_directories(cli
     state.gone, state.missing = [Deleted(agent="bot", removed_at=NOW, until=NOW)], ["/srv/gone"]
     done = cli("undelete", "bot")
     assert "(stopped)" in done.out
-    assert "holdfast restore bot bbbbbbbbbbbb" in done.out
+    assert "bring its files back:  holdfast restore bot" in done.out
 
 
 def test_a_removed_agent_can_be_looked_at_and_restored(cli: Any, state: StateKeeper, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from msgspec import structs
 
 from holdfast.errors import HoldfastError
 from holdfast.state import choose
@@ -17,7 +18,7 @@ NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC).timestamp()
 
 def row(seq: int, ago_s: float, digits: str = "", *pins: str) -> SnapshotRow:
     return SnapshotRow(
-        id=(digits or f"{seq:04x}").ljust(32, "0"), at=NOW - ago_s, cause=Cause.TIMER, seq=seq, pins=pins
+        id=(digits or f"{seq:04x}").ljust(32, "0"), at=NOW - ago_s, cause=Cause.TIMER, seq=seq, pins=pins, files=7
     )
 
 
@@ -101,3 +102,11 @@ def test_a_clock_that_was_set_back_is_said_and_hides_no_snapshot() -> None:
     assert choose.choose("bot", rows, Wish()).id.startswith("c0de")
     assert choose.choose("bot", rows, Wish(at=NOW - year_s + 5)).id.startswith("c0de")
     assert not choose.choose("bot", ROWS, Wish(at=NOW)).clock_changed
+
+
+def test_what_was_taken_after_everything_was_deleted_is_not_the_newest() -> None:
+    empty = [structs.replace(row(seq, 10.0 - seq, f"e{seq}0"), files=0) for seq in (5, 6)]
+    found = choose.choose("bot", [*ROWS, *empty], Wish())
+    assert (found.id[:2], found.empty) == ("b0", 2)
+    assert choose.choose("bot", [*ROWS, *empty], Wish(at=NOW)).id.startswith("e60")  # who names a moment gets it
+    assert choose.choose("bot", empty, Wish()).id.startswith("e60")  # there never was a file
