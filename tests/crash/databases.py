@@ -139,7 +139,7 @@ class Subject:
         if getattr(taken, "image", None) and taken.image.overlay and not taken.image.salts:
             report.kinds["hot journal put back"] += 1
         if taken.fuzzy:
-            report.fuzzy[taken.fuzzy] += 1
+            report.fuzzy[f"{taken.fuzzy} ({self._kind()})"] += 1
         else:
             self._judge(image, committed, begun)
         self._image, self._trace = image, taken.trace

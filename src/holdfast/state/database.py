@@ -28,8 +28,8 @@ from holdfast.state.sqlite_reuse import Trace
 
 SUFFIXES = (b"-wal", b"-shm", b"-journal")  # beside a database: part of its image, never kept on their own
 _UNHELD_TRIES = 3
-_MODE_TRIES = 3  # it may be closed, or change its journal mode, between reading the header and holding it
-_AGAIN_S = 0.005
+_WAITS_S = (0.002, 0.005, 0.01, 0.02, 0.05)  # between looks at one that is opened, closed or recovered just now
+_ALONE = "somebody holds it for himself alone"
 _OPENED = "it was opened, closed or written while it was read"
 
 
@@ -90,15 +90,15 @@ def capture(
     held = ExitStack()
     try:
         files = Files(directory_fd, name, rights, held)
-        for _ in range(_MODE_TRIES):
+        for wait_s in (*_WAITS_S, None):
             header = files.header()
             if header is None:
                 raise NotADatabase("it has no header of a database")
             taker = _Taker(files, header, directory_fd, rights, previous, freezer, scratch, held)
-            found = taker.from_log() if header.wal else taker.from_journal()
+            found = taker.from_log(wait_s is None) if header.wal else taker.from_journal()
             if found is not None:
                 return found
-            time.sleep(_AGAIN_S)
+            time.sleep(wait_s or 0)
         return taker.unheld(_OPENED)
     except BaseException:
         held.close()
@@ -130,17 +130,15 @@ class _Taker:
         return helper
 
     # --- write-ahead log -----------------------------------------------------------------------------------------
-    def from_log(self) -> Capture | None:
+    def from_log(self, is_last: bool) -> Capture | None:
         """Under a read transaction. Without an index nobody has it open, but one who holds it for himself alone.
 
-        None: look again.
+        None: look again, unless `is_last`: who closes a database holds it for himself alone for a moment, too.
         """
         if self._files.beside(b"-wal") is None or self._files.beside(b"-shm") is None:
-            if self._files.is_exclusive():
-                return self.still("somebody holds it for himself alone")
-            if sqlite_files.is_in_use(self._files.main):
-                return None  # closed just now, and likely to be opened again
-            return self.unheld(_OPENED)
+            if sqlite_files.is_in_use(self._files.main) and not is_last:
+                return None
+            return self.still(_ALONE) if self._files.is_exclusive() else self.unheld(_OPENED)
         try:
             helper = self._hold(guard.Holding.TRANSACTION)
         except guard.Refused as e:
@@ -150,7 +148,7 @@ class _Taker:
         now = sqlite_wal.sample(index) if index is not None else None
         if log is None or index is None or now is None or now.page_size != self._header.page_size:
             helper.close()
-            return self.unheld("the index of its log cannot be read")
+            return self.unheld("the index of its log cannot be read") if is_last else None
         image, trace, numbers = self._image(log, index, now)
         taken = Capture(image, self._held, lambda: "" if helper.holds() else "its guard was ended", trace)
         if trace is not None:

@@ -11,8 +11,10 @@ from __future__ import annotations
 import os
 import struct
 import sys
+import time
 from array import array
 from collections.abc import Iterator
+from itertools import count
 from typing import NamedTuple
 
 HEADER_BYTES = 32
@@ -32,7 +34,8 @@ _BACKFILL_OFFSET = 96
 _BLOCK_BYTES = 32_768
 _FIRST_NUMBERS_OFFSET, _FIRST_NUMBERS = 136, 4_062
 _NUMBERS = 4_096
-_SAMPLE_TRIES = 200
+_SAMPLE_TRIES = 20
+_SAMPLE_WAIT_S = 0.1
 
 Offsets = dict[int, int]  # page number -> where in the log its content begins
 
@@ -126,7 +129,12 @@ def sample(index_fd: int) -> Sample | None:
     How far checkpoints came is read before and after: should the log begin anew between, what came from the former log
     would be taken for a statement about the new one.
     """
-    for _ in range(_SAMPLE_TRIES):
+    deadline_mono = time.monotonic() + _SAMPLE_WAIT_S
+    for number in count():
+        if number > _SAMPLE_TRIES:
+            if time.monotonic() > deadline_mono:
+                return None
+            time.sleep(0.0005)  # whoever writes it now is waiting for a processor
         backfilled = os.pread(index_fd, 4, _BACKFILL_OFFSET)
         head = os.pread(index_fd, 2 * _INDEX_COPY_BYTES, 0)
         first = head[:_INDEX_COPY_BYTES]
@@ -142,22 +150,22 @@ def sample(index_fd: int) -> Sample | None:
         page_size = (size & 0xFE00) | ((size & 1) << 16)
         done = int.from_bytes(backfilled, sys.byteorder)
         return Sample(page_size, salts, frames, pages, done) if _is_page_size(page_size) else None
-    return None
+    raise AssertionError("counting has no end")
 
 
 def page_numbers(index_fd: int, now: Sample) -> array[int] | None:
     """Which page each frame holds, in order. None: the index is shorter than it says."""
     numbers = array("I")
-    wanted, offset, count, block = now.frames, _FIRST_NUMBERS_OFFSET, _FIRST_NUMBERS, 0
+    wanted, offset, held, block = now.frames, _FIRST_NUMBERS_OFFSET, _FIRST_NUMBERS, 0
     while wanted > 0:
-        length = min(wanted, count) * 4
+        length = min(wanted, held) * 4
         data = os.pread(index_fd, length, offset)
         if len(data) < length:
             return None
         numbers.frombytes(data)
-        wanted -= min(wanted, count)
+        wanted -= min(wanted, held)
         block += 1
-        offset, count = block * _BLOCK_BYTES, _NUMBERS
+        offset, held = block * _BLOCK_BYTES, _NUMBERS
     return numbers
 
 
