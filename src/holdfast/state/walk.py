@@ -13,6 +13,8 @@ import struct
 
 from msgspec import Struct
 
+from holdfast.state.asides import is_aside
+
 _COUNT = struct.Struct("<I")
 _FACTS = struct.Struct("<QQqqIII")  # inode, size, mtime_ns, ctime_ns, mode, uid, gid
 _pack = _FACTS.pack
@@ -32,8 +34,8 @@ class Listing(Struct, frozen=True):
 
 
 def scan(fd: int) -> Listing:
-    """Read the open directory. What vanishes meanwhile is not there. Raises OSError."""
-    return look(fd, os.listdir(fd))
+    """Read the open directory, but for what a restore laid there. What vanishes meanwhile is not there; OSError."""
+    return look(fd, [name for name in os.listdir(fd) if ".holdfast-" not in name or not is_aside(os.fsencode(name))])
 
 
 def look(fd: int, names: list[str]) -> Listing:

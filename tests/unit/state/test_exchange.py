@@ -206,6 +206,19 @@ def test_what_lies_beside_a_plain_file_is_not_taken_for_a_databases(tmp_path: Pa
     assert (place.live / "day-journal").read_text() == "another file"
 
 
+def test_no_snapshot_takes_in_what_a_restore_keeps(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    lay(place.live)
+    taken = place.take()
+    (place.live / "medium.bin").write_bytes(b"changed")
+    place.build(taken, place.live / "medium.bin")
+    place.build(place.take(), place.live / "notes")  # the fresh tree of the former one is gone, another is there
+    exchange.begin(place.state)
+    assert place.left()
+    _snapshot, manifest = place.take()
+    assert manifest.files == taken[1].files
+
+
 def test_an_intent_nobody_can_read_is_said_and_kept(tmp_path: Path) -> None:
     path = tmp_path / intent.INTENT_NAME
     path.write_text("{")
