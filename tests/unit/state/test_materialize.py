@@ -32,6 +32,8 @@ def ground() -> Iterator[Path]:
     top = Path(tempfile.mkdtemp(prefix="hf-"))
     top.chmod(0o755)
     yield top
+    for closed in top.rglob("closed"):
+        closed.chmod(0o700)
     shutil.rmtree(top)
 
 
