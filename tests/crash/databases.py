@@ -224,14 +224,14 @@ def judge(path: str) -> tuple[int, str]:
         link.close()
 
 
-def campaign(trials: int, seed: int, grounds: tuple[Ground, ...] = GROUNDS) -> Report:
-    """Raises Broken with the seed."""
+def campaign(trials: int, seed: int, grounds: tuple[Ground, ...] = GROUNDS, place: str | None = None) -> Report:
+    """Below the directory `place`, which other users must be able to reach when we are root. Raises Broken."""
     chance, report = random.Random(seed), Report()
     while report.trials < trials:
         for ground in grounds:
             if report.trials >= trials:
                 break
-            directory = tempfile.mkdtemp(prefix="holdfast-databases-")
+            directory = tempfile.mkdtemp(prefix="holdfast-databases-", dir=place)
             os.chmod(directory, 0o755)
             if ground.other_user and os.geteuid() == 0:
                 os.chown(directory, _NOBODY, _NOBODY)
@@ -281,7 +281,7 @@ def _no_guard(*_: object) -> _NoGuard:
 def _naive_copy(directory_fd: int, name: bytes, *_: object, **__: object) -> Iterator[Any]:
     """`cp` of the database and of what stands beside it, then opened."""
     directory = os.readlink(f"/proc/self/fd/{directory_fd}")
-    copies = tempfile.mkdtemp(prefix="holdfast-naive-")
+    copies = tempfile.mkdtemp(prefix="naive-", dir=directory)
     try:
         for suffix in ("", "-wal", "-journal"):
             if os.path.exists(f"{directory}/{name.decode()}{suffix}"):
