@@ -10,16 +10,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast import errors, limits
-from holdfast.state import asides, contents, exchange, intent, places, planning
+from holdfast.state import asides, contents, exchange, intent, opening, places, planning
 from holdfast.state.contents import Part
 from holdfast.state.identity import acting_as
 from holdfast.state.intent import Intent, Phase
-from holdfast.state.model import Entry, Manifest, Rights, Snapshot
+from holdfast.state.model import Entry, Kind, Manifest, Rights, Snapshot
 from holdfast.state.planning import Job
 from holdfast.state.repository import Repository
 from holdfast.state.scribe import Scribe
@@ -224,73 +224,102 @@ def build_to(
     manifest: Manifest,
     to: Path,
     *,
-    rights: Rights | None = None,
+    owner: Rights | None = None,
     only: str | None = None,
     progress: Progress = _silent,
 ) -> Built:
     """Build in `to`, which must not exist or be empty; each path below it by its last name. Nothing live is involved.
 
-    Without `rights` as root, files keep the owners they had. Raises HoldfastError (RESTORE_TARGET, RESTORE_NO_SPACE,
-    RESTORE_NOT_THERE, RESTORE_FAILED) and StoreError; then nothing is left.
+    Written with our own rights, in a place that nobody else can reach until it is complete. As root the files belong to
+    `owner` then, or, without one, to the numbers they belonged to. Raises HoldfastError (RESTORE_TARGET,
+    RESTORE_NO_SPACE, RESTORE_NOT_THERE, RESTORE_FAILED) and StoreError; then nothing is left.
     """
     chosen = planning.choose(repository, manifest, snapshot, only)
-    made, fd = _target(to, rights)
     tally = _Tally(progress, manifest.bytes if only is None else sum(entry.size for _path, entry in chosen if entry))
-    where: dict[str, str] = {}
-    try:
-        for path, entry in chosen:
-            if entry is None:
-                continue
-            name = _free_name(fd, os.path.basename(path), rights)
-            where[path] = str(to / name)
-            _write(repository, entry, frozenset(), Scribe(fd, os.fsencode(name), rights), rights, tally)
-        places.sync(fd)
-    except BaseException as e:
-        _empty(fd, where, rights)
-        if made:
-            with contextlib.suppress(OSError), acting_as(rights):
-                os.rmdir(to)
-        if isinstance(e, OSError):
-            raise _refusal(manifest, str(to), e) from e
-        raise
-    finally:
-        os.close(fd)
+    names: dict[str, str] = {}
+    with _target(to) as (made, parent, name, fd):
+        aside = f".holdfast-{os.urandom(6).hex()}"
+        try:
+            os.mkdir(aside, 0o700, dir_fd=fd)
+            within = os.open(aside, places.DIRECTORY, dir_fd=fd)
+            try:
+                for path, entry in chosen:
+                    if entry is None:
+                        continue
+                    names[path] = _free_name(within, os.path.basename(path))
+                    scribe = Scribe(within, os.fsencode(names[path]), None, owner)
+                    _write(repository, entry, frozenset(), scribe, None, tally)
+                places.sync(within)
+                for path, entry in chosen:
+                    if entry is not None:
+                        _move_out(within, fd, names[path], entry)
+            finally:
+                os.close(within)
+            os.rmdir(aside, dir_fd=fd)
+            places.sync(fd)
+            places.sync(parent)
+        except BaseException as e:
+            _take_back(fd, [aside, *names.values()])
+            if made:
+                with contextlib.suppress(OSError):
+                    os.rmdir(name, dir_fd=parent)
+            if isinstance(e, OSError):
+                raise _refusal(manifest, str(to), e) from e
+            raise
+    where = {path: str(to / final) for path, final in names.items()}
     return Built(where=where, notes=tally.all_notes(), files=tally.files)
 
 
-def _target(to: Path, rights: Rights | None) -> tuple[bool, int]:
-    """(made by us, descriptor) of an empty directory. Raises HoldfastError."""
-    made = False
+@contextlib.contextmanager
+def _target(to: Path) -> Iterator[tuple[bool, int, bytes, int]]:
+    """(made by us, its parent, its name, itself): an empty directory that no link leads to but root's or our own.
+
+    Raises HoldfastError.
+    """
+    made, held = False, []
     try:
-        with acting_as(rights):
-            try:
-                os.mkdir(to, 0o700)
+        try:
+            parent, name = opening.open_parent(str(to), None)
+            held.append(parent)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=parent)
                 made = True
-            except FileExistsError:
-                pass
-            fd = os.open(to, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fd = os.open(name, places.DIRECTORY, dir_fd=parent)
+            held.append(fd)
             if not made and os.listdir(fd):
-                os.close(fd)
                 raise errors.HoldfastError(errors.RESTORE_TARGET, path=to, reason="it is not empty")
-    except OSError as e:
-        raise errors.HoldfastError(errors.RESTORE_TARGET, path=to, reason=e.strerror or str(e)) from e
-    return made, fd
+        except OSError as e:
+            reason = "it is a link" if e.errno == errno.ELOOP else e.strerror or str(e)
+            raise errors.HoldfastError(errors.RESTORE_TARGET, path=to, reason=reason) from e
+        yield made, parent, name, fd
+    finally:
+        for each in held:
+            os.close(each)
 
 
-def _free_name(fd: int, name: str, rights: Rights | None) -> str:
+def _free_name(fd: int, name: str) -> str:
     """Two state paths may end alike."""
-    with acting_as(rights):
-        number, tried = 1, name
-        while places.there(fd, tried) is not None:
-            number += 1
-            tried = f"{name}.{number}"
+    number, tried = 1, name
+    while places.there(fd, tried) is not None:
+        number += 1
+        tried = f"{name}.{number}"
     return tried
 
 
-def _empty(fd: int, where: dict[str, str], rights: Rights | None) -> None:
-    with contextlib.suppress(OSError), acting_as(rights):
-        for path in where.values():
-            places.Removal().tree(fd, os.path.basename(path))
+def _move_out(within: int, fd: int, name: str, entry: Entry) -> None:
+    """A directory gets another `..`, for which an ordinary user must be allowed to write in it."""
+    closed = entry.kind is Kind.DIRECTORY and os.geteuid() != 0 and entry.mode & 0o300 != 0o300
+    if closed:
+        os.chmod(name, entry.mode | 0o700, dir_fd=within)
+    places.move(within, name, fd, name)
+    if closed:
+        os.chmod(name, entry.mode, dir_fd=fd)
+
+
+def _take_back(fd: int, names: list[str]) -> None:
+    with contextlib.suppress(OSError):
+        for name in names:
+            places.Removal().tree(fd, name)
 
 
 def _refusal(manifest: Manifest, path: str, e: OSError) -> errors.HoldfastError:

@@ -41,9 +41,12 @@ class Moved(OSError):
 
 
 class Scribe:
-    """One tree, begun at `name` in the directory `parent`. `files`, `foreign` and `notes` tell what was done."""
+    """One tree, begun at `name` in the directory `parent`. `files`, `foreign` and `notes` tell what was done.
 
-    def __init__(self, parent: int, name: bytes, rights: Rights | None) -> None:
+    Root that writes without anybody's `rights` gives what is complete to `owner`, or to the numbers it belonged to.
+    """
+
+    def __init__(self, parent: int, name: bytes, rights: Rights | None, owner: Rights | None = None) -> None:
         self._top = name
         self._parent = parent
         self._levels: list[_Level] = []
@@ -54,6 +57,7 @@ class Scribe:
         self._uid = rights.uid if rights is not None else os.geteuid()
         self._gid = rights.gid if rights is not None else os.getegid()
         self._gives_away = rights is None and self._uid == 0
+        self._owner = owner
         self._unsynced: list[int] = []  # the first one alone, once there are many
         self._many = False
         self.files = 0
@@ -209,11 +213,14 @@ class Scribe:
     def _dress(self, fd: int, entry: Entry) -> None:
         """Owner, mode, attributes and times. The mode after the owner, which takes set-id bits away."""
         mode = entry.mode
-        if entry.uid != self._uid:
+        if self._gives_away:
+            uid, gid, own = self._given(entry)
+            self.foreign += uid != entry.uid
+            mode &= -1 if own else ~_SET_ID
+            os.fchown(fd, uid, gid)
+        elif entry.uid != self._uid:
             self.foreign += 1
             mode &= ~_SET_ID
-            if self._gives_away:
-                os.fchown(fd, entry.uid, entry.gid)
         elif entry.gid != self._gid:
             try:
                 os.fchown(fd, -1, entry.gid)
@@ -230,13 +237,23 @@ class Scribe:
         os.fchmod(fd, mode)
         os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
 
+    def _given(self, entry: Entry) -> tuple[int, int, bool]:
+        """Whose it becomes, user and group, and whether it was the owner's already."""
+        owner = self._owner
+        if owner is None:
+            return entry.uid, entry.gid, False
+        if entry.uid == owner.uid and entry.gid in (owner.gid, *owner.groups):
+            return entry.uid, entry.gid, True
+        return owner.uid, owner.gid, False
+
     def _link(self, entry: Entry) -> None:
         fd, top = self._here()
         name = top or entry.name
         os.symlink(entry.target, name, dir_fd=fd)
         os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=fd, follow_symlinks=False)
-        if self._gives_away and entry.uid != self._uid:
-            os.chown(name, entry.uid, entry.gid, dir_fd=fd, follow_symlinks=False)
+        if self._gives_away:
+            uid, gid, _own = self._given(entry)
+            os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
 
     def _path_of(self, entry: Entry) -> bytes:
         """From the tree's top on."""

@@ -15,7 +15,6 @@ import msgspec
 from holdfast.state import exchange, materialize
 from holdfast.state.intent import Intent
 from holdfast.state.names import Trashed
-from holdfast.state.writing import lock
 from holdfast.worker import opening
 from holdfast.worker.jobs import Call
 from holdfast.worker.upkeep import find
@@ -32,10 +31,10 @@ def build(call: Call) -> dict[str, Any]:
         snapshot = found.snapshot if isinstance(found, Trashed) else found
         if to:
             built = materialize.build_to(
-                repository, snapshot, manifest, Path(to), rights=rights, only=only, progress=call.progress
+                repository, snapshot, manifest, Path(to), owner=rights, only=only, progress=call.progress
             )
             return {"short": snapshot.short, "at": manifest.at, "notes": built.notes, "where": built.where}
-        with lock(opening.directory(args)):
+        with opening.locked(args):
             intent = materialize.build(
                 opening.directory(args),
                 repository,
@@ -51,25 +50,25 @@ def build(call: Call) -> dict[str, Any]:
 
 def swap(call: Call) -> dict[str, Any]:
     """What was built takes the place of the live files; the old trees stay beside them. {"short", "notes", "where"}"""
-    with lock(opening.directory(call.args)):
+    with opening.locked(call.args):
         return _told(exchange.begin(opening.directory(call.args)))
 
 
 def settle(call: Call) -> dict[str, Any]:
     """The agent is well: the old trees go. {"over"}"""
-    with lock(opening.directory(call.args)):
+    with opening.locked(call.args):
         return {"over": exchange.settle(opening.directory(call.args))}
 
 
 def back(call: Call) -> dict[str, Any]:
     """The old trees return; with `keep_failed` the version that failed stays beside them. {"outcome", "over"}"""
-    with lock(opening.directory(call.args)):
+    with opening.locked(call.args):
         return _recovered(exchange.back(opening.directory(call.args), keep_failed=bool(call.args.get("keep_failed"))))
 
 
 def recover(call: Call) -> dict[str, Any]:
     """After a kill at any step: finished or undone. To be asked before the agent starts. {"outcome", "over"}"""
-    with lock(opening.directory(call.args)):
+    with opening.locked(call.args):
         return _recovered(exchange.recover(opening.directory(call.args), keep_built=bool(call.args.get("keep_built"))))
 
 

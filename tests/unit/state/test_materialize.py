@@ -163,6 +163,57 @@ def test_a_directory_to_look_into_must_be_new_or_empty(tmp_path: Path) -> None:
     assert caught.value.kind is errors.RESTORE_TARGET
 
 
+def test_a_closed_directory_comes_out_closed(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    (place.live / "x").write_text("x")
+    place.live.chmod(0o500)
+    try:
+        materialize.build_to(place.repository, *place.take(), tmp_path / "look")
+    finally:
+        place.live.chmod(0o700)
+    found = tmp_path / "look" / "data"
+    assert (stat.S_IMODE(found.stat().st_mode), [one.name for one in found.iterdir()]) == (0o500, ["x"])
+    found.chmod(0o700)
+
+
+@as_root
+def test_root_looks_where_the_agent_cannot_reach_and_the_files_stay_the_agents(ground: Path) -> None:
+    place = Place(ground, AGENT)
+    (place.live / "mine").write_text("x")
+    (place.live / "link").symlink_to("mine")
+    place.own()
+    (place.live / "mine").chmod(0o4750)
+    (place.live / "roots").write_text("x")
+    (place.live / "roots").chmod(0o4755)
+    taken = place.take()
+    (ground / "closed").mkdir(mode=0o700)
+    target = ground / "closed" / "look"
+    materialize.build_to(place.repository, *taken, target, owner=AGENT)
+    mine, roots = (target / "data" / "mine").stat(), (target / "data" / "roots").stat()
+    assert (target.stat().st_uid, stat.S_IMODE(target.stat().st_mode)) == (0, 0o700)
+    assert (mine.st_uid, mine.st_gid, stat.S_IMODE(mine.st_mode)) == (AGENT.uid, AGENT.gid, 0o4750)
+    assert (roots.st_uid, stat.S_IMODE(roots.st_mode)) == (AGENT.uid, 0o755)
+    assert {one.lstat().st_uid for one in (target / "data", target / "data" / "link")} == {AGENT.uid}
+    assert [one.name for one in target.iterdir()] == ["data"]
+
+
+@as_root
+def test_a_link_of_the_agent_leads_no_look_elsewhere(ground: Path) -> None:
+    place = Place(ground, AGENT)
+    (place.live / "x").write_text("x")
+    place.own()
+    taken = place.take()
+    aim, link = ground / "closed", ground / "link"
+    aim.mkdir(mode=0o700)
+    link.symlink_to(aim)
+    os.chown(link, AGENT.uid, AGENT.gid, follow_symlinks=False)
+    for target in (link, link / "look"):
+        with pytest.raises(HoldfastError) as caught:
+            materialize.build_to(place.repository, *taken, target, owner=AGENT)
+        assert caught.value.kind is errors.RESTORE_TARGET
+    assert list(aim.iterdir()) == []
+
+
 def _last_pack(place: Place) -> Path:
     return max((place.state / "repo" / "packs").rglob("*/*"), key=lambda path: path.stat().st_size)
 
