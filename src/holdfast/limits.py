@@ -444,6 +444,8 @@ RESTORE_NAME_BYTES = 4096  # a block for each file, on average more than a file'
 VALIDATE_MAX_S = 120.0  # quick_check reads a database of 5 GB in less; what takes longer is not known to be damaged
 VALIDATE_ANSWER_MAX_BYTES = 64 * 1024 * 1024  # two lines for each file checked
 VALIDATE_JSON_MAX_BYTES = 64 * 1024 * 1024  # as a program reads it: whole
+VALIDATE_TEXT_MAX_BYTES = 4 * 1024 * 1024  # of settings that a person writes, and of JSON of an unknown kind
+VALIDATE_FILES_MAX = 100_000  # a start waits for it: some seconds; what is beyond is named as not looked at
 VALIDATE_REASON_MAX = 300  # characters
 
 # --- databases that are written while they are kept ---------------------------------------------------------------------

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from holdfast.spec.model import AgentSpec
 from holdfast.spec.recipe import Finding, RecipeForm
+from holdfast.spec.validator import Validator
 
 
 class PodFacts(Struct, frozen=True, kw_only=True):
@@ -49,6 +50,18 @@ class FunctionProbe(Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
 
 
+class Quiesce(Struct, frozen=True, kw_only=True):
+    """How an agent is brought to rest for the moment of a snapshot, and let go: two programs as FunctionProbe.
+
+    `begin` prints "ok" when it rests, else why it does not; `end` lets it go, also after a `begin` that was cut short,
+    and may be run when nothing rests. `lease_s`: after which it goes on by itself, whatever became of us.
+    """
+
+    begin: FunctionProbe
+    end: FunctionProbe
+    lease_s: float
+
+
 class Recipe(RecipeForm, Protocol):
     """A ready agent definition."""
 
@@ -74,3 +87,18 @@ class Recipe(RecipeForm, Protocol):
 
     def function_probe(self, spec: AgentSpec) -> FunctionProbe | None:
         """The probe of function; None: this kind of agent has none. Pure and cheap: asked often."""
+
+    def state_validators(self, spec: AgentSpec) -> tuple[Validator, ...]:
+        """What must be whole below its state paths for it to start. Pure."""
+
+    def quiesce(self, spec: AgentSpec) -> Quiesce | None:
+        """How it is brought to rest for a planned snapshot; None: this kind of agent cannot be. Pure."""
+
+    def stale_after_restore(self, spec: AgentSpec) -> tuple[str, ...]:
+        """What an older version of its state may no longer open: sentences, by reading the names on its disk."""
+
+    def clone_env(self, spec: AgentSpec) -> dict[str, str]:
+        """Environment with which a copy of it starts without its channels and schedules. Pure."""
+
+    def clone_notes(self, spec: AgentSpec) -> tuple[str, ...]:
+        """What a person must do or know before a copy of it is started: sentences. Pure."""

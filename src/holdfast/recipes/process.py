@@ -6,9 +6,15 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from holdfast.recipes import exits
-from holdfast.recipes.model import FileWrite, FunctionProbe, Launch, PodFacts
+from holdfast.recipes.model import FileWrite, FunctionProbe, Launch, PodFacts, Quiesce
 from holdfast.spec.model import AgentSpec
 from holdfast.spec.recipe import Ask, Finding, Given, Option
+from holdfast.spec.validator import CODE, Kind, Validator
+
+_UNKNOWN_CHANNELS = (
+    "Holdfast does not know how {name} is kept from its channels and schedules: take their logins out of the copy, or "
+    "it answers and acts beside the original"
+)
 
 
 class ProcessRecipe:
@@ -41,3 +47,23 @@ class ProcessRecipe:
 
     def function_probe(self, spec: AgentSpec) -> FunctionProbe | None:
         return None
+
+    def state_validators(self, spec: AgentSpec) -> tuple[Validator, ...]:
+        """Whatever is a database is whole, and whatever is called JSON can be read."""
+        skip = (*spec.state.exclude, *CODE)
+        return (
+            Validator(kind=Kind.SQLITE, path="*", skip=skip),
+            Validator(kind=Kind.JSON_ANY, path="*.json", skip=skip),
+        )
+
+    def quiesce(self, spec: AgentSpec) -> Quiesce | None:
+        return None
+
+    def stale_after_restore(self, spec: AgentSpec) -> tuple[str, ...]:
+        return ()
+
+    def clone_env(self, spec: AgentSpec) -> dict[str, str]:
+        return {}
+
+    def clone_notes(self, spec: AgentSpec) -> tuple[str, ...]:
+        return (_UNKNOWN_CHANNELS.format(name=spec.name),)

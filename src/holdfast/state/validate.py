@@ -10,46 +10,18 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import sqlite3
 import stat
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import closing
-from enum import StrEnum
 from select import select
-from urllib.parse import quote
 
-import msgspec
 from msgspec import Struct
 
 from holdfast import limits
-from holdfast.state import asides, forking
+from holdfast.spec.validator import Kind, Validator
+from holdfast.state import asides, check_file, forking
 from holdfast.state.exclude import Exclusion
 from holdfast.state.model import Rights
-from holdfast.state.sqlite_header import HEADER_BYTES, parse
-
-_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-# Said by quick_check of rows that a program stored against its own rules: no damage, and no restore would help.
-_NOT_DAMAGE = re.compile(
-    r"(?i)^(NULL value in|CHECK constraint failed|NUMERIC value in|TEXT value in|non-unique|no such)"
-)
-
-
-class Kind(StrEnum):
-    """What is asked of a file."""
-
-    SQLITE = "sqlite"  # each database among them passes PRAGMA quick_check
-    JSON = "json"  # can be parsed
-    JSON_LINES = "json-lines"  # each line can be parsed; the last one may be cut off
-    PRESENT = "present"  # at least one such file exists, and is not empty
-
-
-class Validator(Struct, frozen=True, kw_only=True):
-    """One check, as a recipe names it. `path`: a pattern as in `state.exclude`, seen from each tree."""
-
-    kind: Kind
-    path: str
 
 
 class Fault(Struct, frozen=True, kw_only=True):
@@ -137,103 +109,57 @@ def _findings(lines: list[list[str]], ended: bool) -> Findings:
 
 
 def _look(trees: list[str], validators: list[Validator]) -> Iterator[list[str]]:
-    asked = [(validator, Exclusion([validator.path])) for validator in validators]
     present = {validator.path for validator in validators if validator.kind is Kind.PRESENT}
-    for tree in trees:
-        for path, below in _files(tree):
-            for validator, pattern in asked:
-                if not pattern.leaves_out(below, directory=False):
-                    continue
-                if validator.kind is Kind.PRESENT:
-                    if os.path.getsize(path):
-                        present.discard(validator.path)
-                    continue
-                yield from _one(path, validator.kind)
+    alike: dict[tuple[str, ...], list[Validator]] = {}  # one walk for those that skip the same
+    for validator in validators:
+        alike.setdefault(validator.skip, []).append(validator)
+    for skip, together in alike.items():
+        asked = [(validator, Exclusion([validator.path])) for validator in together]
+        for tree in trees:
+            yield from _tree(tree, Exclusion(skip), asked, present)
     for wanted in sorted(present):
-        yield ["fault", os.path.join(trees[0], wanted) if trees else wanted, Kind.PRESENT, "missing or empty"]
+        path = os.path.join(trees[0], wanted.lstrip("/")) if trees else wanted
+        yield ["fault", path, Kind.PRESENT, "missing or empty"]
 
 
-def _files(tree: str) -> Iterator[tuple[str, bytes]]:
+def _tree(
+    tree: str, skip: Exclusion, asked: list[tuple[Validator, Exclusion]], present: set[str]
+) -> Iterator[list[str]]:
+    seen = 0
+    for path, below in _files(tree, skip):
+        seen += 1
+        if seen > limits.VALIDATE_FILES_MAX:
+            yield ["unchecked", tree, f"more than {limits.VALIDATE_FILES_MAX} files; the rest was not looked at"]
+            return
+        for validator, pattern in asked:
+            if not pattern.leaves_out(below, directory=False):
+                continue
+            if validator.kind is not Kind.PRESENT:
+                yield from check_file.look(path, validator.kind)
+            elif check_file.size(path):
+                present.discard(validator.path)
+
+
+def _files(tree: str, skip: Exclusion) -> Iterator[tuple[str, bytes]]:
     """Regular files and their path below the tree; a file is its own tree."""
     if not os.path.isdir(tree) or os.path.islink(tree):
         if os.path.isfile(tree) and not os.path.islink(tree):
             yield tree, os.fsencode(os.path.basename(tree))
         return
     for directory, names, files in os.walk(tree):
-        names[:] = [name for name in names if not asides.is_aside(os.fsencode(name))]
+        names[:] = [name for name in names if not _is_skipped(skip, tree, directory, name, is_directory=True)]
         for name in files:
             path = os.path.join(directory, name)
             try:
                 regular = stat.S_ISREG(os.lstat(path).st_mode)
             except OSError:
                 continue
-            if regular and not asides.is_aside(os.fsencode(name)):
+            if regular and not _is_skipped(skip, tree, directory, name, is_directory=False):
                 yield path, os.fsencode(os.path.relpath(path, tree))
 
 
-def _one(path: str, kind: Kind) -> Iterator[list[str]]:
-    try:
-        if kind is Kind.SQLITE:
-            with open(path, "rb") as file:
-                if parse(file.read(HEADER_BYTES)) is None:
-                    return
-        yield ["look", path]
-        trouble, certain = _CHECKS[kind](path)
-    except OSError as e:
-        trouble, certain = e.strerror or str(e), False
-    if trouble:
-        yield ["fault", path, kind, trouble] if certain else ["unchecked", path, trouble]
-    yield ["done", path]
-
-
-def _database(path: str) -> tuple[str, bool]:
-    """(what is wrong, whether that is certain). Without a log beside it nobody writes it, and nothing need be made."""
-    if _size(f"{path}-journal"):
-        return "its last change was not finished; its program will take that back", False
-    mode = "mode=ro" if _size(f"{path}-wal") else "mode=ro&immutable=1"
-    try:
-        with closing(sqlite3.connect(f"file:{quote(os.fsencode(path))}?{mode}", uri=True, timeout=1.0)) as base:
-            rows = [str(row[0]) for row in base.execute("PRAGMA quick_check(20)")]
-    except sqlite3.Error as e:
-        code = getattr(e, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-        return str(e), code in _CORRUPT
-    wrong = [row for row in rows if row != "ok" and not _NOT_DAMAGE.match(row)]
-    return (wrong[0].replace("\n", " ")[: limits.VALIDATE_REASON_MAX], True) if wrong else ("", True)
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
-
-
-def _json(path: str) -> tuple[str, bool]:
-    if _size(path) > limits.VALIDATE_JSON_MAX_BYTES:
-        return "too large to be read whole", False
-    with open(path, "rb") as file:
-        return _parsed(file.read())
-
-
-def _json_lines(path: str) -> tuple[str, bool]:
-    with open(path, "rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n") or not line.strip():
-                continue
-            trouble, _certain = _parsed(line)
-            if trouble:
-                return f"line {number}: {trouble}", True
-    return "", True
-
-
-def _parsed(data: bytes) -> tuple[str, bool]:
-    try:
-        msgspec.json.decode(data.removeprefix(b"\xef\xbb\xbf"))
-    except (msgspec.DecodeError, UnicodeDecodeError) as e:
-        return ("it is empty" if not data else str(e)), True
-    except RecursionError:
-        return "nested too deeply to be read", False
-    return "", True
-
-
-_CHECKS = {Kind.SQLITE: _database, Kind.JSON: _json, Kind.JSON_LINES: _json_lines}
+def _is_skipped(skip: Exclusion, tree: str, directory: str, name: str, *, is_directory: bool) -> bool:
+    if asides.is_aside(os.fsencode(name)):
+        return True
+    below = os.path.relpath(os.path.join(directory, name), tree) if skip else ""
+    return bool(skip) and skip.leaves_out(os.fsencode(below), directory=is_directory)
