@@ -11,18 +11,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import heapq
-import os
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any
 
 from holdfast import errors, limits
 from holdfast.errors import HoldfastError
-from holdfast.health.resources import is_full
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.starvation import Starvation
 from holdfast.keeper.state_jobs import StateJobs, result_of, words
+from holdfast.keeper.state_pauses import Pauses
 from holdfast.keeper.tasks import Tasks
 from holdfast.keeper.worker_link import Message
 from holdfast.state import schedule
@@ -72,7 +71,6 @@ class Snapshots:
     ) -> None:
         self._agents = agents
         self.jobs = jobs
-        self._starvation = starvation
         self._recorder = recorder
         self._tasks = tasks
         self._now_mono = now_mono
@@ -88,10 +86,7 @@ class Snapshots:
             "short": asyncio.Semaphore(limits.SNAPSHOTS_SHORT_AT_ONCE),
             "asked": asyncio.Semaphore(limits.SNAPSHOTS_ASKED_AT_ONCE),
         }
-        self.paused = ""  # why nothing is made by the clock, one clause
-        self._paused_said = False
-        self._paused_mono = 0.0
-        self._disk_full = False
+        self.pauses = Pauses(starvation, recorder, jobs.root.parent)
         self._closed = False
 
     # --- life ----------------------------------------------------------------------------------------------------
@@ -152,7 +147,7 @@ class Snapshots:
         if agent.name in self.held_back:
             self._set(agent, schedule.paused(kept.course, now))
             return
-        choice = schedule.choose(kept.course, self._pause(now), now)
+        choice = schedule.choose(kept.course, self.pauses.look(now), now)
         if choice is Choice.PAUSE:
             self._set(agent, schedule.paused(kept.course, now))
         elif choice is Choice.TAKE:
@@ -184,39 +179,6 @@ class Snapshots:
         except (JobFailed, HoldfastError):
             return False
         return True
-
-    # --- pauses --------------------------------------------------------------------------------------------------
-    def _pause(self, now: float) -> str:
-        """Why nothing is made by the clock now; said once when it lasts, and when it is over."""
-        self._starvation.feel(now)
-        where = self.jobs.root.parent
-        try:
-            disk = os.statvfs(where)
-            self._disk_full = is_full(
-                disk.f_bavail * disk.f_frsize,
-                disk.f_blocks * disk.f_frsize,
-                disk.f_favail > 0 or disk.f_files == 0,
-                was=self._disk_full,
-            )
-        except OSError:
-            pass
-        why = schedule.pause(self._starvation.pressure.short_of, disk_full=self._disk_full, where=str(where))
-        if why and not self.paused:
-            self._paused_mono = now
-        self.paused, before = why, self.paused
-        if why and not self._paused_said and now - self._paused_mono >= limits.SNAPSHOT_PAUSE_SAID_S:
-            self._paused_said = True
-            self._recorder.record("snapshot.paused", "", f"no snapshots are made by the clock: {why}", {"why": why})
-        elif not why and self._paused_said:
-            self._paused_said = False
-            lasted_s = round(now - self._paused_mono)
-            text = f"snapshots are made by the clock again after {lasted_s} s ({before} before)"
-            self._recorder.record("snapshot.resumed", "", text, {"paused_s": lasted_s})
-        return why
-
-    @property
-    def is_pause_long(self) -> bool:
-        return bool(self.paused) and self._paused_said
 
     # --- one snapshot --------------------------------------------------------------------------------------------
     async def take(self, name: str, cause: Cause, label: str = "", progress: Heard | None = None) -> dict[str, Any]:
@@ -360,8 +322,8 @@ class Snapshots:
     def trouble(self, name: str) -> list[str]:
         """Sentences about this agent's snapshots that a person should read."""
         kept, found = self.kept.get(name), []
-        if self.paused:
-            found.append(f"No snapshots are made by the clock: {self.paused}.")
+        if self.pauses.why:
+            found.append(f"No snapshots are made by the clock: {self.pauses.why}.")
         if kept is not None and kept.trouble:
             found.append(f"The last snapshot could not be made: {kept.trouble}.")
         return found + self.told(name)

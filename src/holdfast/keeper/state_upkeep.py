@@ -26,6 +26,10 @@ from holdfast.state import lag, schedule
 from holdfast.worker.protocol import JobFailed
 
 _WELL = frozenset({Phase.HEALTHY, Phase.DEGRADED})
+SECOND = "second-place"  # the chore of agents that have one
+GOOD = "known-good"  # beside the chores: what the check before a pin found
+CHECK = "the check of its snapshots"
+_NAMED = 3
 FILE = "chores.json"  # in the agent's state directory: chore -> when it was done last, wall clock
 
 
@@ -40,9 +44,10 @@ class Chore(NamedTuple):
 
 CHORES = {
     "tidy": Chore("tidy", limits.STATE_TIDY_EVERY_S, {}, True),
-    "closure": Chore("verify", limits.STATE_CLOSURE_EVERY_S, {"how": "closure"}, True),
+    "closure": Chore("verify", limits.STATE_CLOSURE_EVERY_S, {"how": "closure"}, False),
     "sample": Chore("verify", limits.STATE_SAMPLE_EVERY_S, {"how": "sample"}, False),
     "drill": Chore("verify", limits.STATE_DRILL_EVERY_S, {"how": "drill"}, False),
+    SECOND: Chore("gc-second", limits.STATE_SECOND_GC_EVERY_S, {}, False),
 }
 
 
@@ -59,6 +64,7 @@ class Place:
         self.said: list[str] = []  # by the last thinning
         self.marked_mono = float("-inf")
         self.good = ""  # id of the known-good one
+        self.doubtful = ""  # id of the newest one that did not pass its check
         self.damage: dict[str, str] = {}  # by chore: what its last check found, one sentence
 
 
@@ -82,7 +88,8 @@ class StateUpkeep:
         self._clock = clock
         self.places: dict[str, Place] = {}
         self._chores = asyncio.Lock()
-        self._uploads = asyncio.Semaphore(limits.UPLOADS_AT_ONCE)
+        self._proving = asyncio.Lock()  # one at a time: each reads what changed in a database
+        self._uploads = asyncio.Semaphore(limits.UPLOAD_JOBS_AT_ONCE)
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
@@ -96,6 +103,7 @@ class StateUpkeep:
         """The agent was taken out of the fleet, or keeps nothing any more. Idempotent."""
         if self.places.pop(name, None) is not None:
             self._alarms.clear(f"remote-lag:{name}", name, "it keeps no second place any more")
+            self._alarms.clear(f"state-damage:{name}", name, "it keeps no snapshots any more")
 
     def made(self, name: str) -> None:
         """There is a new snapshot."""
@@ -141,7 +149,7 @@ class StateUpkeep:
         if now - place.marked_mono < limits.KNOWN_GOOD_EVERY_S:
             return False
         found = schedule.proven(kept.made, ladder.good_since_mono, now - limits.PROVEN_AFTER_S)
-        return found not in ("", place.good)
+        return found not in ("", place.good, place.doubtful)
 
     # --- known-good ----------------------------------------------------------------------------------------------
     async def _mark(self, agent: Agent, kept: Keeping, place: Place) -> None:
@@ -151,14 +159,45 @@ class StateUpkeep:
         if not found:
             return
         try:
+            async with self._proving:
+                proof = await self._snapshots.jobs.ask("prove", agent.name, gentle=True, snapshot=found)
+            if proof["faults"]:
+                self._doubted(agent, place, found, proof["faults"])
+                return
             told = await self._snapshots.jobs.ask("mark-good", agent.name, gentle=True, snapshot=found)
         except (JobFailed, HoldfastError):
             return  # thinned away meanwhile: the next one
-        place.good = found
+        place.good, place.doubtful = found, ""
+        self._found(agent, place, GOOD, "")
         if told["new"]:
-            text = f"snapshot {found[:12]} is known to be good: it was well after it"
-            self._recorder.record("snapshot.known-good", agent.name, text, {"id": found})
+            text = (
+                f"snapshot {found[:12]} is known to be good: it was well after it, {proof['looked']} files were checked"
+            )
+            unknown = proof["unchecked"]
+            text += f"; not looked at: {_some(unknown)}" if unknown else ""
+            body = {"id": found, "looked": proof["looked"], "unchecked": len(unknown)}
+            self._recorder.record("snapshot.known-good", agent.name, text, body)
             self._snapshots.changed(agent.name)
+
+    def _doubted(self, agent: Agent, place: Place, snapshot: str, faults: list[str]) -> None:
+        """It is well with it, and yet something in it is broken: the former known-good one stays."""
+        place.doubtful = snapshot
+        text = f"snapshot {snapshot[:12]} does not become known-good: {_some(faults)}"
+        self._recorder.record("snapshot.doubtful", agent.name, text, {"id": snapshot, "faults": faults[:_NAMED]})
+        self._found(agent, place, GOOD, text)
+
+    def _found(self, agent: Agent, place: Place, chore: str, wrong: str) -> None:
+        """What a check found, one sentence; "": all is well. Told to a person, and taken back."""
+        place.damage.pop(chore, None)
+        if wrong:
+            place.damage[chore] = wrong
+        key = f"state-damage:{agent.name}"
+        if place.damage:
+            reason = "; ".join(dict.fromkeys(place.damage.values()))
+            said = HoldfastError(errors.STATE_DAMAGED, agent=agent.name, what=CHECK, reason=reason)
+            self._alarms.raise_(key, agent.name, said)
+        else:
+            self._alarms.clear(key, agent.name, "its snapshots are whole again")
 
     # --- the second place ----------------------------------------------------------------------------------------
     def _upload_if_due(self, name: str, place: Place) -> None:
@@ -223,6 +262,8 @@ class StateUpkeep:
         rule = CHORES[chore]
         if rule.after_new and chore not in place.fresh:
             return False
+        if chore == SECOND and not self._agents[name].spec.state.store:
+            return False
         return not now_at - rule.every_s < done_at <= now_at + limits.CLOCK_JUMP_S
 
     async def _do(self, agent: Agent, chore: str) -> None:
@@ -238,8 +279,10 @@ class StateUpkeep:
         else:
             if rule.job == "verify":
                 self._checked(agent, place, chore, told)
-            else:
+            elif rule.job == "tidy":
                 self._tidied(agent, place, told)
+            else:
+                self._collected(agent, told)
         assert place.done_at is not None
         place.done_at[chore] = self._clock.now_at()
         self._write(agent.name, place.done_at)
@@ -253,6 +296,12 @@ class StateUpkeep:
             body = {**counts, "freed_bytes": told["freed_bytes"], "refused": told["refused"]}
             self._recorder.record("snapshot.thinned", agent.name, text, body)
 
+    def _collected(self, agent: Agent, told: dict[str, Any]) -> None:
+        """Of the second place. Keys without the right to delete are a way to protect snapshots, and no trouble."""
+        if told["freed_bytes"] or told["refused"]:
+            text = told["refused"] or f"{told['freed_bytes']} bytes freed"
+            self._recorder.record("upload.collected", agent.name, f"its second place was collected: {text}")
+
     def _checked(self, agent: Agent, place: Place, chore: str, told: dict[str, Any]) -> None:
         """A drill is told in the events in any case, the others when something is wrong, or right again."""
         wrong = "; ".join(told["said"]) if told["faults"] else ""
@@ -262,9 +311,7 @@ class StateUpkeep:
             kind = "state.damaged" if wrong else "state.checked"
             body = {"chore": chore, "faults": len(told["faults"]), "restorable": told["restorable"]}
             self._recorder.record(kind, agent.name, text, body)
-        place.damage.pop(chore, None)
-        if wrong:
-            place.damage[chore] = wrong
+        self._found(agent, place, chore, wrong)
 
     def _read(self, name: str) -> dict[str, float]:
         try:
@@ -278,3 +325,8 @@ class StateUpkeep:
             files.write_atomic(self._snapshots.jobs.directory(name) / FILE, json.dumps(done_at).encode())
         except OSError:
             pass  # done again sooner than need be, by the next keeper
+
+
+def _some(said: list[str]) -> str:
+    more = f" and {len(said) - _NAMED} more" if len(said) > _NAMED else ""
+    return "; ".join(said[:_NAMED]) + more

@@ -13,7 +13,7 @@ from holdfast.errors import HoldfastError
 from holdfast.keeper.removing import Removing
 from holdfast.keeper.snapshots import Snapshots
 from holdfast.keeper.state_jobs import StateJobs
-from holdfast.keeper.state_upkeep import StateUpkeep
+from holdfast.keeper.state_upkeep import CHECK, StateUpkeep
 from holdfast.keeper.worker_link import WorkerLink
 
 if TYPE_CHECKING:
@@ -41,12 +41,12 @@ def warnings(keeper: Keeper) -> Iterator[HoldfastError]:
     for name, place in upkeep.places.items():
         if place.damage:
             reason = "; ".join(dict.fromkeys(place.damage.values()))
-            yield HoldfastError(errors.STATE_DAMAGED, agent=name, what="the check of its snapshots", reason=reason)
+            yield HoldfastError(errors.STATE_DAMAGED, agent=name, what=CHECK, reason=reason)
     for name, kept in snapshots.kept.items():
         if kept.trouble:
             yield HoldfastError(errors.SNAPSHOT_FAILED, agent=name, reason=kept.trouble)
-    if snapshots.is_pause_long:
-        yield HoldfastError(errors.SNAPSHOTS_PAUSED, reason=snapshots.paused)
+    if snapshots.pauses.is_long:
+        yield HoldfastError(errors.SNAPSHOTS_PAUSED, reason=snapshots.pauses.why)
     for name, place in upkeep.places.items():
         if place.lag:
             yield HoldfastError(errors.REMOTE_LAG, agent=name, detail=place.lag)

@@ -64,7 +64,7 @@ Job = Callable[[Call], dict[str, Any]]
 
 def load() -> dict[str, Job]:
     """All jobs by name; imports what they need. Called before the first fork, so that no child imports anything."""
-    from holdfast.worker import listing, looking, restoring, snapshotting, upkeep, uploading, verifying
+    from holdfast.worker import listing, looking, restore_steps, snapshotting, upkeep, uploading, verifying
 
     return {
         "snapshot": snapshotting.snapshot,
@@ -76,20 +76,25 @@ def load() -> dict[str, Job]:
         "verify": verifying.verify,
         "diff": looking.diff,
         "upload": uploading.send,
+        "gc-second": uploading.collect,
         "tidy": upkeep.tidy,
         "gc": upkeep.collect,
         "delete-snapshot": upkeep.delete,
         "undelete-snapshot": upkeep.undelete,
         "pin": upkeep.pin,
+        "prove": upkeep.prove,
         "mark-good": upkeep.mark_good,
         "remove": upkeep.remove,
         "bring-back": upkeep.bring_back,
         "export": looking.export,
-        "restore-build": restoring.build,
-        "restore-exchange": restoring.swap,
-        "restore-settle": restoring.settle,
-        "restore-back": restoring.back,
-        "restore-recover": restoring.recover,
+        "restore-build": restore_steps.build,
+        "restore-exchange": restore_steps.swap,
+        "restore-settle": restore_steps.settle,
+        "restore-back": restore_steps.back,
+        "restore-recover": restore_steps.recover,
+        "restore-keep": restore_steps.keep,
+        "restore-drop": restore_steps.drop,
+        "check-state": restore_steps.check,
     }
 
 

@@ -5,7 +5,6 @@ Called by jobs.py, in a child of the worker.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -29,49 +28,29 @@ def key(call: Call) -> dict[str, Any]:
 
 def log(call: Call) -> dict[str, Any]:
     """answers.Versions of `path`."""
-    with opening.repository(call.args) as repository:
+    with opening.looked_at(call.args) as repository:
         return _plain(history.versions(repository, call.args["path"], call.progress))
 
 
 def cat(call: Call) -> dict[str, Any]:
     """The content of `path` in `snapshot`, as chunks."""
-    with opening.repository(call.args) as repository:
+    with opening.looked_at(call.args) as repository:
         found = repository.find(call.args["snapshot"])
         return {"bytes": send(call, history.cat(repository, found, call.args["path"]))}
 
 
 def export(call: Call) -> dict[str, Any]:
     """All of `snapshot` as a tar stream, as chunks."""
-    with opening.repository(call.args) as repository:
+    with opening.looked_at(call.args) as repository:
         manifest = repository.manifest(repository.find(call.args["snapshot"]))
         return {"bytes": send(call, exports.stream(repository, manifest))}
 
 
 def diff(call: Call) -> dict[str, Any]:
     """answers.Differences from snapshot `a` to `b`; with `path`, of what lies there."""
-    path = call.args.get("path")
-    with opening.repository(call.args) as repository:
+    with opening.looked_at(call.args) as repository:
         a, b = repository.find(call.args["a"]), repository.find(call.args["b"])
-        found = differences.diff(repository, a, b)
-        if path:
-            fitting = set(history.candidates(repository.manifest(b).roots, path))
-            fitting.update(history.candidates(repository.manifest(a).roots, path))
-            changes = [one for one in found.changes if any(_is_at(one.path, top) for top in fitting)]
-            counts = Counter(one.change for one in changes)
-            found = replace(
-                found,
-                changes=changes,
-                added=counts["added"],
-                changed=counts["changed"],
-                removed=counts["removed"],
-                bytes_before=sum(one.before or 0 for one in changes),
-                bytes_after=sum(one.after or 0 for one in changes),
-            )
-    return _plain(found)
-
-
-def _is_at(path: str, top: str) -> bool:
-    return path == top or path.startswith(top.rstrip("/") + "/")
+        return _plain(differences.diff(repository, a, b, call.args.get("path") or ""))
 
 
 def du(call: Call) -> dict[str, Any]:

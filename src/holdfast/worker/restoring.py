@@ -13,39 +13,65 @@ from typing import Any
 import msgspec
 
 from holdfast.state import exchange, materialize
+from holdfast.state import verify as checks
+from holdfast.state.damage import Damaged, MissingBlob
 from holdfast.state.intent import Intent
+from holdfast.state.model import Snapshot
 from holdfast.state.names import Trashed
+from holdfast.state.objects import StoreError
+from holdfast.state.repository import Repository
 from holdfast.worker import opening
 from holdfast.worker.jobs import Call
+from holdfast.worker.protocol import Fault, JobFailed
 from holdfast.worker.upkeep import find
 
 
 def build(call: Call) -> dict[str, Any]:
     """Fresh trees of `snapshot` (live or in the trash) beside the live ones, with `path` of that alone; or, with `to`,
-    in that directory, where nothing follows. {"short", "at", "notes", "where"}"""
+    in that directory, where nothing follows. {"short", "at", "notes", "where"}
+
+    Damage is answered with what remains restorable, unless `advise` is false: that takes its time.
+    """
+    with opening.looked_at(call.args) as repository:
+        found = find(repository, call.args["snapshot"])
+        try:
+            return _build(call, repository, found)
+        except (Damaged, MissingBlob) as error:
+            if not call.args.get("advise", True):
+                raise
+            raise JobFailed(Fault.DAMAGED, _instead(call, repository, found, error), lasting=True) from error
+
+
+def _build(call: Call, repository: Repository, found: Snapshot | Trashed) -> dict[str, Any]:
     args = call.args
     rights, only, to = opening.rights(args), args.get("path") or None, args.get("to")
-    with opening.repository(args) as repository:
-        found = find(repository, args["snapshot"])
-        manifest = repository.manifest(found)
-        snapshot = found.snapshot if isinstance(found, Trashed) else found
-        if to:
-            built = materialize.build_to(
-                repository, snapshot, manifest, Path(to), owner=rights, only=only, progress=call.progress
-            )
-            return {"short": snapshot.short, "at": manifest.at, "notes": built.notes, "where": built.where}
-        with opening.locked(args):
-            intent = materialize.build(
-                opening.directory(args),
-                repository,
-                snapshot,
-                manifest,
-                rights=rights,
-                now=time.time(),
-                only=only,
-                progress=call.progress,
-            )
+    manifest = repository.manifest(found)
+    snapshot = found.snapshot if isinstance(found, Trashed) else found
+    if to:
+        built = materialize.build_to(
+            repository, snapshot, manifest, Path(to), owner=rights, only=only, progress=call.progress
+        )
+        return {"short": snapshot.short, "at": manifest.at, "notes": built.notes, "where": built.where}
+    with opening.locked(args):
+        intent = materialize.build(
+            opening.directory(args),
+            repository,
+            snapshot,
+            manifest,
+            rights=rights,
+            now=time.time(),
+            only=only,
+            progress=call.progress,
+        )
     return _told(intent)
+
+
+def _instead(call: Call, repository: Repository, found: Snapshot | Trashed, error: StoreError) -> str:
+    """Which snapshot is damaged, and which to take instead: every block of all of them is looked at once."""
+    snapshot = found.snapshot if isinstance(found, Trashed) else found
+    checked = checks.everything(repository, progress=call.progress)
+    rest = checked.said[-1] if checked.said else "see `holdfast state verify` for the others"
+    return f"snapshot {snapshot.short} cannot be restored ({error}); {rest}"
 
 
 def swap(call: Call) -> dict[str, Any]:

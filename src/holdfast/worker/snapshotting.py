@@ -20,7 +20,6 @@ from holdfast.state.capture import CaptureRequest
 from holdfast.state.condemning import condemned_packs
 from holdfast.state.model import Cause
 from holdfast.state.writer import Writer
-from holdfast.state.writing import lock
 from holdfast.worker import listing, opening
 from holdfast.worker.jobs import Call
 from holdfast.worker.protocol import Fault, JobFailed
@@ -29,7 +28,7 @@ from holdfast.worker.protocol import Fault, JobFailed
 def snapshot(call: Call) -> dict[str, Any]:
     """answers.Taken, and `same_disk`: whether the repository lies where the agent's files do (None: not known)."""
     args, home = call.args, opening.directory(call.args)
-    with lock(home) as held, opening.repository(args, make=True) as repository:
+    with opening.locked(args) as held, opening.repository(args, make=True) as repository:
         request = _request(args, home)
         with Writer(repository, condemned_packs(repository.store), held.epoch) as writer:
             try:

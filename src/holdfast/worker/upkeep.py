@@ -7,6 +7,7 @@ state/answers.py. Called by jobs.py, in a child of the worker.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,16 +17,16 @@ import msgspec
 
 from holdfast import limits
 from holdfast.errors import SNAPSHOT_NOT_FOUND, HoldfastError
-from holdfast.state import aging, gc, names, thinning, trash
+from holdfast.state import aging, gc, names, proof, thinning, trash
 from holdfast.state.answers import Collected, Pinned, Removed
 from holdfast.state.model import Pin, Snapshot
 from holdfast.state.names import Trashed
 from holdfast.state.repository import Repository
-from holdfast.state.writing import lock
 from holdfast.worker import listing, opening
 from holdfast.worker.jobs import Call
 
 KNOWN_GOOD = "known-good"
+SCRATCH = "proof"  # below the agent's state directory: databases being checked, gone after it
 KNOWN_GOOD_KEPT = 2  # the present one and the one before, should the present one prove bad
 
 
@@ -34,7 +35,7 @@ def _held(call: Call) -> Iterator[Repository]:
     if not opening.exists(call.args):  # says so before anything is made
         with opening.repository(call.args):
             pass
-    with lock(opening.directory(call.args)), opening.repository(call.args) as repository:
+    with opening.locked(call.args), opening.repository(call.args) as repository:
         yield repository
 
 
@@ -63,6 +64,19 @@ def pin(call: Call) -> dict[str, Any]:
         else:
             repository.store.delete(names.pin_object(one))
         return _plain(Pinned(id=found.id, pins=listing.pins_of(repository).get(found.id, ())))
+
+
+def prove(call: Call) -> dict[str, Any]:
+    """Whether `snapshot` may become known-good: {"faults", "unchecked": sentences, "looked": files}. Writes nothing."""
+    scratch = opening.directory(call.args) / SCRATCH
+    with opening.repository(call.args) as repository:
+        found = repository.find(call.args["snapshot"])
+        good = {one.id for one in repository.pins() if one.why == KNOWN_GOOD}
+        former = [one for one in repository.snapshots() if one.id in good and one.seq <= found.seq]
+        if os.path.lexists(scratch):
+            shutil.rmtree(scratch)  # of one that was killed
+        told = proof.prove(repository, found, former[-1] if former else None, scratch, call.progress)
+    return _plain(told)
 
 
 def mark_good(call: Call) -> dict[str, Any]:

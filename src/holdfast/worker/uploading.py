@@ -1,4 +1,4 @@
-"""The job `upload`: brings what is only here to the agent's second place, and tells how far that is behind.
+"""The jobs about an agent's second place: bring there what is only here, and collect what is needed by nobody there.
 
 Called by jobs.py, in a child of the worker.
 """
@@ -6,13 +6,19 @@ Called by jobs.py, in a child of the worker.
 from __future__ import annotations
 
 import time
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from holdfast.state import lag, upload
+from holdfast.state import aging, gc, keys, lag, names, second_place, thinning, upload
+from holdfast.state.answers import Collected
 from holdfast.state.lag import Lag
-from holdfast.state.objects import StoreError
+from holdfast.state.local_store import LocalStore
+from holdfast.state.objects import Missing, StoreError
+from holdfast.state.repository import Repository
+from holdfast.state.upload_queue import Queue
 from holdfast.worker import opening
 from holdfast.worker.jobs import Call
 
@@ -28,6 +34,36 @@ def send(call: Call) -> dict[str, Any]:
         behind = upload.standing(home, time.time()) or Lag()
         return _told(behind, args, str(error), lasting=error.lasting)
     return _told(done.lag, args, "", lasting=False)
+
+
+def collect(call: Call) -> dict[str, Any]:
+    """answers.Collected, of the second place: packs that this machine never deleted by name, and has no longer.
+
+    What the first place holds stays there. Raises StoreError where the place does not answer.
+    """
+    args, home = call.args, opening.directory(call.args)
+    with Queue(home) as queue:
+        upload.check_disk(queue, args["store"], home)
+    here = LocalStore(home / "repo")
+    keep = frozenset(name for one in here.list(names.PACKS) if (name := names.read_pack(one.name)) is not None)
+    times = aging.advance(aging.load(home / thinning.TIMES), aging.read_clocks())
+    there, recovery = second_place.open_agent(args["store"], args["agent"]), keys.recovery_key(Path(args["state_dir"]))
+    try:
+        repository = Repository.open(there, recovery, home / "cache" / "second")
+    except Missing:
+        return _plain(Collected(dry_run=False))  # nothing is there yet
+    with closing(repository):
+        if there.get(names.CONFIG) != here.get(names.CONFIG):
+            return _plain(Collected(dry_run=False, refused=f"{there.where} holds another repository"))
+        found = gc.run(
+            repository, time.time(), elapsed_s=times.elapsed_s, keep=keep, repack=False, progress=call.progress
+        )
+    return _plain(found)
+
+
+def _plain(found: Collected) -> dict[str, Any]:
+    told: dict[str, Any] = msgspec.to_builtins(found)
+    return told
 
 
 def _told(behind: Lag, args: dict[str, Any], error: str, *, lasting: bool) -> dict[str, Any]:

@@ -22,7 +22,7 @@ def verify(call: Call) -> dict[str, Any]:
     """answers.Checked. `how`: closure, sample, drill; with `all`: every block of every snapshot."""
     args = call.args
     how = "everything" if args.get("all") else str(args.get("how", "sample"))
-    with opening.repository(args) as repository:
+    with opening.looked_at(args) as repository:
         if how == "everything":
             found = checks.everything(repository, progress=call.progress)
         elif how == "closure":

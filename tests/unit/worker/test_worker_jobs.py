@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import random
+import shutil
+import sqlite3
 import tarfile
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -152,5 +156,110 @@ def test_where_nothing_was_kept_jobs_say_so_and_make_nothing(tmp_path: Path) -> 
         with pytest.raises(JobFailed) as failed:
             await ask("cat", snapshot="0" * 32, path="note")
         assert failed.value.kind in (errors.SNAPSHOT_NOT_FOUND.code, Fault.NOT_FOUND)
+
+    with_state(tmp_path, work)
+
+
+def database(path: Path, rows: int = 2000) -> None:
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute("CREATE TABLE IF NOT EXISTS t (a INTEGER PRIMARY KEY, b TEXT)")
+        base.executemany("INSERT INTO t (b) VALUES (?)", [("x" * 200,)] * rows)
+
+
+def spoil(path: Path) -> None:
+    """Pages in the middle that SQLite finds wrong."""
+    data = bytearray(path.read_bytes())
+    data[16384:24576] = b"\xa5" * 8192
+    path.write_bytes(data)
+
+
+def test_a_snapshot_is_proven_before_it_may_be_known_good(tmp_path: Path) -> None:
+    async def work(ask: Ask, live: Path) -> None:
+        (live / "settings.json").write_text('{"a": 1}')
+        (live / "tsconfig.json").write_text("// no JSON at all")
+        database(live / "base.db")
+        a = (await ask("snapshot"))["snapshot"]["id"]
+        first = await ask("prove", snapshot=a)
+        assert (first["faults"], first["looked"]) == ([], 3)
+        assert first["unchecked"] == [f"{live}/tsconfig.json: it was no JSON before either"]
+        await ask("mark-good", snapshot=a)
+        (live / "note").write_text("only this changed")
+        b = (await ask("snapshot"))["snapshot"]["id"]
+        assert (await ask("prove", snapshot=b))["looked"] == 0
+        (live / "settings.json").write_text('{"a": ')
+        spoil(live / "base.db")
+        c = (await ask("snapshot"))["snapshot"]["id"]
+        found = await ask("prove", snapshot=c)
+        assert sorted(one.split(": ")[0] for one in found["faults"]) == [f"{live}/base.db", f"{live}/settings.json"]
+        assert not (tmp_path / "state" / "one" / "proof").exists()
+
+    with_state(tmp_path, work)
+
+
+def test_of_a_removed_agent_all_can_be_looked_at_and_restored(tmp_path: Path) -> None:
+    async def work(ask: Ask, live: Path) -> None:
+        a = (await ask("snapshot"))["snapshot"]["id"]
+        (live / "note").write_text("second\n")
+        b = (await ask("snapshot"))["snapshot"]["id"]
+        await ask("remove")
+        gone = {"gone": True}
+        assert [row["id"] for row in (await ask("snapshots", **gone))["snapshots"]] == [a, b]
+        assert len((await ask("log", path="note", **gone))["versions"]) == 2
+        assert (await ask("cat", path="note", snapshot=a, **gone))["pieces"] == b"first\n"
+        assert (await ask("diff", a=a, b=b, path="note", **gone))["changed"] == 1
+        assert (await ask("export", snapshot=b, **gone))["pieces"]
+        checked = await ask("verify", all=True, **gone)
+        assert (checked["snapshots"], checked["restorable"]) == (2, 2)
+        await ask("restore-build", snapshot=a, to=str(tmp_path / "look"), **gone)
+        assert (tmp_path / "look" / "live" / "note").read_text() == "first\n"
+        with pytest.raises(JobFailed):
+            await ask("cat", path="note", snapshot=a)  # what is deleted is not shown to who does not ask for it
+
+    with_state(tmp_path, work)
+
+
+def test_a_damaged_snapshot_is_named_and_another_one_offered(tmp_path: Path) -> None:
+    async def work(ask: Ask, live: Path) -> None:
+        (live / "note").write_bytes(random.Random(1).randbytes(100_000))
+        a = (await ask("snapshot"))["snapshot"]["id"]
+        (pack,) = (tmp_path / "state" / "one" / "repo" / "packs").glob("*/*")
+        (live / "note").write_bytes(random.Random(2).randbytes(100_000))
+        b = (await ask("snapshot"))["snapshot"]["id"]
+        flip(pack)
+        with pytest.raises(JobFailed) as failed:
+            await ask("restore-build", snapshot=a)
+        assert failed.value.kind == Fault.DAMAGED
+        assert f"snapshot {a[:12]} cannot be restored" in str(failed.value.detail)
+        assert f"1 of 2 snapshots are not affected, the newest of them {b[:12]}" in str(failed.value.detail)
+        assert (await ask("restore-build", snapshot=b))["short"] == b[:12]
+
+    with_state(tmp_path, work)
+
+
+def flip(pack: Path) -> None:
+    """One byte of what a pack holds."""
+    data = bytearray(pack.read_bytes())
+    data[200] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(data)
+
+
+def test_what_was_forgotten_in_the_second_place_is_condemned_there_and_the_rest_stays(tmp_path: Path) -> None:
+    async def work(ask: Ask, live: Path) -> None:
+        await ask("snapshot")
+        await ask("upload")
+        there = tmp_path / "second" / "agents" / "one"
+        kept = sorted(path.name for path in (there / "packs").glob("*/*"))
+        (live / "note").write_text("of another time")
+        shutil.copytree(tmp_path / "state" / "one", tmp_path / "state" / "copy")
+        await ask("snapshot", directory=str(tmp_path / "state" / "copy"))
+        (extra,) = {p.name for p in (tmp_path / "state" / "copy" / "repo" / "packs").glob("*/*")} - set(kept)
+        source = next((tmp_path / "state" / "copy" / "repo" / "packs").glob(f"*/{extra}"))
+        (there / "packs" / source.parent.name).mkdir(exist_ok=True)
+        shutil.copy(source, there / "packs" / source.parent.name / extra)
+        found = await ask("gc-second")
+        assert (found["refused"], found["freed_bytes"]) == ("", 0)
+        assert found["waiting_bytes"] == source.stat().st_size
+        assert sorted(path.name for path in (there / "packs").glob("*/*")) == sorted([*kept, extra])
 
     with_state(tmp_path, work)
