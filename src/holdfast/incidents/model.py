@@ -56,6 +56,7 @@ class Incident(Struct, kw_only=True):
     function: str = ""  # where it hung, "stuck_here (agent.py:12)"
     tiers_at: tuple[float, ...] = ()  # when each of `tiers` was first used
     fingerprint: str = ""  # the same for incidents of the same kind
+    restored: str = ""  # what tier 3 put back, what it replaced, and what was lost by it
 
 
 def incident_id(home_id: str, agent: str, number: int, opened_at: float) -> str:

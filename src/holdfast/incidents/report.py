@@ -88,7 +88,8 @@ def _acts(incident: Incident) -> Iterator[Act]:
         at = times.get(tier, 0.0)
         after_s = round(max(0.0, at - incident.opened_at), 3) if at else None
         if tier in _ACTS:
-            yield Act(tier=tier, text=_ACTS[tier], at=at, after_s=after_s)
+            text = incident.restored if tier == 3 and incident.restored else _ACTS[tier]
+            yield Act(tier=tier, text=text, at=at, after_s=after_s)
 
 
 def as_json(report: Report) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from holdfast.health.model import HealthValue, Observed
 from holdfast.incidents.changes import Proven
 from holdfast.incidents.model import Incident
 from holdfast.keeper.permits import Permit
+from holdfast.keeper.restore_course import Restoration
 from holdfast.keeper.views import Death
 from holdfast.spec.model import AgentSpec
 
@@ -35,6 +36,8 @@ class Memory(Struct, kw_only=True):
     beat_instance: int = 0  # the last one that was heard to beat
     proven: Proven | None = None  # what the last instance ran with that was good for a while
     defined: str = ""  # digest of the definition that init confirmed
+    restoration: Restoration | None = None  # the restore of its state that is not over yet
+    restored_from: str = ""  # told in its environment until the next planned restart
 
 
 class World(Struct, kw_only=True):

@@ -20,6 +20,7 @@ from holdfast.incidents.changes import Proven
 from holdfast.incidents.model import Incident
 from holdfast.keeper.agent import Memory, unpack_ladder
 from holdfast.keeper.alarms import Alarm
+from holdfast.keeper.restore_course import Restoration
 from holdfast.keeper.store import Items, Store
 from holdfast.keeper.views import Death
 from holdfast.ledger.record import Record
@@ -134,6 +135,10 @@ def _apply_to_agent(recalled: Recalled, record: Record, body: dict[str, Any]) ->
         memory.settled_at = float(body["settled_at"])
     if "proven" in body:
         memory.proven = msgspec.convert(body["proven"], Proven)
+    if "restoration" in body:
+        memory.restoration = msgspec.convert(body["restoration"], Restoration | None)
+    if "restored_from" in body:
+        memory.restored_from = str(body["restored_from"])
     if "death" in body:
         memory.deaths = (*memory.deaths, msgspec.convert(body["death"], Death))[-limits.DEATHS_KEPT :]
     if "explained" in body:

@@ -86,6 +86,10 @@ class Intent(Struct, kw_only=True):
     places: list[Place]
     keep_failed: bool = False  # once undone, the version that failed is kept under its own name
     notes: list[str] = []
+    state_paths: list[str] = []  # all of the agent's
+    left_out: list[list[str]] = []  # patterns of what snapshots leave out: now, and when this one was taken
+    carried: bool = False  # what they leave out was moved from the old trees into the new ones
+    left_behind: bool = False  # some of it could not be moved: the old trees are the only ones that have it
     format: int = _FORMAT
 
 
