@@ -51,8 +51,7 @@ async def _listed(keeper: Keeper, agent: str, deleted: bool) -> dict[str, Any]:
 
 
 async def chosen(keeper: Keeper, agent: str, text: str) -> choose.Choice:
-    """The snapshot that `text` means, of an agent of the fleet. Raises HoldfastError."""
-    there(keeper, agent)
+    """The snapshot that `text` means, of an agent of the fleet or one that was removed. Raises HoldfastError."""
     try:
         wished = choose.wish(text, time.time(), prefer_id=True)
     except ValueError as error:
@@ -61,7 +60,7 @@ async def chosen(keeper: Keeper, agent: str, text: str) -> choose.Choice:
 
 
 def there(keeper: Keeper, agent: str) -> None:
-    """Raises HoldfastError for an agent that was removed: its snapshots are in the trash, where only restores look."""
+    """Raises HoldfastError for an agent that was removed: it has no files of its own to look at."""
     if agent not in keeper.agents and keeper.removing.find(agent) is not None:
         look = f"look at its files with `holdfast restore {agent} --to NEW_DIRECTORY`"
         raise refused(f"{agent} was removed: bring it back with `holdfast undelete {agent}`, or {look}")

@@ -44,13 +44,14 @@ def _path(request: Request) -> str:
 async def log(keeper: Keeper, request: Request) -> Response:
     path = _path(request)
     asked = _asked(keeper, request, "looking for versions", path)
-    there(keeper, asked.agent)
     return answer(await jobs.result(asked, jobs.of(keeper).job("log", asked.agent, path=path)))
 
 
 async def diff(keeper: Keeper, request: Request) -> Response:
     """`b` absent: the tree as it stands."""
     asked = _asked(keeper, request, "comparing")
+    if request.query_params.get("b", LIVE) == LIVE:
+        there(keeper, asked.agent)
     a = await chosen(keeper, asked.agent, request.query_params.get("a") or choose.KNOWN_GOOD)
     text = request.query_params.get("b") or LIVE
     b = None if text == LIVE else (await chosen(keeper, asked.agent, text)).id

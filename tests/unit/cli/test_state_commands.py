@@ -335,7 +335,9 @@ def test_a_removed_agent_can_be_looked_at_and_restored(cli: Any, state: StateKee
     assert done.code == 0, done.err
     assert state.last("snapshots") == {"all": True}
     assert "it is taken back into the fleet" in cli("restore", "bot", "--dry-run").out
-    for arguments in (("snapshot", "bot"), ("state", "log", "bot", "x"), ("state", "cat", "bot", "newest", "x")):
+    state.jobs["cat"] = [{"chunk": b"as it was"}, {"result": {}}]
+    assert "as it was" in cli("state", "cat", "bot", "newest", "x").out
+    for arguments in (("snapshot", "bot"), ("state", "diff", "bot", "aaaa1111")):
         done = cli(*arguments)
         assert done.code == 2
         assert "holdfast undelete bot" in done.err

@@ -51,7 +51,8 @@ def with_state(tmp_path: Path, work: Callable[[Ask, Path], Coroutine[Any, Any, N
         link = WorkerLink(tasks)
 
         async def ask(job: str, **more: Any) -> dict[str, Any]:
-            pieces, answer = b"", {}
+            pieces = b""
+            answer: dict[str, Any] = {}
             async for message in link.job(job, {**args, **more}):
                 pieces += message.get("chunk", b"")
                 answer = message.get("result", answer)
