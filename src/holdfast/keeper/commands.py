@@ -134,11 +134,13 @@ class Probing:
         self._slots = asyncio.Semaphore(limits.PROBES_AT_ONCE_PER_CORE * (os.cpu_count() or 1))
         self._definitions: dict[str, tuple[AgentSpec, int, AgentDef]] = {}
 
-    async def run(self, agent: Agent, argv: tuple[str, ...], env: dict[str, str], timeout_s: float) -> Ran:
-        """One run with the agent's rights."""
+    async def run(
+        self, agent: Agent, argv: tuple[str, ...], env: dict[str, str], timeout_s: float, *, must: bool = False
+    ) -> Ran:
+        """One run with the agent's rights. `must`: also on a machine that is starved."""
         loop = asyncio.get_running_loop()
         async with self._slots:
-            if self._starved(loop.time()):
+            if not must and self._starved(loop.time()):
                 return Ran(skipped=_STARVED)
             answering = self._places.answering
             if answering is not None and (why := await answering.unanswered(agent.spec)):

@@ -38,10 +38,10 @@ class Listening:
         self._agents = agents
         self._files = FileSource(reporter, clock)
         self._logs = LogSource(home, reporter, tasks)
-        self._probing = Probing(home, places, reporter, tasks, starved)
+        self.probing = Probing(home, places, reporter, tasks, starved)
         self.pushes = PushSource(home, reporter)
         reporter.token_of = lambda name: self.pushes.door.tokens.get(name, "")
-        asked = (CommandSource(self._probing), FunctionSource(self._probing))
+        asked = (CommandSource(self.probing), FunctionSource(self.probing))
         self._sources = Sources(agents, reporter, (self._files, self._logs, self.pushes, *asked), starved)
 
     def follow(self, agent: Agent, now_mono: float) -> None:
@@ -67,5 +67,5 @@ class Listening:
         self._sources.close()
         self._files.close()
         self._logs.close()
-        self._probing.link.close()
+        self.probing.link.close()
         self.pushes.close()

@@ -17,6 +17,7 @@ from typing import Any
 
 from holdfast import errors, limits
 from holdfast.errors import HoldfastError
+from holdfast.keeper import resting
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.starvation import Starvation
@@ -30,6 +31,7 @@ from holdfast.state.schedule import Choice, Course, Sight
 from holdfast.worker.protocol import Fault, JobFailed
 
 Heard = Callable[[dict[str, Any]], None]
+CHANGES = frozenset({Cause.UPDATE, Cause.RESTORE})  # planned: an agent that can be is brought to rest before them
 
 
 class Keeping:
@@ -78,6 +80,7 @@ class Snapshots:
         self.changed: Callable[[str], None] = lambda name: None
         self.told: Callable[[str], list[str]] = lambda name: []  # what others have to say about an agent's snapshots
         self.forgotten: Callable[[str], None] = lambda name: None
+        self.at_rest: resting.AtRest = resting.as_it_is
         self.held_back: set[str] = set()  # agents whose files are being replaced: nothing by the clock
         self._due: list[tuple[float, str]] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -195,13 +198,21 @@ class Snapshots:
                     return found
         raise JobFailed(Fault.INTERRUPTED, "the job ended without an answer")
 
-    async def _asked_for(self, agent: Agent, cause: Cause, label: str) -> AsyncGenerator[Message, None]:
-        async with self._turns["asked"], contextlib.aclosing(self.taking(agent, cause, label)) as said:
+    async def _asked_for(
+        self, agent: Agent, cause: Cause, label: str, *, rested: bool | None = None
+    ) -> AsyncGenerator[Message, None]:
+        taking = self.taking(agent, cause, label, rested=rested)
+        async with self._turns["asked"], contextlib.aclosing(taking) as said:
             async for message in said:
                 yield message
 
-    async def taking(self, agent: Agent, cause: Cause, label: str) -> AsyncGenerator[Message, None]:
-        """What the snapshot says, its result last; what follows from its end is done here. Raises JobFailed, ..."""
+    async def taking(
+        self, agent: Agent, cause: Cause, label: str, *, rested: bool | None = None
+    ) -> AsyncGenerator[Message, None]:
+        """What the snapshot says, its result last; what follows from its end is done here. Raises JobFailed, ...
+
+        `rested`: the agent is brought to rest for it, where its recipe knows how; None: before a planned change.
+        """
         if not agent.spec.state.paths:
             raise HoldfastError(errors.STATE_NOT_DECLARED, agent=agent.name)
         gentle = cause is Cause.TIMER
@@ -209,12 +220,15 @@ class Snapshots:
             was_running, began_mono = agent.ladder.running, self._now_mono()
             try:
                 self.jobs.prepare(agent.name)
-                more = {"cause": str(cause), "label": label}
-                async with contextlib.aclosing(self.jobs.run("snapshot", agent.name, gentle=gentle, **more)) as said:
-                    async for message in said:
-                        if "result" in message:
-                            self._took(agent, message["result"], began_mono, was_running)
-                        yield message
+                async with self.at_rest(agent, cause in CHANGES if rested is None else rested) as rest:
+                    more = {"cause": str(cause), "label": label, **resting.as_arguments(rest)}
+                    run = self.jobs.run("snapshot", agent.name, gentle=gentle, **more)
+                    async with contextlib.aclosing(run) as said:
+                        async for message in said:
+                            if "result" in message:
+                                self._took(agent, message["result"], began_mono, was_running)
+                                message = resting.noted(message, rest) if rested else message
+                            yield message
             except JobFailed as failed:
                 self._failed(agent, failed.kind, words(failed), was_running)
                 raise
@@ -304,7 +318,8 @@ class Snapshots:
             known = self._agents.get(agent)
             if known is None:
                 raise HoldfastError(errors.AGENT_NOT_FOUND, agent=agent)
-            return self._asked_for(known, Cause(args.get("cause", "manual")), str(args.get("label", "")))
+            cause, label = Cause(args.get("cause", "manual")), str(args.get("label", ""))
+            return self._asked_for(known, cause, label, rested=True)
         if name == "diff" and args.get("b") is None:
             return self._against_now(agent, args)
         if name == "snapshots":

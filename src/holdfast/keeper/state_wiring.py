@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from holdfast import errors
+from holdfast import errors, limits
 from holdfast.errors import HoldfastError
 from holdfast.keeper.removing import Removing
+from holdfast.keeper.resting import Rester
 from holdfast.keeper.snapshots import Snapshots
 from holdfast.keeper.state_jobs import StateJobs
 from holdfast.keeper.state_upkeep import CHECK, StateUpkeep
@@ -28,6 +29,13 @@ def build(keeper: Keeper) -> tuple[Snapshots, StateUpkeep, Removing]:
     jobs = StateJobs(keeper.agents, keeper.home, WorkerLink(keeper.tasks), places.rights, places.cgroups_of)
     snapshots = Snapshots(keeper.agents, jobs, keeper.starvation, keeper.recorder, keeper.tasks, keeper.clock.now_mono)
     upkeep = StateUpkeep(keeper.agents, snapshots, keeper.recorder, keeper.alarms, keeper.tasks, keeper.clock)
+    snapshots.at_rest = Rester(
+        lambda agent, probe, must: keeper.listening.probing.run(
+            agent, probe.argv, probe.env, limits.REST_ASK_S, must=must
+        ),
+        keeper.recorder,
+        keeper.tasks,
+    ).at_rest
     snapshots.changed, snapshots.told = upkeep.made, upkeep.trouble
     snapshots.forgotten = upkeep.gone
     keeper.hands.keeping = snapshots

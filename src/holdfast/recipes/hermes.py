@@ -18,12 +18,13 @@ import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from holdfast.recipes import exits, installed
+from holdfast.recipes import exits, hermes_state, installed
 from holdfast.recipes.function import function_probe
 from holdfast.recipes.model import FileWrite, FunctionProbe
 from holdfast.recipes.process import ProcessRecipe
 from holdfast.spec.model import AgentSpec, FileBeat, HttpProbe
 from holdfast.spec.recipe import Ask, Default, Finding, Given, Option, Path
+from holdfast.spec.validator import Validator
 
 VERSION = "0.19.0"
 PORT = 8642  # Hermes' own default
@@ -33,11 +34,6 @@ STOP_GRACE_S = 30.0  # a stop takes 1 to 2 s; with a turn under way it may hang 
 HEARTBEAT = os.path.join("state", "gateway.heartbeat")  # written by its event loop every 30 s
 HEARTBEAT_MAX_AGE_S = 180.0  # six of them missed
 MARKER = ".gateway-planned-stop.json"
-# Logs and caches; and what only the running gateway means, some of it written every 30 s.
-LEFT_OUT = (
-    *("/logs/", "/audio_cache/", "/image_cache/", "*.lock", "/gateway.pid", "/gateway-starts.log", "/.gateway-*.json"),
-    *("/state/gateway.heartbeat", "/cron/ticker_*"),
-)
 EXIT_RESTART = 75
 EXIT_FATAL_CONFIG = 78
 # Hermes changes its behaviour when it believes that systemd runs it.
@@ -81,7 +77,9 @@ class HermesRecipe(ProcessRecipe):
             values[("logs", "files")] = Default((logs,), "some of them Hermes never cuts")
             values[("working_dir",)] = Default(home, "relative paths of its tools stay inside its home")
             values[("state", "paths")] = Default((home,), "databases, configuration, sessions, memories")
-            values[("state", "exclude")] = Default(LEFT_OUT, "made again by itself; locks and marks of one run")
+            values[("state", "exclude")] = Default(
+                hermes_state.LEFT_OUT, "made again by itself; locks and marks of one run"
+            )
         findings = list(missing)
         if venv:
             program = os.path.join(venv, "bin", "hermes")
@@ -139,9 +137,17 @@ class HermesRecipe(ProcessRecipe):
         return super().explain_exit(spec, code, signal, last_log_lines)
 
     def function_probe(self, spec: AgentSpec) -> FunctionProbe | None:
-        home = spec.env.get("HERMES_HOME") or spec.recipe_data.get("home")
-        port = spec.recipe_data.get("port", "")
+        home, port = hermes_state.home_of(spec), spec.recipe_data.get("port", "")
         return function_probe("hermes_function", port, home) if port and home else None
+
+    def state_validators(self, spec: AgentSpec) -> tuple[Validator, ...]:
+        return hermes_state.validators(spec)
+
+    def stale_after_restore(self, spec: AgentSpec) -> tuple[str, ...]:
+        return hermes_state.stale_after_restore(spec)
+
+    def clone_notes(self, spec: AgentSpec) -> tuple[str, ...]:
+        return hermes_state.clone_notes(spec)
 
     def check(self, spec: AgentSpec) -> tuple[Finding, ...]:
         findings: list[Finding] = []

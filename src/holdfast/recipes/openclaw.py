@@ -21,13 +21,14 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from holdfast.recipes import exits, installed
+from holdfast.recipes import exits, installed, openclaw_state
 from holdfast.recipes.function import function_probe
-from holdfast.recipes.model import FunctionProbe
+from holdfast.recipes.model import FunctionProbe, Quiesce
 from holdfast.recipes.openclaw_function import parse_json5
 from holdfast.recipes.process import ProcessRecipe
 from holdfast.spec.model import AgentSpec, HttpProbe
 from holdfast.spec.recipe import Ask, Default, Finding, Given, Option, Path
+from holdfast.spec.validator import Validator
 
 VERSION = "2026.9.6"
 PORT = 18789  # OpenClaw's own default
@@ -49,7 +50,6 @@ _SCRIPT = os.path.join("node_modules", "openclaw", "openclaw.mjs")
 _STATE_DIR_WANTED = (
     "a configured OpenClaw: openclaw onboard --mode local; or state_dir: DIR, where its openclaw.json is"
 )
-LEFT_OUT = ("/cache/", "/tmp/", "/plugin-skills/", "/logs/", "*.lock")  # `cache` alone was 54 of 57 MB
 # These make it believe that systemd or launchd runs it, or that somebody reads sd_notify messages.
 SCRUB = (
     "INVOCATION_ID",
@@ -106,7 +106,7 @@ class OpenClawRecipe(ProcessRecipe):
             values[("logs", "files")] = Default(_log_files(state_dir, configured), "its own log, whatever it is told")
             values[("working_dir",)] = Default(state_dir, "it writes nothing relative, its tools may")
             values[("state", "paths")] = Default(_state_paths(state_dir, config), "databases, configuration, workspace")
-            values[("state", "exclude")] = Default(LEFT_OUT, "made again by itself; locks of one run")
+            values[("state", "exclude")] = Default(openclaw_state.LEFT_OUT, "made again by itself; locks of one run")
         script = ""
         if not ask.has_command:
             program, missing = _program(ask)
@@ -141,9 +141,23 @@ class OpenClawRecipe(ProcessRecipe):
         return super().explain_exit(spec, code, signal, last_log_lines)
 
     def function_probe(self, spec: AgentSpec) -> FunctionProbe | None:
-        config = spec.env.get("OPENCLAW_CONFIG_PATH", spec.recipe_data.get("config", ""))
-        port = spec.recipe_data.get("port", "")
+        config, port = openclaw_state.config_of(spec), spec.recipe_data.get("port", "")
         return function_probe("openclaw_function", port, config) if port and config else None
+
+    def state_validators(self, spec: AgentSpec) -> tuple[Validator, ...]:
+        return openclaw_state.validators(spec)
+
+    def quiesce(self, spec: AgentSpec) -> Quiesce | None:
+        return openclaw_state.quiesce(spec)
+
+    def stale_after_restore(self, spec: AgentSpec) -> tuple[str, ...]:
+        return openclaw_state.stale_after_restore(spec)
+
+    def clone_env(self, spec: AgentSpec) -> dict[str, str]:
+        return dict(openclaw_state.CHANNELS_OFF)
+
+    def clone_notes(self, spec: AgentSpec) -> tuple[str, ...]:
+        return openclaw_state.clone_notes(spec)
 
     def check(self, spec: AgentSpec) -> tuple[Finding, ...]:
         config = spec.env.get("OPENCLAW_CONFIG_PATH", "")

@@ -1,7 +1,8 @@
 """Asks a running OpenClaw gateway how it works: its channels and its event loop, over its own WebSocket RPC.
 
-Run by the keeper's prober as the agent's user: `python -I -S -c THIS PORT CONFIG`. The token is read from the
-gateway's own configuration or environment and never leaves this process. Prints one JSON line
+Run by the keeper's prober as the agent's user: `python -I -S -c THIS PORT CONFIG`, or with `rest` or `go-on` behind it:
+then the gateway is suspended for the moment of a snapshot, if nothing is under way, or let go. The token is read from
+the gateway's own configuration or environment and never leaves this process. Prints one JSON line
 {"judgement", "detail", "facts"}. Invariant: it never says failing. Its liveness is asked over HTTP; a gateway whose
 RPC is busy, refuses us or stands still while that answers is shown, not restarted, for a restart costs a minute, and
 three unclean ones in five minutes make the gateway's own breaker leave its channels off. What is left of that breaker
@@ -18,6 +19,7 @@ import re
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 PROTOCOL = 4
@@ -26,6 +28,8 @@ ANSWER_TIMEOUT_S = 15.0  # 0.1 s idle, 8 s seen on a loaded machine
 MESSAGE_MAX_BYTES = 16 * 1024 * 1024
 CONFIG_MAX_BYTES = 4 * 1024 * 1024
 CHANNELS_NAMED = 4
+BLOCKERS_NAMED = 3
+REQUEST = {"requestId": "holdfast-snapshot"}  # always the same, so that a suspension whose answer was lost is found
 Told = tuple[str, str, dict[str, Any]]  # judgement, detail, facts
 
 
@@ -194,22 +198,55 @@ class Channel:
         return data
 
 
-def ask(port: int, auth: dict[str, str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The answers of `channels.status` and of the handshake. Raises Refused, OSError or TimeoutError."""
+def status(port: int, auth: dict[str, str]) -> Told:
+    """Its channels and its event loop. Raises as `ask`."""
+    told, hello = ask(port, auth, "operator.read", lambda channel: _call(channel, "channels.status", {"probe": False}))
+    return judge(told, dict(hello.get("server") or {}))
+
+
+def rest(port: int, auth: dict[str, str]) -> Told:
+    """Suspend it, unless something is under way: "ok" when it rests. Raises as `ask`."""
+    told, _ = ask(port, auth, "operator.admin", lambda channel: _call(channel, "gateway.suspend.prepare", REQUEST))
+    if told.get("status") == "ready":
+        return "ok", "", {"expires_at_ms": told.get("expiresAtMs")}
+    said = [str(one.get("message") or one.get("kind")) for one in told.get("blockers") or () if isinstance(one, dict)]
+    return "degraded", "; ".join(said[:BLOCKERS_NAMED]) or str(told.get("reason") or told.get("status")), {}
+
+
+def go_on(port: int, auth: dict[str, str]) -> Told:
+    """Let it go. The same request again names the suspension it belongs to, also when its answer never came."""
+
+    def release(channel: Channel) -> dict[str, Any]:
+        held = _call(channel, "gateway.suspend.prepare", REQUEST)
+        if held.get("suspensionId"):
+            return _call(channel, "gateway.suspend.resume", {"suspensionId": held["suspensionId"]})
+        return {}
+
+    told, _ = ask(port, auth, "operator.admin", release)
+    return "ok", "", {"resumed": bool(told.get("resumed"))}
+
+
+ACTS: dict[str, Callable[[int, dict[str, str]], Told]] = {"": status, "rest": rest, "go-on": go_on}
+
+
+def ask(
+    port: int, auth: dict[str, str], scope: str, act: Callable[[Channel], dict[str, Any]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What `act` was told, and the handshake. Raises Refused, OSError or TimeoutError."""
     channel = Channel(port)
     try:
-        hello = _call(channel, "connect", _introduction(auth))
-        return _call(channel, "channels.status", {"probe": False}), dict(hello.get("server") or {})
+        hello = _call(channel, "connect", _introduction(auth, scope))
+        return act(channel), hello
     finally:
         channel.close()
 
 
-def _introduction(auth: dict[str, str]) -> dict[str, Any]:
-    """A local back end with the shared token: needs no paired device and may only read."""
+def _introduction(auth: dict[str, str], scope: str) -> dict[str, Any]:
+    """A local back end with the shared token: needs no paired device, and may do no more than it asks for."""
     client = {"id": "gateway-client", "version": "1", "platform": "linux", "mode": "backend"}
     return {
         "minProtocol": PROTOCOL, "maxProtocol": PROTOCOL, "client": client, "role": "operator",
-        "scopes": ["operator.read"], "caps": [], "commands": [], "permissions": {}, "auth": auth,
+        "scopes": [scope], "caps": [], "commands": [], "permissions": {}, "auth": auth,
         "locale": "en-US", "userAgent": "holdfast",
     }  # fmt: skip
 
@@ -229,8 +266,8 @@ def _call(channel: Channel, method: str, params: dict[str, Any]) -> dict[str, An
             raise TimeoutError
 
 
-def look(port: int, config_path: str, env: dict[str, str]) -> Told:
-    """Everything, as one judgement. Never raises for what may be wrong with a gateway."""
+def look(port: int, config_path: str, env: dict[str, str], what: str = "") -> Told:
+    """One of ACTS, as one judgement. Never raises for what may be wrong with a gateway."""
     try:
         with open(config_path, encoding="utf-8") as file:
             config = parse_json5(file.read(CONFIG_MAX_BYTES))
@@ -239,18 +276,17 @@ def look(port: int, config_path: str, env: dict[str, str]) -> Told:
     except (OSError, ValueError) as error:
         return "unknown", f"its configuration cannot be read: {type(error).__name__}", {}
     try:
-        status, server = ask(port, credentials(config, env))
+        return ACTS[what](port, credentials(config, env))
     except Refused as error:
         return "unknown", f"its RPC: {error}", {}
     except TimeoutError:
-        return "degraded", f"its RPC did not answer in {ANSWER_TIMEOUT_S:.0f} s", {}
+        return "unknown" if what else "degraded", f"its RPC did not answer in {ANSWER_TIMEOUT_S:.0f} s", {}
     except (OSError, ValueError) as error:
         return "unknown", f"its RPC cannot be reached: {getattr(error, 'strerror', None) or error}", {}
-    return judge(status, server)
 
 
 def main(arguments: list[str]) -> int:
-    judgement, detail, facts = look(int(arguments[0]), arguments[1], dict(os.environ))
+    judgement, detail, facts = look(int(arguments[0]), arguments[1], dict(os.environ), *arguments[2:3])
     print(json.dumps({"judgement": judgement, "detail": detail, "facts": facts}))
     return 0
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from holdfast.state.model import Cause, Consistency
+from holdfast.state.model import Cause, Consistency, Rest
 
 
 class SnapshotRow(Struct, frozen=True, kw_only=True):
@@ -38,6 +38,7 @@ class SnapshotRow(Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
     deleted_until: float | None = None
     damaged: str = ""  # why its manifest cannot be read
+    rest: Rest = Rest.UNKNOWN  # whether the agent had work under way
 
 
 class Snapshots(Struct, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ from holdfast.state.exclude import BadPattern, exclusion
 from holdfast.state.freeze import CannotFreeze, Freezer
 from holdfast.state.identity import acting_as, own_rights
 from holdfast.state.intake import Intake
-from holdfast.state.model import Cause, Consistency, Entry, Manifest, Rights, Root, Snapshot
+from holdfast.state.model import Cause, Consistency, Entry, Manifest, Rest, Rights, Root, Snapshot
 from holdfast.state.passage import CannotCapture, Passage
 from holdfast.state.repository import Repository
 from holdfast.state.statcache import Cache
@@ -53,6 +53,8 @@ class CaptureRequest(Struct, frozen=True, kw_only=True):
     freezer: Freezer | None = None
     always: bool = False  # also where nothing changed
     cache: Path | None = None  # the agent's cache directory; without one everything is read
+    rest: Rest = Rest.UNKNOWN
+    rest_until_mono: float | None = None  # when that ceases to be known
     never: tuple[Path, ...] = ()  # directories never entered: Holdfast's own, where the agent's path holds them
 
 
@@ -199,7 +201,14 @@ class _Capture:
             pod_user=request.pod_user,
             recipe=request.recipe,
             spec=request.spec,
+            rest=self._rest(),
         )
+
+    def _rest(self) -> Rest:
+        """Known until now, when all was read?"""
+        until_mono = self._request.rest_until_mono
+        lasted = until_mono is None or time.monotonic() < until_mono
+        return self._request.rest if lasted else Rest.UNKNOWN
 
     def _cached(self, name: str) -> Path | None:
         directory = self._request.cache

@@ -36,6 +36,16 @@ class Consistency(StrEnum):
     FUZZY = "fuzzy"  # as guard, but the files listed changed while they were read, each time
 
 
+class Rest(StrEnum):
+    """Whether the agent had work under way. A snapshot taken in the middle of work is restored into that middle."""
+
+    UNKNOWN = ""
+    STOPPED = "stopped"  # it did not run; what it was doing when it ended is not known
+    QUIESCED = "quiesced"  # it was brought to rest for the snapshot, and rested until all was read
+    IDLE = "idle"  # it said that it has nothing to do
+    BUSY = "busy"  # it said that it is at work
+
+
 class Kind(StrEnum):
     """What an entry of a directory is. Sockets and pipes are not kept."""
 
@@ -107,6 +117,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     recipe: str = ""
     spec: str = ""  # the agent's definition as JSON, secrets masked: for a machine that has nothing but the bucket
     version: str = ""  # of Holdfast
+    rest: Rest = Rest.UNKNOWN
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):

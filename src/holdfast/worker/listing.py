@@ -80,6 +80,7 @@ def row(
         fuzzy=manifest.fuzzy,
         left_out=manifest.left_out,
         deleted_until=deleted_until,
+        rest=manifest.rest,
     )
 
 

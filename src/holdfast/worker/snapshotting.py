@@ -18,7 +18,7 @@ from holdfast.state import capture, freeze
 from holdfast.state.answers import Taken
 from holdfast.state.capture import CaptureRequest
 from holdfast.state.condemning import condemned_packs
-from holdfast.state.model import Cause
+from holdfast.state.model import Cause, Rest
 from holdfast.state.writer import Writer
 from holdfast.worker import listing, opening
 from holdfast.worker.jobs import Call
@@ -65,6 +65,8 @@ def _request(args: dict[str, Any], home: Path) -> CaptureRequest:
         freezer=freezer,
         always=cause is Cause.MANUAL and bool(args.get("label")),
         cache=home / "cache",
+        rest=Rest(args.get("rest", "")),
+        rest_until_mono=args.get("rest_until_mono"),
         never=(Path(args["state_dir"]),),
     )
 
