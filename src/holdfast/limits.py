@@ -482,6 +482,7 @@ RESTORE_RECOVER_TRIES = 5  # a second apart: a worker that was killed, a disk th
 RESTORE_ANSWER_S = 10.0  # a person is told how the agent is after its restore; agents that start longer are "starting"
 RESTORE_CHOICES_MAX = 5  # snapshots tried by tier 3: each is built whole and looked at, while the agent is down
 DAMAGED_TREE_KEPT_S = 7 * 86_400.0  # what tier 3 replaced: time for a person to come back from holiday and look at it
+DAMAGED_TREE_LOOK_S = 3_600.0  # how often it is looked whether that time is over, or the disk budget short
 STATE_CHECK_MAX_S = 60.0  # after a death before the gate; most states are looked through in a second
 STATE_CHECK_LIVED_S = 5.0  # an agent without a gate that died so young did not get through its start
 

@@ -89,6 +89,7 @@ def _apply(keeper: Keeper, old: FleetSpec, wanted: FleetSpec, change: views.Flee
 def _change(keeper: Keeper, agent: Agent, before: AgentSpec | None, spec: AgentSpec) -> None:
     """`before` None: it was leaving and is wanted again."""
     agent.spec, agent.policy = spec, fleets.policy_of(spec)
+    keeper.restoring.follow(agent)
     agent.leaving = False
     agent.place = None
     if before is None or before.restart.at != spec.restart.at:

@@ -16,7 +16,7 @@ import msgspec
 
 from holdfast import limits
 from holdfast.errors import HoldfastError
-from holdfast.healing.model import Recreate, RestartTree, Start, StopTree, Tier
+from holdfast.healing.model import Recreate, RestartTree, Restore, Start, StopTree, Tier
 from holdfast.init.protocol import AgentDef
 from holdfast.keeper import permits
 from holdfast.keeper.agent import LIVING, Agent
@@ -71,6 +71,19 @@ class Settling(Protocol):
         """Returns in bounded time. Never raises."""
 
 
+class Holding(Protocol):
+    """What has to be over before an agent is started, whoever wants it started; see restoring.py."""
+
+    def waits(self, agent: Agent) -> bool:
+        """Whether there is such a thing."""
+
+    def settle(self, agent: Agent) -> Awaitable[str]:
+        """Returns when it is over: why the agent cannot be started, "" when it can. Never raises."""
+
+    def by_ladder(self, agent: Agent, act: Restore) -> None:
+        """Tier 3: stop it, put its state back, start it. Idempotent while that is under way."""
+
+
 class Keeping(Protocol):
     """Keeps a version of an agent's state before it is stopped; see snapshots.py."""
 
@@ -117,11 +130,34 @@ class InitHands:
         self._not_there = not_there
         self._changed = changed
         self.settling: Settling | None = None
+        self.holding: Holding | None = None
         self.keeping: Keeping | None = None
         self.asking: Asking | None = None
 
     # --- acts ----------------------------------------------------------------------------------------------------
     def start(self, agent: Agent, act: Start) -> None:
+        self._when_free(agent, act.instance, lambda: self._when_settled(agent, act))
+
+    def _when_free(self, agent: Agent, instance: int, go_on: Callable[[], object]) -> None:
+        """At once when nothing holds it. An order given meanwhile takes its place, as for the other delays."""
+        holding = self.holding
+        if holding is None or not holding.waits(agent):
+            go_on()
+            return
+        number = agent.stops
+
+        async def wait_then_go_on() -> None:
+            why = await holding.settle(agent)
+            if agent.stops != number or agent.ladder.instance != instance or not agent.ladder.wanted:
+                return
+            if why:
+                self._failed(agent, why)
+            else:
+                go_on()
+
+        self._tasks.spawn(wait_then_go_on())
+
+    def _when_settled(self, agent: Agent, act: Start) -> None:
         if self.settling is None or not self.settling.waits(agent):
             self._start(agent, act)
             return
@@ -142,7 +178,11 @@ class InitHands:
         self._when_its_files_answer(agent, act.instance, define_then_start)
 
     def restart(self, agent: Agent, act: RestartTree) -> None:
-        self._when_its_files_answer(agent, act.instance, lambda: self._restart(agent, act))
+        self._when_free(
+            agent,
+            act.instance,
+            lambda: self._when_its_files_answer(agent, act.instance, lambda: self._restart(agent, act)),
+        )
 
     def _when_its_files_answer(self, agent: Agent, instance: int, go_on: Callable[[], object]) -> None:
         """At once when its files are local. An order given meanwhile takes its place, as for the other delays."""
@@ -184,8 +224,28 @@ class InitHands:
             agent,
             act.instance,
             True,
-            lambda: self._when_its_files_answer(agent, act.instance, lambda: self._recreate(agent, act)),
+            lambda: self._when_free(
+                agent,
+                act.instance,
+                lambda: self._when_its_files_answer(agent, act.instance, lambda: self._recreate(agent, act)),
+            ),
         )
+
+    def restore(self, agent: Agent, act: Restore) -> None:
+        holding = self.holding
+        if holding is None:
+            self._failed(agent, "nothing can be restored")
+            return
+        self._when_looked_into(agent, act.instance, True, lambda: holding.by_ladder(agent, act))
+
+    def start_again(self, agent: Agent, instance: int) -> None:
+        """The next instance after `instance`, which is down. May be said twice."""
+        self._when_its_files_answer(agent, instance, lambda: self._start_again(agent, instance))
+
+    def _start_again(self, agent: Agent, instance: int) -> None:
+        if self._define_now(agent):
+            fields = {"signal": agent.spec.stop.signal, "grace_s": agent.spec.stop.hung_grace_s, "cause": "restart"}
+            self._link.send("restart", agent=agent.name, instance=instance, **fields)
 
     def _when_looked_into(self, agent: Agent, instance: int, hung: bool, go_on: Callable[[], object]) -> None:
         """Do it once the evidence is taken or its time is over; at once when there is none to take.
@@ -255,10 +315,10 @@ class InitHands:
 
         self._tasks.spawn(write_then_say())
 
-    async def announce_stop(self, agent: Agent) -> None:
-        """Tell a running agent that Holdfast is taken down, and it with it. Bounded, never raises."""
+    async def announce_stop(self, agent: Agent, what: str = "down") -> None:
+        """Tell a running agent that its stop is planned: with all of Holdfast, or another. Bounded, never raises."""
         if agent.world.pid:
-            self._places.announce(agent, "down", agent.spec.stop.grace_s)
+            self._places.announce(agent, what, agent.spec.stop.grace_s)
         await self._write_stop_files(agent)
 
     async def _write_stop_files(self, agent: Agent) -> None:

@@ -43,6 +43,8 @@ class Hands(Protocol):
 
     def recreate(self, agent: Agent, act: Recreate) -> None: ...
 
+    def restore(self, agent: Agent, act: Restore) -> None: ...
+
     def stop(self, agent: Agent, act: StopTree) -> None: ...
 
     def renew_permit(self, agent: Agent) -> None: ...
@@ -141,7 +143,7 @@ class Healer:
             case Alert():
                 self._cases.alert(agent, action)
             case Restore():
-                raise AssertionError("no version can be restored yet; Policy.restore_available is False")
+                self._hands.restore(agent, action)
 
     # --- time ----------------------------------------------------------------------------------------------------
     def arm(self, agent: Agent) -> None:

@@ -137,7 +137,7 @@ class Keeper:
         self.health.followers.append(self.listening.follow)
         self.health.followers.append(self.capped.follow)
         self.snapshots, self.upkeep, self.removing = state_wiring.build(self)
-        places.more_env = self.listening.pushes.env
+        self.restoring, self.faults = state_wiring.join_restores(self)
         self.node = NodeWatch(
             Parts(
                 self.agents,
@@ -170,7 +170,7 @@ class Keeper:
             adopted=self._adopted,
             gone=self.gone,
             changed=self.agent_changed,
-            died=self.casebook.died,
+            died=self._died,
             moved_in=self._moved_in,
         )
         self.intake.link = self.link
@@ -196,6 +196,7 @@ class Keeper:
         self.node.begin([one for one in self.casebook.known.values() if one.node and one.closed_at is None])
         self.proven.begin()
         self.upkeep.begin()
+        self.restoring.begin()
         self.outgoing.look()
         self.log_settings.begin()
         try:
@@ -206,6 +207,7 @@ class Keeper:
     async def close(self) -> None:
         """Finish what is under way, checkpoint, let go. Agents are not touched."""
         self.upkeep.close()
+        self.restoring.close()
         self.snapshots.close()
         self.capped.close()
         self.planned.close()
@@ -227,6 +229,7 @@ class Keeper:
     def add(self, spec: AgentSpec, memory: Memory | None) -> Agent:
         agent = Agent(spec, fleets.policy_of(spec), memory or Memory(ladder=Ladder()))
         self.agents[spec.name] = agent
+        self.restoring.added(agent)
         return agent
 
     def _adopted(self) -> None:
@@ -259,6 +262,7 @@ class Keeper:
         self.listening.gone(agent.name)
         self.capped.gone(agent.name)
         self.snapshots.gone(agent.name)
+        self.faults.gone(agent.name)
         self.collecting.forget(agent.name)
         self.recorder.record("agent.forgotten", agent.name, "was taken out of the fleet", {"forgotten": True})
         self.checkpoint.agent_gone(agent.name)
@@ -275,7 +279,15 @@ class Keeper:
         if agent is not None:
             self.casebook.note(agent, at, text)
 
+    def _died(self, agent: Agent) -> None:
+        """An end that nobody planned."""
+        self.casebook.died(agent)
+        self.restoring.died(agent)
+        self.faults.died(agent)
+
     def agent_changed(self, agent: Agent) -> None:
+        self.faults.changed(agent)
+        self.restoring.changed(agent)
         self.checkpoint.agent(agent.name)
         self.queue.changed(agent)
 

@@ -59,6 +59,10 @@ class Restoration(Struct, frozen=True, kw_only=True):
         return self.snapshot[:12]
 
 
+class Undone(Exception):
+    """The restore did not take place; all is as it was. str(): why, one clause."""
+
+
 class Verdict(StrEnum):
     WAIT = "wait"
     KEEP = "keep"  # it is well: the former state is not needed

@@ -12,7 +12,9 @@ from holdfast import errors, limits
 from holdfast.errors import HoldfastError
 from holdfast.keeper.removing import Removing
 from holdfast.keeper.resting import Rester
+from holdfast.keeper.restoring import Restoring
 from holdfast.keeper.snapshots import Snapshots
+from holdfast.keeper.state_faults import StateFaults
 from holdfast.keeper.state_jobs import StateJobs
 from holdfast.keeper.state_upkeep import CHECK, StateUpkeep
 from holdfast.keeper.worker_link import WorkerLink
@@ -28,7 +30,6 @@ def build(keeper: Keeper) -> tuple[Snapshots, StateUpkeep, Removing]:
     places = keeper.places
     jobs = StateJobs(keeper.agents, keeper.home, WorkerLink(keeper.tasks), places.rights, places.cgroups_of)
     snapshots = Snapshots(keeper.agents, jobs, keeper.starvation, keeper.recorder, keeper.tasks, keeper.clock.now_mono)
-    upkeep = StateUpkeep(keeper.agents, snapshots, keeper.recorder, keeper.alarms, keeper.tasks, keeper.clock)
     snapshots.at_rest = Rester(
         lambda agent, probe, must: keeper.listening.probing.run(
             agent, probe.argv, probe.env, limits.REST_ASK_S, must=must
@@ -36,11 +37,27 @@ def build(keeper: Keeper) -> tuple[Snapshots, StateUpkeep, Removing]:
         keeper.recorder,
         keeper.tasks,
     ).at_rest
+    upkeep = StateUpkeep(keeper.agents, snapshots, keeper.recorder, keeper.alarms, keeper.tasks, keeper.clock)
     snapshots.changed, snapshots.told = upkeep.made, upkeep.trouble
     snapshots.forgotten = upkeep.gone
     keeper.hands.keeping = snapshots
     keeper.health.followers.append(snapshots.follow)
     return snapshots, upkeep, Removing(keeper, jobs)
+
+
+def join_restores(keeper: Keeper) -> tuple[Restoring, StateFaults]:
+    """Restores, of people and of the ladder: from now on no start comes between one."""
+    restoring, made, pushes_env = Restoring(keeper), keeper.snapshots.changed, keeper.listening.pushes.env
+
+    def changed(name: str) -> None:
+        made(name)
+        if name in keeper.agents:
+            restoring.follow(keeper.agents[name])
+
+    keeper.snapshots.changed = changed
+    keeper.hands.holding = restoring
+    keeper.places.more_env = lambda spec: {**pushes_env(spec), **restoring.env(spec.name)}
+    return restoring, StateFaults(keeper)
 
 
 def warnings(keeper: Keeper) -> Iterator[HoldfastError]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from holdfast import limits
-from holdfast.healing import restart
+from holdfast.healing import restart, restore
 from holdfast.healing.model import Ladder, Observation, Phase, Policy, Tier
 
 _TAKEN = "its port is taken by another process"  # as healing/validate.py and triage.py say it
@@ -146,6 +146,8 @@ def _after_failure(scene: Scene) -> str:
         return "restart at once" if delay_s == 0 else f"restart after {span(delay_s)}"
     if ladder.tier <= Tier.RECREATE and ladder.recreated_mono is None:
         return "a new place and a restart (tier 2)"
+    if restore.available(ladder, policy):
+        return "its last good state and a restart (tier 3)"
     return "an alert (tier 4)"
 
 
