@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Holdfast beside other supervisors.")
     parser.add_argument("suite", nargs="*", help=f"of {', '.join(suites.ALL)}; all when none is named")
     parser.add_argument("--quick", action="store_true", help="small and within two minutes; RESULTS.md is left alone")
+    parser.add_argument("--rounds", type=int, help="of the state suite, instead of its own number")
     parser.add_argument("--json", action="store_true", help="print the results as JSON on standard output")
     parser.add_argument("--report", action="store_true", help="only write RESULTS.md again from the raw results")
     options = parser.parse_args(arguments)
@@ -36,10 +38,11 @@ def main(arguments: list[str] | None = None) -> int:
     if options.report:
         results.write(install.ROOT / "bench")
         return 0
-    return _measure(options.suite or list(suites.QUICK if options.quick else suites.ALL), options.quick, options.json)
+    names = options.suite or list(suites.QUICK if options.quick else suites.ALL)
+    return _measure(names, options.quick, options.json, options.rounds)
 
 
-def _measure(names: list[str], quick: bool, as_json: bool) -> int:
+def _measure(names: list[str], quick: bool, as_json: bool, rounds: int | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     processes.become_subreaper()
     install.may_install = not quick
@@ -49,8 +52,9 @@ def _measure(names: list[str], quick: bool, as_json: bool) -> int:
     measured: dict[str, dict[str, Any]] = {}
     try:
         workload, words = install.workload()
-        context = Context(place, workload, quick)
-        context.find_peers()
+        context = Context(place, workload, quick, rounds)
+        if any(not getattr(suites.ALL[name], "OWN_PEERS", False) for name in names):
+            context.find_peers()
         for name in names:
             context.say(f"{name}: {suites.ALL[name].TITLE}")
             try:
@@ -68,6 +72,8 @@ def _measure(names: list[str], quick: bool, as_json: bool) -> int:
 
 def _one_suite(context: Context, name: str, workload_words: str) -> dict[str, Any]:
     before, begun, at = machine.load(), time.monotonic(), machine.now()
+    if getattr(suites.ALL[name], "OWN_PEERS", False):
+        context = replace(context, available={}, skipped={})
     figures = suites.ALL[name].run(context)
     return {
         "suite": name,

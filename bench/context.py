@@ -44,6 +44,7 @@ class Context:
     place: Path
     workload: tuple[str, ...]
     quick: bool
+    rounds: int | None = None  # instead of a suite's own number
     available: dict[str, str] = field(default_factory=dict)  # name -> version
     skipped: dict[str, str] = field(default_factory=dict)  # name -> reason
 

@@ -53,12 +53,24 @@ def _reap_for_ever() -> None:
 
 
 def spawn(
-    argv: Sequence[str | os.PathLike[str]], log: Path, *, env: dict[str, str] | None = None, cwd: Path | None = None
+    argv: Sequence[str | os.PathLike[str]],
+    log: Path,
+    *,
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    keep: Sequence[int] = (),
 ) -> int:
-    """Start a process in a session of its own, output appended to `log`; returns its pid."""
+    """Start a process in a session of its own, output appended to `log`; returns its pid. `keep`: descriptors."""
     with open(log, "ab") as output:
         process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, cwd=cwd, start_new_session=True
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=env,
+            cwd=cwd,
+            pass_fds=keep,
+            start_new_session=True,
         )
     process.returncode = 0  # the reaper thread collects it, not this object
     return process.pid
