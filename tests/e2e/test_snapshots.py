@@ -2,92 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sys
 from pathlib import Path
-from typing import Any
 
 from tests.harness.init_home import wait_until
-from tests.harness.keeper_home import KeeperHome
-
-Row = dict[str, Any]
-# Counts in a file, as fast as told; says on SIGTERM that it was told to stop.
-COUNTER = """
-import os, signal, sys, time
-where, pause = sys.argv[1], float(sys.argv[2])
-def leave(*_):
-    open(where + "/last-words", "w").write("bye")
-    sys.exit(0)
-signal.signal(signal.SIGTERM, leave)
-n = 0
-while True:
-    n += 1
-    with open(where + "/count.new", "w") as file:
-        file.write(str(n))
-    os.replace(where + "/count.new", where + "/count")
-    time.sleep(pause)
-"""
-QUICK = """
-import runpy
-from holdfast import limits
-limits.SNAPSHOT_AFTER_END_S = 0.1
-limits.SNAPSHOT_RETRY_FIRST_S = 0.5
-limits.SNAPSHOT_PAUSE_SAID_S = 0.0
-{more}
-runpy.run_module("holdfast.keeper", run_name="__main__")
-"""
-
-
-def home_with(more: str = "") -> KeeperHome:
-    """A keeper that tries again soon. No pauses: the machine of a test may be under any pressure."""
-    home = KeeperHome()
-    services = json.loads(home.home.services.read_text())
-    argv = services["keeper"]["argv"]
-    code = QUICK.replace("{more}", more or "from holdfast.state import schedule\nschedule.pause = lambda *_, **__: ''")
-    services["keeper"]["argv"] = [argv[0], "-P", "-c", code, *argv[4:]]
-    home.home.services.write_text(json.dumps(services))
-    return home
-
-
-def counter(home: KeeperHome, name: str, pause_s: float = 0.05, **state: Any) -> Row:
-    where = home.directory / f"state-{name}"
-    where.mkdir(exist_ok=True)
-    spec: Row = home.spec(name, sys.executable, "-c", COUNTER, str(where), str(pause_s))
-    spec["state"] = {"paths": [str(where)], **state}
-    return spec
-
-
-def snapshots(home: KeeperHome, name: str) -> list[Row]:
-    found: list[Row] = home.client.get(f"/v1/agents/{name}/snapshots")["snapshots"]
-    return found
-
-
-def take(home: KeeperHome, name: str, label: str = "") -> Row:
-    """The last line of the answer."""
-    return list(home.client.messages("POST", f"/v1/agents/{name}/snapshots", {"label": label}))[-1]
-
-
-def said(home: KeeperHome, kind: str, agent: str = "") -> list[Row]:
-    return [event for event in home.events() if event["kind"] == kind and agent in ("", event["agent"])]
-
-
-def worker_pids(home: KeeperHome) -> list[int]:
-    """The worker and its jobs: what descends from the keeper and is named so."""
-    keeper = home.process("keeper")["pid"]
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                stat = (entry / "stat").read_text()
-                argv = (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            parent = int(stat.rpartition(")")[2].split()[1])
-            if b"holdfast.worker" in argv and parent == keeper:
-                found.append(int(entry.name))
-    return found
+from tests.harness.snapshot_home import NO_PAUSES, Row, counter, home_with, said, snapshots, take, worker_pids
 
 
 def test_a_working_agent_is_kept_by_the_clock_and_before_its_stop_and_an_idle_one_only_once() -> None:
@@ -100,9 +20,12 @@ def test_a_working_agent_is_kept_by_the_clock_and_before_its_stop_and_an_idle_on
         assert len(idle) <= 2  # it may have been seen before it wrote its only file
         home.client.post("/v1/agents/busy/stop", {"wait": True}, timeout_s=30)
         home.wait_row("busy", phase="stopped")
-        wait_until(lambda: snapshots(home, "busy")[-1]["cause"] == "timer", "what it wrote last is kept too")
+
+        def causes() -> list[str]:
+            return [row["cause"] for row in snapshots(home, "busy")]
+
+        wait_until(lambda: "stop" in causes() and causes()[-1] == "timer", "what it wrote last is kept too")
         rows = snapshots(home, "busy")
-        assert rows[-2]["cause"] == "stop"
         assert [row["seq"] for row in rows] == sorted(row["seq"] for row in rows)
         assert len(said(home, "snapshot.taken", "busy")) == len(rows)
     finally:
@@ -199,8 +122,7 @@ def test_a_removed_agent_leaves_its_files_and_comes_back_with_its_snapshots() ->
 
 def test_an_agent_that_stays_well_makes_its_snapshot_known_good() -> None:
     home = home_with(
-        "from holdfast.state import schedule\nschedule.pause = lambda *_, **__: ''\n"
-        "limits.PROVEN_AFTER_S = limits.STATE_UPKEEP_LOOK_S = limits.KNOWN_GOOD_EVERY_S = 0.5"
+        NO_PAUSES + "\nlimits.PROVEN_AFTER_S = limits.STATE_UPKEEP_LOOK_S = limits.KNOWN_GOOD_EVERY_S = 0.5"
     )
     try:
         home.up(counter(home, "one", every_s=0.2))

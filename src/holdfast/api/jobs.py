@@ -60,7 +60,8 @@ def failure(asked: Asked, told: Any) -> HoldfastError:
         return HoldfastError(errors.CATALOGUE[kind], **{"agent": asked.agent, "what": asked.what, **given})
     reason = str(detail or kind or "no reason was given")
     if kind == Fault.FULL:
-        return HoldfastError(errors.DISK_FULL, path=asked.home, what=f"{asked.what} of {asked.agent}")
+        rest = " (snapshots made before can be restored)"
+        return HoldfastError(errors.DISK_FULL, path=asked.home, what=f"{asked.what} of {asked.agent}{rest}")
     if kind == Fault.REFUSED:
         return HoldfastError(errors.API_REFUSED, reason=f"{asked.agent}: {reason}")
     if kind == Fault.NOT_FOUND and asked.path:

@@ -26,7 +26,7 @@ from holdfast.keeper.state_pauses import Pauses
 from holdfast.keeper.tasks import Tasks
 from holdfast.keeper.worker_link import Message
 from holdfast.state import schedule
-from holdfast.state.model import Cause
+from holdfast.state.model import SHORT_ID_DIGITS, Cause
 from holdfast.state.schedule import Choice, Course, Sight
 from holdfast.worker.protocol import Fault, JobFailed
 
@@ -272,7 +272,7 @@ class Snapshots:
         self._set(agent, course)
         if (is_new and course.failures == 1) or now - kept.said_mono >= limits.SNAPSHOT_SAID_AGAIN_S:
             kept.said_mono = now
-            text = f"no snapshot could be made: {why}"
+            text = f"no snapshot could be made: {why}" + _newest(kept)
             self._recorder.record("snapshot.failed", agent.name, text, {"why": why, "kind": kind})
 
     # --- before stops --------------------------------------------------------------------------------------------
@@ -340,7 +340,7 @@ class Snapshots:
         if self.pauses.why:
             found.append(f"No snapshots are made by the clock: {self.pauses.why}.")
         if kept is not None and kept.trouble:
-            found.append(f"The last snapshot could not be made: {kept.trouble}.")
+            found.append(f"The last snapshot could not be made: {kept.trouble}{_newest(kept)}.")
         return found + self.told(name)
 
 
@@ -348,3 +348,8 @@ def sight(agent: Agent) -> Sight:
     state = agent.spec.state
     every_s = state.every_s if state.paths and not agent.leaving else None
     return Sight(agent.name, every_s, agent.ladder.running)
+
+
+def _newest(kept: Keeping) -> str:
+    """What remains, where that is known."""
+    return f"; the newest that can be restored is {kept.newest[:SHORT_ID_DIGITS]}" if kept.newest else ""

@@ -26,7 +26,7 @@ DAY_S = 86_400.0
 def play(tmp_path: Path, work: Work, *names: str, **state: Any) -> None:
     async def all_of_it() -> None:
         keeping = Keeping(tmp_path, *names, **state)
-        answers = {
+        answers: dict[str, dict[str, Any]] = {
             "tidy": TIDIED,
             "verify": CHECKED,
             "prove": PROVEN,
