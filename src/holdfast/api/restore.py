@@ -16,13 +16,14 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from holdfast import limits
+from holdfast import limits, recipes
 from holdfast.api import jobs
 from holdfast.api.jobs import Asked
 from holdfast.api.operation import Operation, Parameter, answer, integer, read_json, refused
 from holdfast.api.snapshots import rows
 from holdfast.errors import HoldfastError
 from holdfast.keeper.keeper import Keeper
+from holdfast.spec.model import AgentSpec
 from holdfast.state import answers, choose, history
 from holdfast.state.answers import Differences, RestorePlan, SnapshotRow
 from holdfast.state.model import Root
@@ -57,7 +58,8 @@ async def plan(keeper: Keeper, request: Request) -> Response:
     found = _chosen(keeper, agent, known, request.query_params.get("snapshot") or choose.NEWEST)
     good = [row for row in known if choose.KNOWN_GOOD in row.pins]
     path = _absolute(keeper, agent, request.query_params.get("path") or None)
-    alive = keeper.agents.get(agent)
+    alive, gone = keeper.agents.get(agent), keeper.removing.find(agent)
+    spec = alive.spec if alive is not None else gone.spec if gone is not None else None
     return answer(
         RestorePlan(
             agent=agent,
@@ -69,8 +71,14 @@ async def plan(keeper: Keeper, request: Request) -> Response:
             good=max(good, key=lambda row: row.seq, default=None),
             newest=max(known, key=lambda row: row.seq),
             lost=await _lost(keeper, agent, found.id, path) if alive and integer(request, "compare", 1) else None,
+            warnings=() if spec is None else await asyncio.to_thread(_stale, spec),
         )
     )
+
+
+def _stale(spec: AgentSpec) -> tuple[str, ...]:
+    """Logins that may be refused afterwards. Looks at the agent's disk, so it belongs into a thread."""
+    return recipes.find(spec.recipe).stale_after_restore(spec)
 
 
 async def _lost(keeper: Keeper, agent: str, snapshot: str, path: str | None) -> Differences | None:

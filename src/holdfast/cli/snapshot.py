@@ -78,6 +78,8 @@ def _words(agent: str, found: dict[str, Any], now_at: float) -> str:
     fuzzy, left_out = taken.get("fuzzy") or (), taken.get("left_out") or ()
     if taken.get("consistency") == "fuzzy":
         lines.append(f"  fuzzy: these changed while they were read, each time: {_some(fuzzy)}")
+    if found.get("note"):
+        lines.append(f"  {one_line(found['note'])}")
     if left_out:
         lines.append(f"  left out: {_some(left_out)}")
     lines.append(f"  come back to it with: holdfast restore {one_line(agent)} {short(taken.get('id'))}")

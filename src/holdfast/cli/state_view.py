@@ -21,6 +21,7 @@ CAUSES = {
     "stop": "before stop", "update": "before update", "restore": "before restore", "config": "before config",
     "remove": "before removal",
 }  # fmt: skip
+RESTS = {"quiesced": "at rest", "idle": "idle", "busy": "at work"}
 MARKS = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
 
 
@@ -74,6 +75,8 @@ def notes(row: Row) -> Iterator[str]:
     if row.get("consistency") == "fuzzy":
         listed = row.get("fuzzy") or ()
         yield f"fuzzy: {count(len(listed), 'file')} changed while read" if listed else "fuzzy"
+    if row.get("rest") in RESTS:
+        yield RESTS[row["rest"]]
     if row.get("remote") is False:
         yield "not in the second place yet"
 
