@@ -27,8 +27,9 @@ class Seen(Struct, frozen=True, kw_only=True):
     """One agent in a reading: what is declared and what is so now.
 
     `ceiling_bytes`: the ceiling that really holds (memory.high, limit_in_bytes); None: none below its declared limit.
-    `hits`: how often it reached that ceiling, cumulative; page cache at the ceiling is no hit. `paused`: the kernel
-    holds it at the ceiling now (v1), or it is frozen by us. `floor_bytes`: its declared minimum, which is protected.
+    `hits`: how often it reached that ceiling, cumulative; page cache at the ceiling is no hit, and an agent that the
+    kernel holds there (v1) counts in every reading. `frozen`: by us, or found so after a keeper's death; not by a
+    snapshot. `floor_bytes`: its declared minimum, which is protected.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     usage_bytes: int
     limit_bytes: int | None = None
     floor_bytes: int = 0
-    start_bytes: int = 0  # its start lease, while STARTING; see admission.start_need
+    start_bytes: int = 0  # its start lease, while STARTING, or what its start needs, while SHED; admission.start_need
     ceiling_bytes: int | None = None
     hits: int = 0
     frozen: bool = False
@@ -111,6 +112,7 @@ class Held(Struct, frozen=True, kw_only=True):
     rate_bytes_s: float = 0.0  # smoothed, positive when it grows
     slack_bytes: int = 0  # wanted
     hits: int = 0
+    growth_bytes: int = 0  # since the reading before
     pressing: bool = False  # it grows, or stands at its ceiling
     starved_mono: float | None = None  # since when its need is not covered
     step: Step = Step.NONE
@@ -124,6 +126,7 @@ class Held(Struct, frozen=True, kw_only=True):
     soft_mono: float = float("-inf")  # last asked or paged out
     sheds_mono: tuple[float, ...] = ()  # when it was shed, as far as that counts
     told_starved: bool = False
+    protected_bytes: int = 0  # the last Protect
 
 
 class State(Struct, frozen=True, kw_only=True):

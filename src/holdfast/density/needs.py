@@ -1,0 +1,116 @@
+"""Whose need is not covered, since when, and how much memory is missing: the reasons for which somebody may be shed.
+
+A need comes from an agent that presses and is not granted what it takes, from the reserve being eaten, or from a start
+that only less important agents keep out. Pure. Called by semaphore, which keeps the times, and read by shedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from holdfast import limits
+from holdfast.density.leases import ALIVE, Slack
+from holdfast.density.model import Held, Lease, Phase, Reading, Seen, Step
+
+NODE = ""  # the needer when the reserve is being eaten
+_EATEN = 1 / 8  # of the reserve: readings of a full node tremble by less
+
+
+class Need(NamedTuple):
+    """`patience_s`: how long it could still wait if it had to; `own`: an equal, or itself, may go for it."""
+
+    name: str
+    priority: float
+    short_bytes: int
+    since_mono: float
+    own: bool
+    reason: str
+
+    def calls_for(self, priority: int, highest: int) -> bool:
+        """Whether an agent of this priority may go for it: less important; or an equal, when nothing else is left."""
+        if self.name == NODE:
+            return self.own or priority < highest
+        return self.priority > priority or (self.own and self.priority == priority)
+
+
+def starved(seen: Seen, held: Held, lease: Lease, bounds: Slack, now: float) -> Held:
+    """Keep the time since when an agent's need is not covered."""
+    able = seen.phase in ALIVE and (held.step is Step.NONE or held.braked)
+    hungry = able and held.pressing and missing(held, lease, bounds) > 0
+    since = (now if held.starved_mono is None else held.starved_mono) if hungry else None
+    return held if since == held.starved_mono else replace(held, starved_mono=since)
+
+
+def missing(held: Held, lease: Lease, bounds: Slack) -> int:
+    """Bytes without which it cannot go on: less than the slack it wants, which is for comfort."""
+    return max(0, min(lease.wanted_bytes, max(bounds.least_bytes, 2 * held.growth_bytes)) - lease.slack_bytes)
+
+
+def eaten(reading: Reading, free: int) -> bool:
+    """More is used than there is: the reserve is being eaten."""
+    return -free > reading.reserve_bytes * _EATEN
+
+
+def due(
+    reading: Reading,
+    held: Mapping[str, Held],
+    leases: Mapping[str, Lease],
+    bounds: Slack,
+    free: int,
+    over_mono: float | None,
+    want_mono: float | None,
+    now: float,
+) -> list[Need]:
+    """The needs that waited long enough, the most important first."""
+    found: list[Need] = []
+    if over_mono is not None and now - over_mono >= limits.STARVED_S:
+        deep = -free >= reading.reserve_bytes // 2
+        found.append(Need(NODE, float("inf"), -free, over_mono, deep, "the node's reserve is being eaten"))
+    for seen in reading.agents:
+        since = held[seen.name].starved_mono
+        if since is None or now - since < limits.STARVED_S:
+            continue
+        patient_s = limits.STARVED_MAX_S if reading.ceilings else limits.STARVED_S
+        own = now - since >= patient_s
+        short = missing(held[seen.name], leases[seen.name], bounds)
+        found.append(Need(seen.name, seen.priority, short, since, own, "it needs more than there is"))
+    want = reading.want
+    if want is not None and want_mono is not None and now - want_mono >= limits.START_NEED_PATIENCE_S:
+        lacks = want.need_bytes - max(0, free)
+        if 0 < lacks <= _gives_way(reading, want.priority):
+            found.append(Need(want.name, want.priority, lacks, want.since_mono, False, "its start needs the room"))
+    return sorted(found, key=lambda need: (-need.priority, need.name))
+
+
+def highest(reading: Reading) -> int:
+    """The largest priority that has memory."""
+    return max((seen.priority for seen in reading.agents if seen.phase is not Phase.SHED), default=0)
+
+
+def _gives_way(reading: Reading, priority: int) -> int:
+    """What all less important agents together hold: shedding them for a start that cannot fit would be in vain."""
+    return sum(one.usage_bytes for one in reading.agents if one.priority < priority and one.may_shed)
+
+
+def left_s(reading: Reading, need: Need, held: Mapping[str, Held], leases: Mapping[str, Lease], now: float) -> float:
+    """How long the victim may still take, in seconds: until the node is exhausted, or the needer waited too long."""
+    if need.name == NODE:
+        return 0.0 if reading.available_bytes < reading.reserve_bytes // 2 else limits.SHED_GRACE_S
+    slack = rate = 0.0
+    by_name = {seen.name: seen for seen in reading.agents}
+    for name, lease in leases.items():
+        if held[name].step in (Step.PAUSED, Step.KILLING):
+            continue
+        if lease.ceiling_bytes is not None:
+            slack += lease.slack_bytes
+        elif by_name[name].phase in ALIVE:
+            rate += max(0.0, held[name].rate_bytes_s)
+    room = max(0.0, reading.available_bytes - slack)
+    node_s = room / rate if rate > 0 else float("inf")
+    own = leases.get(need.name)
+    waits = own is not None and (own.ceiling_bytes is not None or not reading.ceilings)
+    own_s = limits.STARVED_MAX_S - (now - need.since_mono) if waits else float("inf")
+    return max(0.0, min(node_s, own_s))

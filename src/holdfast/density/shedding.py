@@ -1,0 +1,171 @@
+"""Who has to go for a more important need, and by which steps: paused and looked into, stopped or killed, whole.
+
+Invariants: nobody goes while anybody less important, who could go, stays; nobody is paused beyond PAUSE_MAX_S, nor
+paused again before it rested; memory that is on its way is waited for, as long as it comes. Pure. Called by semaphore.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from holdfast import limits
+from holdfast.density import needs
+from holdfast.density.leases import ALIVE
+from holdfast.density.model import (
+    Action,
+    Freeze,
+    Held,
+    Kill,
+    Lease,
+    Phase,
+    Reading,
+    Seen,
+    Shed,
+    Spared,
+    Step,
+    Stop,
+    TakeEvidence,
+    Thaw,
+)
+from holdfast.density.needs import Need
+
+KILL_AGAIN_S = 1.0
+
+
+# --- who ---------------------------------------------------------------------------------------------------------
+def victims(reading: Reading, held: Mapping[str, Held]) -> list[Seen]:
+    """Who would go, first to last: the least important; among equals who outgrew its minimum twice as far; the name."""
+    able = [
+        seen
+        for seen in reading.agents
+        if seen.may_shed
+        and seen.phase in (*ALIVE, Phase.HIBERNATING)
+        and (held[seen.name].step is Step.NONE or held[seen.name].braked)
+    ]
+    return sorted(able, key=lambda seen: (seen.priority, -_outgrown(seen), seen.name))
+
+
+def _outgrown(seen: Seen) -> int:
+    """In doublings, so that the order does not tremble with every page."""
+    return max(0, (seen.usage_bytes - seen.floor_bytes) >> 20).bit_length()
+
+
+def coming(reading: Reading, held: Mapping[str, Held], now: float) -> int:
+    """Memory on its way: of all who leave, while it still becomes less, or their grace lasts."""
+    total = 0
+    for seen in reading.agents:
+        known = held[seen.name]
+        going = seen.phase is Phase.LEAVING or (known.step is not Step.NONE and not known.braked)
+        if not going or seen.phase is Phase.SHED:
+            continue
+        graceful = known.deadline_mono is not None and now < known.deadline_mono
+        if graceful or now - known.least_mono < limits.DYING_STALL_S:
+            total += max(0, seen.usage_bytes)
+    return total
+
+
+def track(seen: Seen, held: Held, now: float) -> Held:
+    """Keep when the memory of a leaving agent last became less; forget the steps of who is gone."""
+    if seen.phase is Phase.SHED:
+        if held.step is Step.NONE and not held.braked:
+            return held
+        return replace(held, step=Step.NONE, deadline_mono=None, victim_of="", braked=False, least_mono=0.0)
+    if seen.phase is not Phase.LEAVING and held.step is Step.NONE:
+        return held if held.least_mono == 0.0 else replace(held, least_mono=0.0)
+    if held.least_mono == 0.0 or seen.usage_bytes < held.least_bytes:
+        return replace(held, least_bytes=seen.usage_bytes, least_mono=now)
+    return held
+
+
+# --- whether -----------------------------------------------------------------------------------------------------
+def choose(
+    reading: Reading, held: Mapping[str, Held], leases: Mapping[str, Lease], found: list[Need], now: float
+) -> tuple[Seen, Need, float] | None:
+    """The next victim, for whom, and the seconds left; None when nobody may or has to go."""
+    line = victims(reading, held)
+    if not found or not line:
+        return None
+    victim = line[0]
+    highest = needs.highest(reading)
+    need = next((one for one in found if one.calls_for(victim.priority, highest)), None)
+    if need is None:
+        return None
+    missing = sum(one.short_bytes for one in found if one.priority > victim.priority or one is need)
+    if coming(reading, held, now) >= missing:
+        return None
+    return victim, need, needs.left_s(reading, need, held, leases, now)
+
+
+# --- how ---------------------------------------------------------------------------------------------------------
+def begin(seen: Seen, need: Need, held: Held, lease: Lease, left_s: float, now: float) -> tuple[Held, list[Action]]:
+    """The first step of shedding `seen`."""
+    record = Shed(
+        victim=seen.name,
+        needer=need.name,
+        victim_priority=seen.priority,
+        needer_priority=seen.priority if need.name == needs.NODE else int(need.priority),
+        usage_bytes=seen.usage_bytes,
+        lease_bytes=lease.lease_bytes,
+        rate_bytes_s=int(held.rate_bytes_s),
+        short_bytes=need.short_bytes,
+        reason=need.reason,
+    )
+    recent = tuple(at for at in held.sheds_mono if now - at < limits.BACK_FORGET_S)[-19:]
+    chosen = replace(
+        held,
+        step_mono=now,
+        victim_of=need.name,
+        braked=False,
+        starved_mono=None,
+        least_bytes=seen.usage_bytes,
+        least_mono=now,
+        sheds_mono=(*recent, now),
+    )
+    acts: list[Action] = [record]
+    rested = now >= held.rested_mono and not held.braked
+    if left_s < limits.SHED_EVIDENCE_S + limits.SHED_MARGIN_S or not rested:
+        if not seen.frozen:
+            acts.append(Freeze(agent=seen.name, until_mono=now + limits.PAUSE_MAX_S))
+        acts.append(Kill(agent=seen.name))
+        return replace(chosen, step=Step.KILLING, deadline_mono=None), acts
+    acts.append(Freeze(agent=seen.name, until_mono=now + limits.PAUSE_MAX_S))
+    acts.append(TakeEvidence(agent=seen.name, within_s=limits.SHED_EVIDENCE_S))
+    until = now + limits.SHED_EVIDENCE_S
+    return replace(chosen, step=Step.PAUSED, deadline_mono=until), acts
+
+
+def go_on(seen: Seen, held: Held, needed: bool, left_s: float, now: float) -> tuple[Held, list[Action]]:
+    """The next step of an agent on its way out. `needed`: its needer, or another, still misses memory."""
+    over = held.deadline_mono is not None and now >= held.deadline_mono
+    if seen.phase is Phase.SHED or held.step is Step.NONE or held.braked:
+        return held, []
+    if held.step is Step.PAUSED:
+        if not needed and seen.phase in (*ALIVE, Phase.HIBERNATING):
+            rested = now + limits.PAUSE_REST_S
+            spared = replace(
+                held,
+                step=Step.NONE,
+                deadline_mono=None,
+                victim_of="",
+                rested_mono=rested,
+                sheds_mono=held.sheds_mono[:-1],
+            )
+            return spared, [Thaw(agent=seen.name), Spared(agent=seen.name)]
+        if not over:
+            return held, []
+        grace_s = min(seen.grace_s, limits.SHED_GRACE_S)
+        if left_s >= grace_s + limits.SHED_MARGIN_S and seen.phase in ALIVE:
+            stopping = replace(held, step=Step.STOPPING, step_mono=now, deadline_mono=now + grace_s)
+            return stopping, [Stop(agent=seen.name, grace_s=grace_s)]
+        return _kill(seen, held, now)
+    if held.step is Step.STOPPING and (over or left_s < limits.SHED_MARGIN_S):
+        return _kill(seen, held, now)
+    if held.step is Step.KILLING and now - held.step_mono >= KILL_AGAIN_S:
+        return replace(held, step_mono=now), [Kill(agent=seen.name)]
+    return held, []
+
+
+def _kill(seen: Seen, held: Held, now: float) -> tuple[Held, list[Action]]:
+    return replace(held, step=Step.KILLING, step_mono=now, deadline_mono=None), [Kill(agent=seen.name)]
