@@ -45,7 +45,7 @@ class StateKeeper:
         self.tasks = Tasks()
         self.clock = SimpleNamespace(now_at=lambda: NOW, now_mono=lambda: 0.0)
         ladder = SimpleNamespace(phase="healthy")
-        spec = SimpleNamespace(name="bot", labels={}, state=SimpleNamespace(paths=("/srv/bot",)))
+        spec = SimpleNamespace(name="bot", recipe="process", labels={}, state=SimpleNamespace(paths=("/srv/bot",)))
         self.agents = {"bot": SimpleNamespace(name="bot", ladder=ladder, spec=spec)}
         self.snapshots = self.restoring = self.removing = self
         self.gone: list[Deleted] = []  # what `listed` answers
@@ -106,7 +106,8 @@ class StateKeeper:
 
     def find(self, name: str) -> Any:
         found = next((one for one in self.gone if one.agent == name and name not in self.agents), None)
-        return found and SimpleNamespace(spec=SimpleNamespace(name=name, state=SimpleNamespace(paths=found.paths)))
+        state = SimpleNamespace(paths=found.paths if found else ())
+        return found and SimpleNamespace(spec=SimpleNamespace(name=name, recipe="process", state=state))
 
     def listed(self) -> list[Deleted]:
         return self.gone
