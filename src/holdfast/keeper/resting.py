@@ -27,7 +27,7 @@ from holdfast.keeper.tasks import Tasks
 from holdfast.recipes.model import FunctionProbe
 from holdfast.state.model import Rest
 
-Ask = Callable[[Agent, FunctionProbe, bool], Awaitable[Ran]]  # the last: also on a machine that is starved
+Ask = Callable[[Agent, FunctionProbe], Awaitable[Ran]]
 
 
 class Resting(Struct, frozen=True, kw_only=True):
@@ -51,7 +51,7 @@ class _Held(NamedTuple):
 
 
 class Rester:
-    """`ask` runs a recipe's program beside the agent, with its rights."""
+    """`ask` runs a recipe's program beside the agent, with its rights, also on a machine that is starved."""
 
     def __init__(self, ask: Ask, recorder: Recorder, tasks: Tasks) -> None:
         self._ask = ask
@@ -67,7 +67,7 @@ class Rester:
             yield known
             return
         until_mono = time.monotonic() + limits.REST_MAX_S
-        ran = await self._within(agent, ways.begin, must=False)
+        ran = await self._within(agent, ways.begin)
         answer = understood(ran)
         rests, busy = answer.said is Judgement.OK, answer.said is Judgement.DEGRADED
         release, done = asyncio.Event(), asyncio.Event()
@@ -88,10 +88,10 @@ class Rester:
                 async with asyncio.timeout(limits.REST_END_S):
                     await done.wait()
 
-    async def _within(self, agent: Agent, probe: FunctionProbe, *, must: bool) -> Ran:
+    async def _within(self, agent: Agent, probe: FunctionProbe) -> Ran:
         try:
             async with asyncio.timeout(limits.REST_ASK_S + 2 * limits.PROBER_SLACK_S):
-                return await self._ask(agent, probe, must)
+                return await self._ask(agent, probe)
         except TimeoutError:
             return Ran(timed_out=True)
 
@@ -103,7 +103,7 @@ class Rester:
                     await release.wait()
             answer = Ran()
             for _ in range(limits.REST_END_TRIES if held.certain else 1):
-                answer = understood(await self._within(agent, held.end, must=True))
+                answer = understood(await self._within(agent, held.end))
                 if answer.said is Judgement.OK or not agent.ladder.running:
                     return
             if held.certain:

@@ -31,9 +31,7 @@ def build(keeper: Keeper) -> tuple[Snapshots, StateUpkeep, Removing]:
     jobs = StateJobs(keeper.agents, keeper.home, WorkerLink(keeper.tasks), places.rights, places.cgroups_of)
     snapshots = Snapshots(keeper.agents, jobs, keeper.starvation, keeper.recorder, keeper.tasks, keeper.clock.now_mono)
     snapshots.at_rest = Rester(
-        lambda agent, probe, must: keeper.listening.probing.run(
-            agent, probe.argv, probe.env, limits.REST_ASK_S, must=must
-        ),
+        lambda agent, probe: keeper.listening.probing.run(agent, probe.argv, probe.env, limits.REST_ASK_S, must=True),
         keeper.recorder,
         keeper.tasks,
     ).at_rest
