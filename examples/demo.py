@@ -1,9 +1,10 @@
 """The demo: examples/fleet.yaml in a throw-away home, used through the command line as a person would.
 
 On a terminal: the live table, until Ctrl-C. Without one: waits until all agents are healthy, kills one agent and the
-keeper with kill -9, tells how they came back, stops everything, and prints one last line of JSON:
+keeper with kill -9, tells how they came back, deletes what the worker keeps and restores it from a snapshot, stops
+everything, and prints one last line of JSON:
 {"agents":N,"recovered":[{"name","pid_before","pid_after","restored_s"}],"left_running":0}. Exit code 0 when all came
-back and nothing is left. Run it by `./dev demo`.
+back, the worker's count too, and nothing is left. Run it by `./dev demo`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ RECOVERY_MAX_S = 60.0
 DOWN_MAX_S = 60.0
 LOOK_S = 0.005
 VICTIM = "web"
+KEEPER_OF_STATE = "worker"  # its count is the state of the demo
 
 
 class Stage:
@@ -44,6 +46,9 @@ class Stage:
         shutil.copytree(EXAMPLES / "agents", self.directory / "agents")
         for path in (self.directory / "agents", *(self.directory / "agents").iterdir()):
             os.chmod(path, 0o755)
+        self.count = self.directory / "kept" / "data" / "count"
+        self.count.parent.parent.mkdir()
+        os.chmod(self.count.parent.parent, 0o777)  # the worker, whoever it runs as, makes the directory of its state
         self.spec = self.directory / "fleet.yaml"
         self.spec.write_text(adapt((EXAMPLES / "fleet.yaml").read_text()))
 
@@ -71,12 +76,17 @@ class Stage:
 
 
 def adapt(text: str) -> str:
-    """The example with a free port, and an interpreter that the agents' users can reach."""
+    """The example with a free port, an interpreter that the agents' users can reach, and a worker whose state is kept.
+
+    As root an agent's user makes no directory beside the example, so the example itself declares no state.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     interpreter, shared = agents_python()
     text = text.replace("18080", str(port)).replace("[python3,", f"[{interpreter},")
+    keeping = "\n    env: {STATE: ../kept/data/count}\n    state: {paths: [kept/data], every: 5s}"
+    text = text.replace("worker.py]", f"worker.py]{keeping}")
     if not shared:
         say(f"note: {interpreter} is out of reach for other users, so the agents run as root here")
         text = text.replace("    labels: {fleet: example}", "    labels: {fleet: example}\n    user: root")
@@ -124,6 +134,7 @@ def show(stage: Stage) -> int:
     subprocess.run(stage.cli("ps"))
     status = stage.wait_for_status()
     recovered = [kill_agent(stage, status), kill_keeper(stage)]
+    kept = lose_state(stage)
     say("\nwhat Holdfast wrote down about it:")
     subprocess.run(stage.cli("incidents"))
     identity = home_identity(stage)
@@ -132,7 +143,7 @@ def show(stage: Stage) -> int:
     down = subprocess.run(stage.cli("down", "--timeout", f"{DOWN_MAX_S:g}"))
     left = left_running(stage, identity)
     say(f"stopped in {time.monotonic() - began:.1f} s; processes left: {len(left)} {left or ''}")
-    good = down.returncode == 0 and not left and all(entry["pid_after"] for entry in recovered)
+    good = down.returncode == 0 and not left and kept and all(entry["pid_after"] for entry in recovered)
     result = {"agents": len(status["agents"]), "recovered": recovered, "left_running": len(left)}
     say(json.dumps(result, separators=(",", ":")))
     return 0 if good else 1
@@ -171,6 +182,45 @@ def kill_keeper(stage: Stage) -> dict[str, Any]:
     same = sum(after.get(name) == agent_pid for name, agent_pid in before.items())
     say(f"  {same} of {len(before)} agents kept their process meanwhile")
     return entry
+
+
+def lose_state(stage: Stage) -> bool:
+    """Delete what the worker keeps, and restore it from a snapshot. Whether it goes on where it was."""
+    say(f"\na snapshot of what {KEEPER_OF_STATE} keeps, then its directory is deleted")
+    done = subprocess.run(stage.cli("snapshot", KEEPER_OF_STATE, "--label", "demo", "--json"), capture_output=True)
+    if done.returncode:
+        say(f"  no snapshot: {done.stderr.decode(errors='replace').strip()}")
+        return False
+    snapshot, before = json.loads(done.stdout)["id"], jobs(stage)
+    os.rename(stage.count.parent, stage.directory / "deleted")
+    shutil.rmtree(stage.directory / "deleted", ignore_errors=True)
+    again = wait_for(lambda: 0 < jobs(stage) < before)
+    say(
+        f"  it was at job {before}; without its files it begins anew, at job {jobs(stage)}" if again else "  it is gone"
+    )
+    say(f"holdfast restore {KEEPER_OF_STATE} {snapshot[:12]} --yes")
+    began = time.monotonic()
+    subprocess.run(stage.cli("restore", KEEPER_OF_STATE, snapshot, "--yes"))
+    if not wait_for(lambda: jobs(stage) > before):
+        say(f"  its count did not come back: it is at job {jobs(stage)}, and was at {before}")
+        return False
+    say(f"  it goes on at job {jobs(stage)}, {time.monotonic() - began:.1f} s after the command was given")
+    return True
+
+
+def jobs(stage: Stage) -> int:
+    """How many the worker has done, by its file; 0 when there is none."""
+    try:
+        return int(stage.count.read_text())
+    except (OSError, ValueError):
+        return 0
+
+
+def wait_for(look: Any) -> bool:
+    deadline = time.monotonic() + RECOVERY_MAX_S
+    while not look() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return bool(look())
 
 
 def recover(name: str, pid: int, look: Any, words: str) -> dict[str, Any]:

@@ -28,6 +28,7 @@ def save(count: int) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    STATE.parent.mkdir(exist_ok=True)
     count = load()
     print(f"worker: going on at job {count} as pid {os.getpid()}", flush=True)
     while True:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 from typing import Any
 
@@ -119,6 +120,21 @@ def test_what_is_deleted_comes_back(counting: CliHome) -> None:
     count = _count(home)
     wait_until(lambda: _count(home) > count, "the agent counts again")
     assert first in [row["id"] for row in _json(home, "snapshots", "counter")["snapshots"]]
+
+
+@pytest.mark.parametrize("words", [("undelete", "counter"), ("restore", "counter", "--yes")])
+def test_an_agent_that_was_removed_and_whose_files_are_gone_is_back_with_them(
+    counting: CliHome, words: tuple[str, ...]
+) -> None:
+    home = counting
+    (home.directory / "data" / "marker").write_text("mine")
+    _json(home, "rm", "counter", "--yes")
+    count = _count(home)
+    shutil.rmtree(home.directory / "data")
+    assert _json(home, *words)["agent"] == "counter"
+    wait_until(lambda: _count(home) > count, "it goes on where it was")
+    assert (home.directory / "data" / "marker").read_text() == "mine"
+    assert home.agents()["counter"]["phase"] in ("healthy", "starting", "recovering")
 
 
 def test_mistakes_have_the_documented_exit_codes(counting: CliHome) -> None:

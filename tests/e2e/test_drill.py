@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.drills import run, score
+from holdfast.drills import run, score, watch
 from holdfast.drills.faults import FAULTS, Fault
 from holdfast.drills.stage import Stage
 
@@ -42,6 +42,16 @@ def _is_ours(pid: int, home: Path) -> bool:
         return False
 
 
+def test_an_agent_that_was_removed_and_one_whose_machine_is_lost_are_back_with_their_state(tmp_path: Path) -> None:
+    done = _drill(tmp_path, "--json", "--fault", "delete-agent", "--fault", "lose-machine")
+    results = {result["fault"]: result for result in json.loads(done.stdout)["results"]}
+    assert {name: result["verdict"] for name, result in results.items()} == {
+        "delete-agent": "passed",
+        "lose-machine": "passed",
+    }, results
+    assert "s lost" in results["lose-machine"]["detail"]
+
+
 def test_a_drill_that_is_told_to_end_takes_its_stage_away(tmp_path: Path) -> None:
     line = [sys.executable, "-P", "-m", "holdfast.cli", "--home", str(tmp_path), "drill", "--fault", "hang"]
     # Every user must be able to pass through; where /tmp is root's alone, TMPDIR is the user's own.
@@ -66,7 +76,11 @@ def test_nobody_is_hurt_without_being_asked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(("--fault", "kil"), "did you mean kill?"), (("assistant", "--fault", "spin"), "run it without AGENT")],
+    [
+        (("--fault", "kil"), "did you mean kill?"),
+        (("assistant", "--fault", "spin"), "run it without AGENT"),
+        (("assistant", "--fault", "lose-machine"), "run it without AGENT"),
+    ],
 )
 def test_a_wrong_fault_is_named(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
     done = _drill(tmp_path, *arguments)
@@ -98,8 +112,8 @@ class _Idle(Stage):
 
 
 def test_a_holdfast_that_heals_nothing_fails_its_drill(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "WATCH_MIN_S", 0.2)
-    monkeypatch.setattr(run, "WATCH_MAX_FACTOR", 0.0)
+    monkeypatch.setattr(watch, "WATCH_MIN_S", 0.2)
+    monkeypatch.setattr(watch, "WATCH_MAX_FACTOR", 0.0)
     victim = subprocess.Popen(["sleep", "60"])
     fault: Fault = FAULTS["kill"]
     try:

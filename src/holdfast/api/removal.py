@@ -46,14 +46,26 @@ async def undelete(keeper: Keeper, request: Request) -> Response:
 
 
 async def _brought_back(keeper: Keeper, name: str, start: bool) -> AsyncIterator[Message]:
-    """An agent whose files are gone is not let loose on empty directories: it stays down until they are back."""
+    """An agent whose files are gone is not let loose on empty directories: they come back before it is started.
+
+    Where only some are gone it stays down: what is left of the others is not replaced without being asked.
+    """
     async for message in keeper.removing.undelete(name):
         if "result" not in message:
             yield message
             continue
         found = message["result"]
-        if not start or (found["missing"] and found["newest"]):
+        lost = found["missing"] and found["newest"]
+        if not start or lost:
             keeper.set_wanted(name, up=False)  # in the same turn of the loop, before it is started
+        if lost and len(found["missing"]) == len(keeper.agent(name).spec.state.paths):
+            async for step in keeper.restoring.restore(name, found["newest"]):
+                if "result" in step:
+                    found |= {"missing": (), "restored": step["result"]["snapshot"], "at": step["result"]["at"]}
+                else:
+                    yield step
+            if start:
+                keeper.set_wanted(name, up=True)
         yield {"result": {**found, "phase": str(keeper.phase(name))}}
 
 

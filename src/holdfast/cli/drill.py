@@ -45,7 +45,8 @@ def drill(session: Session, agent: str | None, names: Sequence[str], yes: bool, 
     """Hurt an agent on purpose and measure how it is healed. Exit code 1 when a promise was not kept.
 
     Without AGENT a throw-away agent in a throw-away home is used: nothing of yours is touched. On a real agent only
-    faults that lose no state are tried, one after the other, and it asks first.
+    faults that lose no state are tried, one after the other, and it asks first. Those that damage its state have to be
+    named: a snapshot is taken before, and restored afterwards. None removes a real agent or loses a real machine.
     """
     faults = _chosen(names, agent)
     if list_only:
@@ -67,9 +68,11 @@ def _chosen(names: Sequence[str], agent: str | None) -> list[Fault]:
             meant = f"; did you mean {near[0]}?" if near else ""
             raise HoldfastError(errors.USAGE, reason=f"there is no fault {name}{meant}", command="holdfast drill")
         if agent is not None and not FAULTS[name].real:
-            reason = f"{name} needs an agent that hurts itself: run it without AGENT"
+            reason = f"{name} needs an agent of its own: run it without AGENT"
             raise HoldfastError(errors.USAGE, reason=reason, command="holdfast drill")
-    return [fault for fault in FAULTS.values() if (fault.name in names if names else agent is None or fault.real)]
+    if names:
+        return [fault for fault in FAULTS.values() if fault.name in names]
+    return [fault for fault in FAULTS.values() if agent is None or (fault.real and not fault.state)]
 
 
 def _list(session: Session, faults: list[Fault]) -> int:
@@ -98,6 +101,8 @@ def _ask(session: Session, agent: str, faults: list[Fault], yes: bool) -> None:
         reason = f"it would hurt the real agent {agent}, and there is nobody to ask: say --yes"
         raise HoldfastError(errors.USAGE, reason=reason, command="holdfast drill")
     listed = ", ".join(fault.name for fault in faults)
+    if any(fault.state for fault in faults):
+        listed += "; a snapshot is taken first and restored at the end: what it does meanwhile is lost"
     click.confirm(f"{agent} and its Holdfast will be hurt by: {listed}. Go on?", abort=True, err=True)
 
 

@@ -30,8 +30,9 @@ def _complete_deleted(context: click.Context, _parameter: click.Parameter, incom
 def undelete(session: Session, agent: str | None, snapshot: str | None, stopped: bool) -> None:
     """Bring back an agent that was removed, with its definition, its secrets and its snapshots; or a deleted snapshot.
 
-    Its files are taken as they are. If they are gone too it is not started, and you are told how to bring them back
-    first. Without AGENT: what can be brought back, and until when.
+    Its files are taken as they are. If they are gone too they come back from its newest snapshot before it is started;
+    if only some are, it is not started, and you are told how to go on. Without AGENT: what can be brought back, and
+    until when.
     """
     if agent is None:
         _list(session)
@@ -64,16 +65,19 @@ def _agent(session: Session, name: str, *, stopped: bool) -> None:
     if session.as_json:
         session.answer(found)
         return
-    from holdfast.cli.render import one_line
-    from holdfast.cli.state_view import count
+    from holdfast.cli.render import clock, one_line
+    from holdfast.cli.state_view import count, short
 
     kept = f" with {count(found['snapshots'], 'snapshot')}" if found.get("snapshots") else ""
     click.echo(f"{name}: back in the fleet{kept} ({found.get('phase')})")
+    if found.get("restored"):
+        which = f"snapshot {short(found['restored'])} of {clock(found.get('at'))}"
+        click.echo(f"  its files were gone too: they are those of {which} again")
     missing = [one_line(path) for path in found.get("missing") or []]
     if missing and found.get("newest"):
         click.echo(f"  not there any more, so it was not started: {', '.join(missing)}")
-        click.echo(f"  bring its files back:  holdfast restore {name}")
-        click.echo(f"  then start it:         holdfast start {name}")
+        click.echo(f"  bring them back, and the others to the same moment:  holdfast restore {name}")
+        click.echo(f"  then start it:  holdfast start {name}")
         return
     if missing:
         click.echo(f"  warning: not there any more, and in no snapshot: {', '.join(missing)}")

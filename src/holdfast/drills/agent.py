@@ -1,8 +1,9 @@
 """The throw-away agent: healthy until the file `fault` beside it names something else.
 
 Its loop (main thread) works and beats; its endpoint answers from a thread, as many servers do, so that a stuck loop
-hides behind a good answer. Standard library only, and no module of ours: it runs by any Python, as any user.
-Started by init, with its port as argument.
+hides behind a good answer. With a directory as second argument it keeps a count there, twice in one transaction of a
+database and once in a JSON file, and does not start on what it cannot use. Standard library only, and no module of
+ours: it runs by any Python, as any user. Started by init.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -18,6 +20,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 BEAT_S = 1.0
 STEP_S = 0.05
+COUNT_S = 0.25
+BEGUN = "begun"  # beside its state: what it found there when it began
 LEAK_STEP_BYTES = 1 << 20
 began = time.monotonic()
 beats = threading.Event()
@@ -49,6 +53,49 @@ class Health(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+class Kept:
+    """Its state. Raises what its libraries raise where that is gone or damaged: a start on less would lose the rest."""
+
+    def __init__(self, directory: str) -> None:
+        first = not os.path.exists(BEGUN)
+        if first:
+            os.makedirs(directory, exist_ok=True)
+        self.text = os.path.join(directory, "work.json")
+        self.base = sqlite3.connect(os.path.join(directory, "work.db"), isolation_level=None)
+        self.base.execute("PRAGMA journal_mode = WAL")
+        self.base.execute("PRAGMA synchronous = NORMAL")
+        if first:
+            self.base.execute("CREATE TABLE work (name TEXT PRIMARY KEY, n INTEGER, at REAL)")
+            self.base.execute("INSERT INTO work VALUES ('one', 0, 0), ('other', 0, 0)")
+            self.save(0, 0.0)
+        whole = self.base.execute("PRAGMA quick_check").fetchone()[0] == "ok"
+        (self.n, self.at), other = self.base.execute("SELECT n, at FROM work ORDER BY name").fetchall()
+        with open(self.text) as file:
+            told = json.load(file)
+        found = {"n": self.n, "at": self.at, "json": told["n"], "whole": whole and (self.n, self.at) == other}
+        place(BEGUN, {**found, "instance": os.environ.get("HOLDFAST_INSTANCE", ""), "restored": restored()})
+
+    def count(self) -> None:
+        if time.time() - self.at < COUNT_S:
+            return
+        self.n, self.at = self.n + 1, time.time()
+        self.base.execute("UPDATE work SET n = ?, at = ?", (self.n, self.at))
+        self.save(self.n, self.at)
+
+    def save(self, n: int, at: float) -> None:
+        place(self.text, {"n": n, "at": at})
+
+
+def restored() -> str:
+    return os.environ.get("HOLDFAST_RESTORED_FROM", "")
+
+
+def place(path: str, told: dict[str, object]) -> None:
+    with open(f"{path}.new", "w") as file:
+        json.dump(told, file)
+    os.replace(f"{path}.new", path)
 
 
 def notify(*lines: str) -> None:
@@ -112,6 +159,7 @@ def main() -> None:
     if fault() == "exit-loop":
         print("cannot start: the cause is still there", flush=True)
         sys.exit(1)
+    kept = Kept(sys.argv[2]) if len(sys.argv) > 2 else None
     server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Health)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     cycle, beaten, held = 0, 0.0, list[bytearray]()
@@ -122,6 +170,8 @@ def main() -> None:
             beaten = now
             notify("READY=1", "WATCHDOG=1", f"X_CYCLE={cycle}")
             print(f"cycle {cycle} at {time.time():.3f}", flush=True)
+        if kept is not None:
+            kept.count()
         act(fault(), cycle, held)
         time.sleep(STEP_S)
 

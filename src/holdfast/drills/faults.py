@@ -19,15 +19,19 @@ NOTICE_S = 1.5  # delivery of beats, one turn of the loop, a loaded machine
 EVIDENCE_S = 1.5  # at most, before a hung agent is ended
 FILE_LOOK_S = 15.0  # how late the age of a heartbeat file is seen at most
 
-Expect = Literal["healed", "untouched", "shown", "escalated"]
+EVERY_S = 3.0  # a snapshot of the throw-away agent, and its way to the second place: the default is 60 s, as of beats
+BEHIND_S = 2 * EVERY_S + 2.0  # one interval with its jitter, and the snapshot itself on a loaded machine
+
+Expect = Literal["healed", "untouched", "shown", "escalated", "kept"]
 
 
 class Fault(Struct, frozen=True, kw_only=True):
     """`caught_s`, `restored_s`: promised at most, from the moment of injection; restored is on top of a normal start.
 
     `expect` healed: a new process, healthy; untouched: the very same process, Holdfast back; shown: told, never
-    restarted; escalated: bounded tries, then a person is told, and healed when the cause is gone.
-    `real`: may be tried on an agent of the user's.
+    restarted; escalated: bounded tries, then a person is told, and healed when the cause is gone; kept: what was lost
+    is had back by a command: caught is when it was shown as such, restored when the agent is well with its state.
+    `real`: may be tried on an agent of the user's. `state`: about what the agent keeps on disk.
     """
 
     name: str
@@ -38,6 +42,7 @@ class Fault(Struct, frozen=True, kw_only=True):
     promise: str
     real: bool = False
     needs_root: bool = False
+    state: bool = False
 
 
 _ALL = (
@@ -73,9 +78,21 @@ _ALL = (
     Fault(name="kill-all", summary="kill -9 of guard, init, keeper and logger at once, then `holdfast up`",
           expect="untouched", caught_s=5.0, restored_s=5.0, promise="`up` adopts what runs", real=True),
     Fault(name="disk-full", summary="the disk is full to the last byte, then the agent is killed", expect="healed",
-          caught_s=1.0, restored_s=3.0, promise="a full disk never stops healing", needs_root=True),
+          caught_s=1.0, restored_s=3.0, needs_root=True, state=True,
+          promise="a full disk never stops healing, and harms no snapshot that is there"),
     Fault(name="clock-jump", summary="the wall clock jumps a day ahead and back", expect="untouched", caught_s=20.0,
           restored_s=20.0, promise="clock jumps restart nothing and delete nothing"),
+    Fault(name="corrupt-state", summary="its database and its JSON are overwritten with garbage, then it is killed",
+          expect="healed", caught_s=0.5, restored_s=15.0, real=True, state=True,
+          promise="found damaged at its start, and restored to its last known-good snapshot"),
+    Fault(name="delete-state", summary="the directory with its state is gone", expect="healed", caught_s=2.0,
+          restored_s=20.0, real=True, state=True,
+          promise="restarted, recreated, then restored to its last known-good snapshot"),
+    Fault(name="delete-agent", summary="it is removed, and then its files are deleted", expect="kept", caught_s=10.0,
+          restored_s=15.0, state=True, promise="had back for 30 days, with its state of the moment it was removed"),
+    Fault(name="lose-machine", summary="every process is killed and the home deleted; a second place is left",
+          expect="kept", caught_s=10.0, restored_s=20.0, state=True,
+          promise="rebuilt from the second place alone, one interval behind at most"),
 )  # fmt: skip
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
 

@@ -13,74 +13,16 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from holdfast.drills import score
+from holdfast.drills import score, state_ways
 from holdfast.drills.faults import BEAT_S, Fault, for_agent
 from holdfast.drills.score import Result
-from holdfast.drills.stage import MEMORY_LIMIT_BYTES, NEIGHBOUR, Stage, ThrowAwayStage, is_well, tree_of
+from holdfast.drills.stage import MEMORY_LIMIT_BYTES, NEIGHBOUR, Stage, ThrowAwayStage, tree_of
+from holdfast.drills.watch import Watch
 
-WATCH_MAX_FACTOR = 4.0  # a fault that misses its bound is still watched for so long, to say by how much
-WATCH_MIN_S = 30.0
 ESCALATE_MAX_S = 60.0
 LEAK_SHARE = 0.75
-STARVED_EVERY_S = 0.5
 DAY_S = 86_400.0
-
-
-class Watch:
-    """One fault under way: what was before, and what was seen since."""
-
-    def __init__(self, stage: Stage, fault: Fault, start_s: float) -> None:
-        self.stage, self.fault, self.start_s = stage, fault, start_s
-        self.row = stage.row() or {}
-        self.known = {incident["id"] for incident in stage.incidents()}
-        self.own = stage.pids()
-        self.began = time.monotonic()
-        self.patience_s = max(WATCH_MIN_S, WATCH_MAX_FACTOR * (fault.restored_s + start_s))
-        self.incident = ""
-        self.starved, self.asked_mono = False, float("-inf")
-
-    def since(self) -> float:
-        return time.monotonic() - self.began
-
-    def until(self, look: Callable[[], Any], timeout_s: float | None = None) -> float | None:
-        """Seconds since the injection when `look` became true."""
-        found = self.stage.wait_for(look, self.patience_s if timeout_s is None else timeout_s)
-        return self.since() if found else None
-
-    def new_incident(self) -> bool:
-        if not self.starved and time.monotonic() - self.asked_mono >= STARVED_EVERY_S:
-            self.asked_mono = time.monotonic()
-            self.starved = self.stage.starved()
-        for incident in self.stage.incidents():
-            if incident["id"] not in self.known and incident["agent"] == self.stage.agent:
-                self.incident = incident["id"]
-                return True
-        return False
-
-    def new_and_well(self) -> bool:
-        row = self.stage.row()
-        return row is not None and is_well(row) and row["instance"] != self.row["instance"]
-
-    def untouched(self) -> str:
-        """ "" when the very same process still runs."""
-        row = self.stage.row() or {}
-        if row.get("pid") == self.row["pid"] and row.get("instance") == self.row["instance"]:
-            return ""
-        return f"the agent was restarted (process {self.row['pid']}, now {row.get('pid')})"
-
-    def result(self, caught_s: float | None, restored_s: float | None, broken: str = "") -> Result:
-        return score.judge(
-            self.fault,
-            self.stage.agent,
-            self.start_s,
-            caught_s,
-            restored_s,
-            broken,
-            self.incident,
-            starved=self.starved,
-        )
 
 
 def try_fault(stage: Stage, fault: Fault, start_s: float) -> Result:
@@ -90,6 +32,8 @@ def try_fault(stage: Stage, fault: Fault, start_s: float) -> Result:
     if not stage.begin(fault):
         return score.skipped(fault, stage.agent, "the agent was not well before the fault")
     promised = fault if stage.throw_away else _promised(stage, fault)
+    if fault.state and not stage.throw_away and not stage.keeps_state():
+        return score.skipped(fault, stage.agent, "it declares no `state: {paths}`, so there is nothing to restore")
     if promised is None:
         why = "nothing would notice: it has no endpoint, does not beat and writes no heartbeat file"
         return score.skipped(fault, stage.agent, why)
@@ -235,16 +179,18 @@ def _leak_slow(watch: Watch) -> Result:
 
 # --- the machine ----------------------------------------------------------------------------------------------------
 def _disk_full(watch: Watch) -> Result:
-    ballast = watch.stage.home.path / "ballast"
+    ballast, kept = watch.stage.home.path / "ballast", state_ways.FullDisk(watch)
     try:
         with contextlib.suppress(OSError), open(ballast, "wb", buffering=0) as file:
             while True:
                 file.write(b"\0" * 65_536)
         watch.began = time.monotonic()
         os.kill(watch.row["pid"], signal.SIGKILL)
-        return _healed(watch)
+        result = _healed(watch)
+        broken = kept.while_full()
     finally:
         ballast.unlink(missing_ok=True)
+    return watch.result(result.caught_s, result.restored_s, broken or kept.with_room())
 
 
 def _clock_jump(watch: Watch) -> Result:
@@ -281,4 +227,8 @@ _WAYS: dict[str, Callable[[Watch], Result]] = {
     "kill-all": _kill_own(("guard", "init", "keeper", "logger"), up=True),
     "disk-full": _disk_full,
     "clock-jump": _clock_jump,
+    "corrupt-state": state_ways.corrupt_state,
+    "delete-state": state_ways.delete_state,
+    "delete-agent": state_ways.delete_agent,
+    "lose-machine": state_ways.lose_machine,
 }

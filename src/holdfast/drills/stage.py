@@ -16,18 +16,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from holdfast import errors
 from holdfast.clock import SHIFT_ENV
 from holdfast.drills import agent as throw_away
-from holdfast.drills.faults import BEAT_S, Fault
+from holdfast.drills.faults import BEAT_S, EVERY_S, Fault
+from holdfast.drills.kept import STATE
 from holdfast.errors import HoldfastError
 from holdfast.home import Home
 
+Row = dict[str, Any]
 NEIGHBOUR = "neighbour"
+STORE_ENV = "HOLDFAST_DRILL_STORE"  # s3://BUCKET/PREFIX: the second place of the throw-away agent, else a directory
 MEMORY_LIMIT_BYTES = 120_000_000
 SMALL_DISK = "256m"  # of the home: filled to the last byte by the drill disk-full
 UP_MAX_S = 90
@@ -110,6 +113,17 @@ class Stage:
             return []
         return rows
 
+    def snapshots(self) -> list[Row]:
+        """What `snapshots --json` shows, oldest first; none while the keeper is away."""
+        try:
+            rows: list[Row] = self.client.get(f"/v1/agents/{self.agent}/snapshots")["snapshots"]
+        except HoldfastError:
+            return []
+        return rows
+
+    def keeps_state(self) -> bool:
+        return bool((self.detail() or {"spec": {"state": {"paths": []}}})["spec"]["state"]["paths"])
+
     def pids(self) -> dict[str, int]:
         """Holdfast's own processes; waits for a keeper that is being replaced."""
         status = self.wait_for(self.status, UP_MAX_S)
@@ -161,41 +175,47 @@ class ThrowAwayStage(Stage):
     calm_max_s = CALM_MAX_S
 
     def __init__(self, connect: Callable[[Home], Asker], faults: Sequence[Fault]) -> None:
-        self._names = [*(_name(fault) for fault in faults), NEIGHBOUR]
+        self._faults = {_name(fault): fault for fault in faults}
         self.directory = Path(tempfile.mkdtemp(prefix="holdfast-drill-"))
         self.small_disk = False
         try:
             self.directory.chmod(0o755)
             home = Home(self.directory / "home")
-            super().__init__(home, connect(home), self._names[0])
+            super().__init__(home, connect(home), next(iter(self._faults), NEIGHBOUR))
             self.clock = self.directory / "clock"
-            self._mount(home.path)
-            self._write()
-            up = self._up("--wait", "--timeout", str(UP_MAX_S))
-            if up.returncode:
-                raise HoldfastError(errors.DRILL_FAILED, reason=f"its own Holdfast did not start: {_last(up.stderr)}")
+            self.second = _second(self.directory)
+            self.mount()
+            self.write([*self._faults, NEIGHBOUR])
+            self.up()
         except BaseException:
             self.close()
             raise
 
-    def _mount(self, path: Path) -> None:
+    def mount(self) -> None:
         """As root the home is a small disk of its own, so that it can be filled."""
+        path = self.home.path
         path.mkdir()
         if os.geteuid() == 0:
             line = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK},mode=0711", "holdfast-drill", str(path)]
             with contextlib.suppress(OSError):
                 self.small_disk = subprocess.run(line, capture_output=True, check=False).returncode == 0
 
-    def _write(self) -> None:
-        agents = {}
-        for name in self._names:
+    def unmount(self) -> None:
+        if self.small_disk:
+            subprocess.run(["umount", "--lazy", str(self.directory / "home")], capture_output=True, check=False)
+            self.small_disk = False
+
+    def write(self, names: Sequence[str]) -> None:
+        """holdfast.yaml with these agents, and what each needs."""
+        agents: dict[str, Row] = {}
+        for name in names:
             place = self.directory / name
-            place.mkdir()
+            place.mkdir(exist_ok=True)
             place.chmod(0o777)  # the agent's user and ours both write `fault`
             shutil.copyfile(throw_away.__file__, place / "agent.py")
             (place / "agent.py").chmod(0o644)
             port = _free_port()
-            agents[name] = {
+            agents[name] = agent = {
                 "command": [_python(), "agent.py", str(port)],
                 "working_dir": str(place),
                 "limits": {"memory": str(MEMORY_LIMIT_BYTES)},
@@ -208,6 +228,13 @@ class ThrowAwayStage(Stage):
                 "restart": {"backoff": ["0s", "1s", "2s"], "retry": "3s"},
                 "stop": {"grace": "5s", "hung_grace": "2s"},
             }
+            fault = self._faults.get(name)
+            if fault is not None and fault.state:
+                agent["command"] = [*agent["command"], STATE]
+                state: Row = {"paths": [str(place / STATE)], "every": f"{EVERY_S:g}s"}
+                if fault.name == "lose-machine":
+                    state |= {"store": self.second, "store_every": f"{EVERY_S:g}s"}
+                agent["state"] = state
         text = json.dumps({"version": 1, "agents": agents}, indent=1)  # every JSON text is YAML
         (self.directory / "holdfast.yaml").write_text(text)
 
@@ -225,6 +252,12 @@ class ThrowAwayStage(Stage):
     def place(self) -> Path:
         """The working directory of the agent that is being hurt."""
         return self.directory / self.agent
+
+    def up(self) -> None:
+        """Raises HoldfastError when not all are well in time."""
+        up = self._up("--wait", "--timeout", str(UP_MAX_S))
+        if up.returncode:
+            raise HoldfastError(errors.DRILL_FAILED, reason=f"its own Holdfast did not start: {_last(up.stderr)}")
 
     def up_again(self) -> bool:
         # Without waiting for all to be well: agents of earlier faults may still be under healing.
@@ -256,8 +289,9 @@ class ThrowAwayStage(Stage):
                 self.cli("down", "--timeout", str(DOWN_MAX_S))
             for pid in tree_of(home.home_id()):
                 os.kill(pid, signal.SIGKILL)
-        if self.small_disk:
-            subprocess.run(["umount", "--lazy", str(home.path)], capture_output=True, check=False)
+        self.unmount()
+        if "://" in getattr(self, "second", ""):
+            _empty(self.second, self._faults)
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
@@ -283,6 +317,27 @@ def tree_of(home_id: str, agent: str = "") -> list[int]:
 
 def _name(fault: Fault) -> str:
     return f"drill-{fault.name}"
+
+
+def _second(directory: Path) -> str:
+    """Where the snapshots of lose-machine go beside the home."""
+    bucket = os.environ.get(STORE_ENV, "").rstrip("/")
+    if bucket:
+        return f"{bucket}/{directory.name}"
+    (directory / "second").mkdir(mode=0o700)
+    return str(directory / "second")
+
+
+def _empty(url: str, names: Iterable[str]) -> None:
+    """Nothing of ours stays in a bucket; one that does not answer any more keeps it."""
+    from holdfast.state import second_place
+    from holdfast.state.objects import StoreError
+
+    for name in names:
+        with contextlib.suppress(StoreError):
+            place = second_place.open_agent(url, name)
+            for found in list(place.list("")):
+                place.delete(found.name)
 
 
 def _free_port() -> int:

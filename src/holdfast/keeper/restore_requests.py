@@ -50,9 +50,9 @@ class Requests:
                 yield message
 
     async def _beside(self, name: str, snapshot: str, path: str | None, to: str) -> AsyncGenerator[Message, None]:
-        """Into a directory of the person's, with our own rights: the agent's may not reach there."""
+        """Into a directory of the person's, with our own rights: the agent may not get there. Files stay its own."""
         jobs = self._keeper.snapshots.jobs
-        args = {**jobs.args(name), "rights": None, "snapshot": snapshot, "path": path, "to": to}
+        args = {**jobs.args(name), "snapshot": snapshot, "path": path, "to": to}
         async for message in jobs.link.job("restore-build", args):
             if "result" in message:
                 built = message["result"]

@@ -187,6 +187,7 @@ class Restored(Struct, frozen=True, kw_only=True):
     """A restore that is done. `before`: the snapshot of what was replaced, "" when there was nothing to take.
 
     `to`: a directory beside the agent, which was not touched then. `warnings`: sentences, e.g. of stale logins.
+    `definition`: text of a holdfast.yaml for a copy of the agent in `to`, where one was asked for.
     """
 
     agent: str
@@ -200,6 +201,7 @@ class Restored(Struct, frozen=True, kw_only=True):
     to: str = ""
     phase: str = ""
     warnings: tuple[str, ...] = ()
+    definition: str = ""
 
 
 class RestorePlan(Struct, frozen=True, kw_only=True):
@@ -244,7 +246,8 @@ class RemovedAgent(Struct, frozen=True, kw_only=True):
 class BroughtBack(Struct, frozen=True, kw_only=True):
     """An agent that is in the fleet again. `missing`: state paths that are not there any more, it is stopped then.
 
-    `newest`: the snapshot that a restore would take.
+    `newest`: the snapshot that a restore would take. `restored`: the one its files came back from, since none of them
+    was there any more; `at`: when that was taken (wall clock).
     """
 
     agent: str
@@ -252,3 +255,5 @@ class BroughtBack(Struct, frozen=True, kw_only=True):
     snapshots: int = 0
     newest: str = ""
     missing: tuple[str, ...] = ()
+    restored: str = ""
+    at: float | None = None
