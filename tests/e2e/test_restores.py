@@ -1,0 +1,233 @@
+"""Restores under a real keeper: by a person, by the ladder, of what does not start, and of what snapshots leave out."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.harness.init_home import wait_until
+from tests.harness.keeper_home import KeeperHome
+from tests.harness.snapshot_home import QUICK, Row, said, snapshots, take
+
+# Counts in a database and in JSON; refuses to start on damaged state, and on a state that says so.
+AGENT = """
+import json, os, sqlite3, sys, time
+where = sys.argv[1]
+os.makedirs(where + "/cache", exist_ok=True)
+with open(where + "/cache/starts", "a") as file:
+    file.write("start\\n")
+with open(where + "/../restored-from", "a") as file:
+    file.write(os.environ.get("HOLDFAST_RESTORED_FROM", "-") + "\\n")
+if os.path.exists(where + "/poison"):
+    sys.exit(3)
+base = sqlite3.connect(where + "/base.db", isolation_level=None)
+base.execute("pragma journal_mode=wal")
+base.execute("create table if not exists t (n integer)")
+n = base.execute("select coalesce(max(n), 0) from t").fetchone()[0]
+try:
+    assert json.load(open(where + "/settings.json"))["kind"] == "agent"
+except FileNotFoundError:
+    pass
+while True:
+    n += 1
+    base.execute("insert into t values (?)", (n,))
+    with open(where + "/settings.new", "w") as file:
+        json.dump({"kind": "agent", "n": n}, file)
+    os.replace(where + "/settings.new", where + "/settings.json")
+    time.sleep(0.05)
+"""
+MORE = """
+from holdfast.state import schedule
+schedule.pause = lambda *_, **__: ''
+limits.PROVEN_AFTER_S = limits.STATE_UPKEEP_LOOK_S = limits.KNOWN_GOOD_EVERY_S = 0.5
+limits.RESTORE_LOOK_S = 0.2
+from holdfast.health import confirm
+confirm.CONFIRM_S = {confirm_s}
+"""
+
+
+def home_with(confirm_s: float = 1.0, more: str = "") -> KeeperHome:
+    home = KeeperHome()
+    services = json.loads(home.home.services.read_text())
+    argv = services["keeper"]["argv"]
+    code = QUICK.replace("{more}", MORE.replace("{confirm_s}", str(confirm_s)) + more)
+    services["keeper"]["argv"] = [argv[0], "-P", "-c", code, *argv[4:]]
+    home.home.services.write_text(json.dumps(services))
+    return home
+
+
+def agent(home: KeeperHome, name: str = "one", **more: Any) -> Row:
+    where = home.directory / f"state-{name}" / "data"
+    where.mkdir(parents=True, exist_ok=True)
+    spec: Row = home.spec(name, sys.executable, "-c", AGENT, str(where))
+    spec["state"] = {"paths": [str(where)], "exclude": ["cache/"], "every_s": more.pop("every_s", 3600)}
+    return {**spec, **more}
+
+
+def data(home: KeeperHome, name: str = "one") -> Path:
+    return home.directory / f"state-{name}" / "data"
+
+
+def count(home: KeeperHome, name: str = "one") -> int:
+    try:
+        return int(json.loads((data(home, name) / "settings.json").read_text())["n"])
+    except (OSError, ValueError):
+        return -1
+
+
+def restore(home: KeeperHome, name: str, **asked: Any) -> Row:
+    """The last line of the answer."""
+    return list(home.client.messages("POST", f"/v1/agents/{name}/restore", asked))[-1]
+
+
+def asides(home: KeeperHome, name: str = "one") -> list[str]:
+    return [one.name for one in data(home, name).parent.iterdir() if ".holdfast-" in one.name]
+
+
+def whole(path: Path) -> bool:
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as base:
+        return bool(base.execute("pragma integrity_check").fetchone()[0] == "ok")
+
+
+def test_a_person_goes_back_and_the_agent_knows_it_and_keeps_what_snapshots_leave_out() -> None:
+    home = home_with()
+    try:
+        home.up(agent(home))
+        wait_until(lambda: count(home) > 5, "some work")
+        (data(home) / "mark").write_text("before")
+        first = take(home, "one", "here")["result"]["snapshot"]
+        n = count(home)
+        (data(home) / "mark").write_text("after")
+        (data(home) / "cache" / "model").write_text("20 GB")
+        wait_until(lambda: count(home) > n + 5, "more work")
+        done = restore(home, "one", snapshot=first["id"])["result"]
+        assert done["snapshot"] == first["id"]
+        assert done["before"]
+        assert done["phase"] in ("healthy", "starting")
+        assert (data(home) / "mark").read_text() == "before"
+        assert (data(home) / "cache" / "model").read_text() == "20 GB"
+        assert len((data(home) / "cache" / "starts").read_text().split()) == 2
+        told = (data(home).parent / "restored-from").read_text().split("\n")
+        assert told[0] == "-"
+        assert told[1].startswith(first["id"])
+        assert json.loads((data(home) / "RESTORED.json").read_text())["snapshot"] == first["id"]
+        wait_until(lambda: not asides(home), "the former state to go")
+        assert said(home, "state.restored", "one")
+        assert home.incidents() == []
+        back = restore(home, "one", snapshot=done["before"])["result"]
+        assert (data(home) / "mark").read_text() == "after"
+        assert back["warnings"] == []
+        home.client.post("/v1/agents/one/restart", {"wait": True}, timeout_s=30)
+        home.wait_row("one", phase="healthy", instance=4)
+        wait_until(lambda: len((data(home).parent / "restored-from").read_text().splitlines()) == 4, "its start")
+        assert (data(home).parent / "restored-from").read_text().splitlines()[-1] == "-"
+    finally:
+        home.close()
+
+
+def test_a_restored_state_that_does_not_start_makes_way_for_the_former_one() -> None:
+    home = home_with()
+    try:
+        home.up(agent(home))
+        wait_until(lambda: count(home) > 3, "some work")
+        (data(home) / "poison").write_text("x")
+        bad = take(home, "one", "bad")["result"]["snapshot"]
+        (data(home) / "poison").unlink()
+        (data(home) / "cache" / "model").write_text("20 GB")
+        n = count(home)
+        restore(home, "one", snapshot=bad["id"])
+        wait_until(lambda: said(home, "state.restore-undone", "one"), "the way back")
+        home.wait_row("one", phase=lambda phase: phase in ("healthy", "recovering"))
+        wait_until(lambda: count(home) > n, "work on the former state")
+        assert not (data(home) / "poison").exists()
+        assert (data(home) / "cache" / "model").read_text() == "20 GB"
+        assert asides(home) == []
+        assert not (data(home) / "RESTORED.json").exists()
+    finally:
+        home.close()
+
+
+def test_the_ladder_brings_a_corrupted_agent_back_with_its_last_good_state() -> None:
+    home = home_with()
+    try:
+        home.up(agent(home, every_s=0.5))
+        wait_until(lambda: any(row["pins"] for row in snapshots(home, "one")), "a known-good snapshot")
+        good = [row for row in snapshots(home, "one") if row["pins"]][-1]
+        pid = home.row("one")["pid"]
+        os.kill(pid, 19)
+        base = data(home) / "base.db"
+        n = count(home)
+        for end in ("-wal", "-shm"):
+            base.with_name(f"base.db{end}").unlink(missing_ok=True)
+        base.write_bytes(base.read_bytes()[:100] + b"\xff" * 20_000)
+        (data(home) / "settings.json").write_text('{"kind": "ag')
+        os.kill(pid, 9)
+        wait_until(lambda: said(home, "state.restored", "one"), "tier 3", 60)
+        home.wait_row("one", phase=lambda phase: phase in ("healthy", "recovering"))
+        wait_until(lambda: 0 < count(home) <= n + 1000 and whole(base), "its work to go on")
+        home.wait_row("one", phase="healthy")
+        incident = home.incidents()[-1]
+        wait_until(lambda: "lost" in Path(home.incidents()[-1]["postmortem"]).read_text(), "a post-mortem")
+        text = Path(incident["postmortem"] or home.incidents()[-1]["postmortem"]).read_text()
+        assert 3 in incident["tiers"]
+        assert incident["outcome"] == "recovered"
+        kept = asides(home)
+        assert len(kept) == 1
+        assert kept[0] in text
+        assert good["seq"] > 0
+        restored = said(home, "state.restored", "one")[0]
+        assert restored["body"]["restoration"]["by"] == "ladder"
+        assert base.exists()
+        assert (data(home).parent / kept[0] / "settings.json").read_text() == '{"kind": "ag'
+    finally:
+        home.close()
+
+
+def test_a_stopped_agent_stays_stopped_and_a_single_path_leaves_the_rest() -> None:
+    home = home_with()
+    try:
+        home.up(agent(home))
+        wait_until(lambda: count(home) > 3, "some work")
+        (data(home) / "notes").write_text("first")
+        first = take(home, "one", "here")["result"]["snapshot"]
+        home.client.post("/v1/agents/one/stop", {"wait": True}, timeout_s=30)
+        home.wait_row("one", phase="stopped")
+        (data(home) / "notes").write_text("second")
+        n = count(home)
+        done = restore(home, "one", snapshot=first["id"], path="notes")["result"]
+        assert done["path"] == str(data(home) / "notes")
+        assert done["phase"] == "stopped"
+        assert (data(home) / "notes").read_text() == "first"
+        assert count(home) == n
+        beside = home.directory / "look"
+        there = restore(home, "one", snapshot=first["id"], to=str(beside))["result"]
+        assert there["to"] == str(beside)
+        assert (beside / "data" / "notes").read_text() == "first"
+        home.client.post("/v1/agents/one/start", {"wait": True}, timeout_s=30)
+        home.wait_row("one", phase="healthy", instance=2)
+        wait_until(lambda: not asides(home), "the former file to go")
+    finally:
+        home.close()
+
+
+def test_a_removed_agent_is_restored_into_the_fleet() -> None:
+    home = home_with()
+    try:
+        home.up(agent(home))
+        wait_until(lambda: count(home) > 3, "some work")
+        (data(home) / "notes").write_text("mine")
+        first = take(home, "one", "here")["result"]["snapshot"]
+        list(home.client.messages("DELETE", "/v1/agents/one"))
+        assert home.row("one") == {}
+        shutil.rmtree(data(home))
+        done = restore(home, "one", snapshot=first["id"])["result"]
+        assert done["agent"] == "one"
+        home.wait_row("one", phase="healthy")
+        assert (data(home) / "notes").read_text() == "mine"
+    finally:
+        home.close()
