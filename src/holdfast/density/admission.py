@@ -1,0 +1,154 @@
+"""One queue for all starts: by priority, then by waiting time. A start takes start slots (CPU) and a memory lease.
+
+Invariants: what is granted in one turn fits into the room and into the cores together; nobody less important passes
+the first that does not fit before that one waited PASS_AFTER_S in vain; one start always fits an idle node, unless it
+is larger than the node. A restart after a crash keeps its lease and does not stand here. Pure. Called by the keeper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from holdfast import limits
+from holdfast.density.model import MB, Want
+
+PASS_AFTER_S = 10.0  # shedding for a start takes up to this: then it is not the room of the others that is missing
+
+
+class Waiting(Struct, frozen=True, kw_only=True):
+    """Who wants to start. `slots`: cores its start takes (healing.slots.weight); 0: so light that CPU does not matter.
+
+    `need_bytes`: start_need(). `start_s`: how long such a start took, for the estimate.
+    """
+
+    name: str
+    priority: int
+    since_mono: float
+    slots: float
+    need_bytes: int
+    start_s: float = 10.0
+
+
+class Starting(Struct, frozen=True, kw_only=True):
+    """A start under way whose slots are not given back. Its memory is already taken off the room."""
+
+    name: str
+    slots: float
+    since_mono: float
+    start_s: float = 10.0
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """What `top` and `ps` show of who waits. `position` from 1; `estimate_s` None: nobody can tell."""
+
+    name: str
+    position: int
+    why: str
+    estimate_s: float | None
+
+
+class Admitted(NamedTuple):
+    """`want`: the first that only memory keeps out, to be put into the next reading of the semaphore."""
+
+    names: tuple[str, ...]
+    standings: tuple[Standing, ...]
+    want: Want | None
+
+
+def start_need(declared: int | None, observed_peak: int | None, recipe_default: int | None, limit: int | None) -> int:
+    """The lease of a start, in bytes: as declared, else a fifth above what was seen, else as its recipe says."""
+    if declared is not None:
+        need = declared
+    elif observed_peak is not None:
+        need = int(observed_peak * limits.START_PEAK_FACTOR)
+    else:
+        need = recipe_default or limits.START_NEED_BYTES
+    return need if limit is None else min(need, limit)
+
+
+def beside(need_bytes: int, room_bytes: int) -> bool:
+    """Whether a second instance (an update, a clone) may start beside the first; else the old one stops first."""
+    return need_bytes <= room_bytes
+
+
+def settled(ready: bool, flat_s: float, since_mono: float, now: float) -> bool:
+    """Whether a start gives its lease back: ready and flat for a while, or it took too long. See `flat`."""
+    return (ready and flat_s >= limits.START_FLAT_S) or now - since_mono >= limits.START_LEASE_MAX_S
+
+
+def flat(rate_bytes_s: float) -> bool:
+    """It grows so slowly that its start is over."""
+    return rate_bytes_s < limits.START_FLAT_BYTES_S
+
+
+def pressed(before: bool, pressure: float, scarce: bool) -> bool:
+    """Whether pressure pauses admission. With hysteresis: it ends at half of what began it."""
+    return scarce or pressure >= limits.ADMISSION_PRESSURE * (0.5 if before else 1.0)
+
+
+def admit(
+    waiting: Iterable[Waiting],
+    starting: Iterable[Starting],
+    room_bytes: int,
+    node_budget_bytes: int,
+    cores: int,
+    paused: str,
+    now: float,
+) -> Admitted:
+    """Who may start now, and how everybody else stands. `room_bytes`: semaphore.room. `paused`: why nobody may; ""."""
+    under_way = [one for one in starting if now - one.since_mono < limits.SLOT_HELD_MAX_S]
+    free_slots = max(1, cores) - sum(one.slots for one in under_way)
+    room = room_bytes
+    names: list[str] = []
+    standings: list[Standing] = []
+    want: Want | None = None
+    blocked = ""
+    ahead_s = 0.0
+    for one in sorted(waiting, key=lambda each: (-each.priority, each.since_mono, each.name)):
+        fits_cpu = one.slots <= 0 or one.slots <= free_slots + 1e-9
+        fits_memory = one.need_bytes <= room
+        too_large = one.need_bytes > node_budget_bytes
+        if not paused and not too_large and fits_cpu and fits_memory and not blocked:
+            names.append(one.name)
+            free_slots -= one.slots
+            room -= one.need_bytes
+            continue
+        why = paused or _why(one, fits_cpu, fits_memory, room, node_budget_bytes) or f"waits behind {blocked}"
+        known = _estimate(one, under_way, ahead_s, paused, fits_memory, too_large, now)
+        standings.append(Standing(name=one.name, position=len(standings) + 1, why=why, estimate_s=known))
+        ahead_s += one.start_s if one.slots > 0 else 0.0
+        if paused or too_large:
+            continue
+        if not fits_memory and fits_cpu and want is None and not blocked:
+            want = Want(name=one.name, priority=one.priority, need_bytes=one.need_bytes, since_mono=one.since_mono)
+        passes = not fits_memory and now - one.since_mono >= PASS_AFTER_S
+        if not blocked and not passes and not (fits_cpu and fits_memory):
+            blocked = one.name
+    return Admitted(tuple(names), tuple(standings), want)
+
+
+def _why(one: Waiting, fits_cpu: bool, fits_memory: bool, room: int, budget: int) -> str:
+    if one.need_bytes > budget:
+        return f"needs {one.need_bytes // MB} MB to start, and the whole node has {max(0, budget) // MB} MB for agents"
+    if not fits_memory:
+        return f"needs {one.need_bytes // MB} MB to start, {max(0, room) // MB} MB are free"
+    return "" if fits_cpu else "waits for a start slot: other starts use the CPU"
+
+
+def _estimate(
+    one: Waiting,
+    under_way: list[Starting],
+    ahead_s: float,
+    paused: str,
+    fits_memory: bool,
+    too_large: bool,
+    now: float,
+) -> float | None:
+    """Seconds, from how long such starts took. Nobody knows when memory comes."""
+    if paused or too_large or not fits_memory:
+        return None
+    rest_s = min((max(0.0, each.start_s - (now - each.since_mono)) for each in under_way), default=0.0)
+    return round(rest_s + ahead_s, 1)
