@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
@@ -23,15 +25,18 @@ from holdfast.api.operation import Operation, Parameter, answer, integer, read_j
 from holdfast.api.snapshots import rows
 from holdfast.errors import HoldfastError
 from holdfast.keeper.keeper import Keeper
+from holdfast.recipes.clone import definition
 from holdfast.spec.model import AgentSpec
 from holdfast.state import answers, choose, history
 from holdfast.state.answers import Differences, RestorePlan, SnapshotRow
 from holdfast.state.model import Root
 
+AGENT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
 
 class RestoreOptions(Struct, frozen=True, forbid_unknown_fields=True):
     """`snapshot`: an id's first digits, a time, newest or known-good. `path`: only that; `to`: write to this directory
-    (absolute, new or empty) and do not touch the agent; `clone`: as a new agent of this name, with its channels off."""
+    (absolute, new or empty) and do not touch the agent; `clone`: with `to`, also define a copy of this name there."""
 
     snapshot: str = choose.NEWEST
     path: str | None = None
@@ -58,8 +63,7 @@ async def plan(keeper: Keeper, request: Request) -> Response:
     found = _chosen(keeper, agent, known, request.query_params.get("snapshot") or choose.NEWEST)
     good = [row for row in known if choose.KNOWN_GOOD in row.pins]
     path = _absolute(keeper, agent, request.query_params.get("path") or None)
-    alive, gone = keeper.agents.get(agent), keeper.removing.find(agent)
-    spec = alive.spec if alive is not None else gone.spec if gone is not None else None
+    alive, spec = keeper.agents.get(agent), _spec(keeper, agent)
     return answer(
         RestorePlan(
             agent=agent,
@@ -107,19 +111,21 @@ async def post(keeper: Keeper, request: Request) -> Response:
     options = await read_json(request, RestoreOptions)
     if options.to is not None and not _is_fit(options.to):
         raise refused(f"to: expected an absolute path, found {options.to[:80]!r}")
+    if options.clone is not None:
+        _check_clone(keeper, options)
     if options.path is not None and ("\0" in options.path or len(options.path) > limits.STATE_PATH_MAX):
         raise refused(f"path: expected a path of at most {limits.STATE_PATH_MAX} characters")
     found = _chosen(keeper, agent, await rows(keeper, agent), options.snapshot)
     path = _absolute(keeper, agent, options.path)
     asked = Asked(agent, "the restore", str(keeper.home.path), path=path or "", snapshot=found.id[:12])
     if options.to is not None:
-        return await jobs.lines(asked, _beside(keeper, agent, found, path, options.to))
-    messages = _restorer(keeper).restore(agent, found.id, path=path, to=None, clone=options.clone)
+        return await jobs.lines(asked, _beside(keeper, agent, found, path, options.to, options.clone))
+    messages = _restorer(keeper).restore(agent, found.id, path=path, to=None, clone=None)
     return await jobs.lines(asked, jobs.kept_up(keeper, messages))
 
 
 async def _beside(
-    keeper: Keeper, agent: str, found: choose.Choice, path: str | None, to: str
+    keeper: Keeper, agent: str, found: choose.Choice, path: str | None, to: str, clone: str | None
 ) -> AsyncIterator[jobs.Message]:
     """Into a directory of its own: no agent is stopped, and what was begun is taken away when nobody waits for it."""
     row = next(one for one in await rows(keeper, agent) if one.id == found.id)
@@ -140,15 +146,42 @@ async def _beside(
             to=to,
             warnings=tuple(message["result"].get("notes", ())),
         )
+        if clone is not None and (spec := _spec(keeper, agent)) is not None:
+            where = message["result"].get("where", {})
+            text = await asyncio.to_thread(lambda: definition(spec, clone, where, _free_port()))  # noqa: B023
+            done = msgspec.structs.replace(done, definition=text)
         yield {"result": msgspec.to_builtins(done)}
+
+
+def _free_port() -> int:
+    """One that nobody listens on now, for a person to write into a file."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _check_clone(keeper: Keeper, options: RestoreOptions) -> None:
+    """Raises HoldfastError API_REFUSED."""
+    name = options.clone or ""
+    if options.to is None or options.path is not None:
+        raise refused("clone: it needs `to`, the directory of the copy, and no `path`")
+    if not AGENT_NAME.fullmatch(name):
+        raise refused("clone: expected lower-case letters, digits and dashes, at most 63")
+    if name in keeper.agents:
+        raise refused(f"clone: there is an agent {name} already")
+
+
+def _spec(keeper: Keeper, agent: str) -> AgentSpec | None:
+    """Of an agent in the fleet, or of one that was removed."""
+    alive, gone = keeper.agents.get(agent), keeper.removing.find(agent)
+    return alive.spec if alive is not None else gone.spec if gone is not None else None
 
 
 def _absolute(keeper: Keeper, agent: str, path: str | None) -> str | None:
     """A path as a person names it: absolute, or below one of the agent's state paths."""
     if path is None:
         return None
-    alive, gone = keeper.agents.get(agent), keeper.removing.find(agent)
-    spec = alive.spec if alive is not None else gone.spec if gone is not None else None
+    spec = _spec(keeper, agent)
     roots = [Root(path=one, entry=None) for one in (spec.state.paths if spec is not None else ())]
     return history.absolute(roots, path)
 

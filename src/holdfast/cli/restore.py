@@ -28,6 +28,7 @@ LOST_SHOWN = 8
     examples=[
         "holdfast restore assistant --at '10 min ago'",
         "holdfast restore assistant --at 'yesterday 14:00' --to /tmp/look",
+        "holdfast restore assistant --to /srv/copy --as assistant-copy > copy.yaml",
         "holdfast restore assistant known-good --yes",
         "holdfast restore assistant 3f2a9c01b2d4 --path memory/notes.md",
         "holdfast restore assistant --from s3://bucket/prefix --key-file recovery.key",
@@ -43,6 +44,12 @@ LOST_SHOWN = 8
 )
 @click.option("--path", "path", metavar="P", help="Only this file or directory of it.")
 @click.option("--to", "to", metavar="DIR", help="Write it to this new directory instead: the agent is not touched.")
+@click.option(
+    "--as",
+    "clone",
+    metavar="NAME",
+    help="With --to: print a holdfast.yaml of a copy that runs there, its channels off.",
+)
 @click.option("--from", "source", metavar="URL", help="From this second place alone (s3://…, a directory): no keeper.")
 @click.option(
     "--key-file", metavar="FILE", help="With --from: the recovery key of the lost machine; -: standard input."
@@ -58,6 +65,7 @@ def restore(
     at: str | None,
     path: str | None,
     to: str | None,
+    clone: str | None,
     source: str | None,
     key_file: str | None,
     everyone: bool,
@@ -79,6 +87,8 @@ def restore(
     """
     wished = _wished(snapshot, at)
     to = None if to is None else _fresh(to)
+    if clone is not None and (to is None or source is not None or path is not None):
+        raise click.UsageError("--as needs --to DIR, the place of the copy, and neither --from nor --path")
     if source is not None:
         _from(session, agent, source, key_file, wished, path, to, everyone=everyone, yes=yes)
         return
@@ -87,12 +97,12 @@ def restore(
     found = _plan(session, agent, wished, path, compare=to is None)
     chosen = found["snapshot"]["id"]
     if dry_run or not session.as_json:
-        _show(session, found, path, to, dry_run=dry_run)
+        _show(session, found, path, to, dry_run=dry_run, err=clone is not None)
     if dry_run:
         return
     if to is None and not yes:
         _agree(session, agent)
-    _carry_out(session, agent, {"snapshot": chosen, "path": path, "to": to})
+    _carry_out(session, agent, {"snapshot": chosen, "path": path, "to": to, **({"clone": clone} if clone else {})})
 
 
 def _from(
@@ -162,13 +172,15 @@ def _plan(session: Session, agent: str, wished: str, path: str | None, *, compar
     return found
 
 
-def _show(session: Session, found: dict[str, Any], path: str | None, to: str | None, *, dry_run: bool) -> None:
+def _show(
+    session: Session, found: dict[str, Any], path: str | None, to: str | None, *, dry_run: bool, err: bool
+) -> None:
     if session.as_json:
         session.answer({**found, "path": path or "", "to": to or "", "dry_run": True})
         return
-    click.echo("\n".join(plan_lines(found, path, to, time.time())))
+    click.echo("\n".join(plan_lines(found, path, to, time.time())), err=err)
     if dry_run:
-        click.echo("nothing was changed")
+        click.echo("nothing was changed", err=err)
 
 
 def plan_lines(found: dict[str, Any], path: str | None, to: str | None, now_at: float) -> list[str]:
@@ -263,7 +275,10 @@ def _carry_out(session: Session, agent: str, asked: dict[str, Any]) -> None:
     if session.as_json:
         session.answer(done)
         return
-    click.echo("\n".join(done_lines(agent, done)))
+    copy = str(done.get("definition") or "")
+    click.echo("\n".join(done_lines(agent, done)), err=bool(copy))
+    if copy:
+        click.echo(copy, nl=False)  # alone on standard output: it is meant for a file
 
 
 def done_lines(agent: str, done: dict[str, Any]) -> list[str]:

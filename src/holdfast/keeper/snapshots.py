@@ -218,6 +218,7 @@ class Snapshots:
         gentle = cause is Cause.TIMER
         async with self.jobs.writing(agent.name):
             was_running, began_mono = agent.ladder.running, self._now_mono()
+            result: Message = {}
             try:
                 self.jobs.prepare(agent.name)
                 async with self.at_rest(agent, cause in CHANGES if rested is None else rested) as rest:
@@ -227,8 +228,11 @@ class Snapshots:
                         async for message in said:
                             if "result" in message:
                                 self._took(agent, message["result"], began_mono, was_running)
-                                message = resting.noted(message, rest) if rested else message
-                            yield message
+                                result = resting.noted(message, rest) if rested else message
+                            else:
+                                yield message
+                if result:
+                    yield result  # now that the agent was let go
             except JobFailed as failed:
                 self._failed(agent, failed.kind, words(failed), was_running)
                 raise

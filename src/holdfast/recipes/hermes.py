@@ -17,6 +17,7 @@ import json
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from holdfast.recipes import exits, hermes_state, installed
 from holdfast.recipes.function import function_probe
@@ -145,6 +146,9 @@ class HermesRecipe(ProcessRecipe):
 
     def stale_after_restore(self, spec: AgentSpec) -> tuple[str, ...]:
         return hermes_state.stale_after_restore(spec)
+
+    def clone_options(self, spec: AgentSpec, port: int) -> dict[str, Any] | None:
+        return hermes_state.clone_options(spec, port)
 
     def clone_notes(self, spec: AgentSpec) -> tuple[str, ...]:
         return hermes_state.clone_notes(spec)

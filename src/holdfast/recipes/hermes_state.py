@@ -8,6 +8,7 @@ copy can only be silenced in its files. Called by the recipe; nothing here chang
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from holdfast.spec.model import AgentSpec
 from holdfast.spec.validator import CODE, Kind, Validator
@@ -59,6 +60,11 @@ def _has_entries(directory: str) -> bool:
             return any(True for _ in entries)
     except OSError:
         return False
+
+
+def clone_options(spec: AgentSpec, port: int) -> dict[str, Any]:
+    venv = spec.recipe_data.get("venv", "")
+    return {"home": home_of(spec), **({"venv": venv} if venv else {}), "port": port}
 
 
 def clone_notes(spec: AgentSpec) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ written is returned as FileWrite and done by the caller, as the agent's user. Ca
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -96,6 +96,9 @@ class Recipe(RecipeForm, Protocol):
 
     def stale_after_restore(self, spec: AgentSpec) -> tuple[str, ...]:
         """What an older version of its state may no longer open: sentences, by reading the names on its disk."""
+
+    def clone_options(self, spec: AgentSpec, port: int) -> dict[str, Any] | None:
+        """The recipe's block for a copy that listens on `port`, with the original's paths; None: it has a command."""
 
     def clone_env(self, spec: AgentSpec) -> dict[str, str]:
         """Environment with which a copy of it starts without its channels and schedules. Pure."""

@@ -156,6 +156,9 @@ class OpenClawRecipe(ProcessRecipe):
     def clone_env(self, spec: AgentSpec) -> dict[str, str]:
         return dict(openclaw_state.CHANNELS_OFF)
 
+    def clone_options(self, spec: AgentSpec, port: int) -> dict[str, Any] | None:
+        return openclaw_state.clone_options(spec, port)
+
     def clone_notes(self, spec: AgentSpec) -> tuple[str, ...]:
         return openclaw_state.clone_notes(spec)
 

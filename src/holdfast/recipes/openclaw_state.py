@@ -9,6 +9,7 @@ schedules. Called by the recipe; nothing here changes anything.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from holdfast.recipes.function import function_probe
 from holdfast.recipes.model import Quiesce
@@ -75,10 +76,17 @@ def stale_after_restore(spec: AgentSpec) -> tuple[str, ...]:
     return tuple(found)
 
 
+def clone_options(spec: AgentSpec, port: int) -> dict[str, Any]:
+    data = spec.recipe_data
+    state_dir, config = data.get("state_dir", ""), config_of(spec)
+    block: dict[str, Any] = {"install": data["install"]} if data.get("install") else {}
+    block |= {"node": spec.command[0], "port": port, "state_dir": state_dir}
+    return block if config == os.path.join(state_dir, "openclaw.json") else {**block, "config": config}
+
+
 def clone_notes(spec: AgentSpec) -> tuple[str, ...]:
-    port = spec.recipe_data.get("port") or "of the original"
     return (
         "its channels and schedules are off (OPENCLAW_SKIP_CHANNELS, OPENCLAW_SKIP_CRON)",
         "a turn that was under way in the snapshot is run again, and asks the model, though nobody hears the answer",
-        f"its configuration names port {port} and the workspace of the original until you change it there",
+        "change agents.defaults.workspace in the copy's openclaw.json: where it is set, it is the original's workspace",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from holdfast.recipes import exits
 from holdfast.recipes.model import FileWrite, FunctionProbe, Launch, PodFacts, Quiesce
@@ -12,8 +13,8 @@ from holdfast.spec.recipe import Ask, Finding, Given, Option
 from holdfast.spec.validator import CODE, Kind, Validator
 
 _UNKNOWN_CHANNELS = (
-    "Holdfast does not know how {name} is kept from its channels and schedules: take their logins out of the copy, or "
-    "it answers and acts beside the original"
+    "Holdfast does not know how {name} is kept from its channels and schedules, or on which ports it listens: take its "
+    "logins out of the copy and give it other ports, or it answers and acts beside the original"
 )
 
 
@@ -61,6 +62,9 @@ class ProcessRecipe:
 
     def stale_after_restore(self, spec: AgentSpec) -> tuple[str, ...]:
         return ()
+
+    def clone_options(self, spec: AgentSpec, port: int) -> dict[str, Any] | None:
+        return None
 
     def clone_env(self, spec: AgentSpec) -> dict[str, str]:
         return {}
