@@ -54,7 +54,7 @@ class Writer:
         gone = [one.snapshot for one in repository.trashed()]
         newest = max([*live, *gone], key=lambda one: (one.seq, one.epoch), default=None)
         self.newest = live[-1] if live else None
-        self._met = {one.name for one in live}
+        self._met = {one.name for one in (*live, *gone)}
         self._seq = newest.seq + 1 if newest else 1
         self._parent = newest.id if newest else ""
         self.epoch = max([epoch, *(one.epoch for one in live), *(one.epoch for one in gone)])
@@ -210,7 +210,7 @@ class Writer:
         """
         self.flush()
         repository = self.repository
-        if any(one.name not in self._met for one in repository.snapshots()):
+        if any(one.name not in self._met for one in self._listed()):
             reason = "a newer snapshot has appeared meanwhile"
             raise HoldfastError(STATE_IN_USE, where=repository.store.where, reason=reason)
         manifest = replace(
@@ -236,6 +236,11 @@ class Writer:
         self._seq += 1
         self._parent = snapshot_id
         return snapshot
+
+    def _listed(self) -> list[Snapshot]:
+        """Also what was committed and deleted again at once: whoever did that has the newer number. Trash comes last: a
+        snapshot on its way there is in both."""
+        return [*self.repository.snapshots(), *(one.snapshot for one in self.repository.trashed())]
 
     def _sealed(self, plain: bytes) -> bytes:
         return manifests.seal(plain, self.repository.keys, sealed=self.repository.config.encrypted)

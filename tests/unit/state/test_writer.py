@@ -12,7 +12,7 @@ import pytest
 from tests.unit.state.repositories import KEY, draft, kept, made, opened, pieces, take
 
 from holdfast.errors import STATE_IN_USE, HoldfastError
-from holdfast.state import condemning, writing
+from holdfast.state import condemning, trash, writing
 from holdfast.state import writer as writers
 from holdfast.state.disk import Disk
 from holdfast.state.ids import content_name
@@ -120,6 +120,19 @@ def test_a_writer_whose_place_was_taken_is_refused(tmp_path: Path) -> None:
             slow.finish(draft())
     assert caught.value.kind == STATE_IN_USE
     assert len(repository.snapshots()) == 1
+
+
+def test_a_newer_snapshot_that_was_deleted_at_once_fences_an_older_writer_too(tmp_path: Path) -> None:
+    repository = made(tmp_path)
+    former = take(repository, [b"former"])
+    with Writer(repository) as slow:
+        slow.put(b"slow")
+        trash.remove(repository, former, 0.0)  # one that it has met may go
+        other = opened(tmp_path)
+        trash.remove(other, take(other, [b"quick"]), 0.0)
+        with pytest.raises(HoldfastError, match="newer snapshot"):
+            slow.finish(draft())
+    assert repository.snapshots() == []
 
 
 class Filling(Disk):
