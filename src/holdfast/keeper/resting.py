@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
@@ -66,7 +65,7 @@ class Rester:
         if ways is None or known.rest is Rest.STOPPED:
             yield known
             return
-        until_mono = time.monotonic() + limits.REST_MAX_S
+        until_mono = asyncio.get_running_loop().time() + limits.REST_MAX_S
         ran = await self._within(agent, ways.begin)
         answer = understood(ran)
         rests, busy = answer.said is Judgement.OK, answer.said is Judgement.DEGRADED
@@ -99,7 +98,7 @@ class Rester:
         """When the snapshot is made, or its time is over; again when that fails. The lease is behind it all."""
         try:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, held.until_mono - time.monotonic())):
+                async with asyncio.timeout(max(0.0, held.until_mono - asyncio.get_running_loop().time())):
                     await release.wait()
             answer = Ran()
             for _ in range(limits.REST_END_TRIES if held.certain else 1):
