@@ -414,6 +414,7 @@ STATE_DRILL_EVERY_S = 7 * 86_400.0
 KNOWN_GOOD_EVERY_S = 600.0  # what a restore to known-good loses at most, beside PROVEN_AFTER_S
 UPLOAD_JOBS_AT_ONCE = 2  # one line carries them all
 STATE_SECOND_GC_EVERY_S = 7 * 86_400.0  # what was deleted here is deleted there at once; this finds what was forgotten
+SCRUB_BYTES = 64 * 1024 * 1024  # packs read again each hour, beside new ones: all of 10 GB in a week
 PROOF_MAX_BYTES = 256 * 1024 * 1024  # of changed databases checked before a snapshot is known-good: some seconds
 PROOF_JSON_MAX_BYTES = 4 * 1024 * 1024  # settings and indexes are smaller; larger files are data
 PROOF_JSON_FILES_MAX = 2_000
@@ -466,6 +467,7 @@ SPOOL_DISK_SHARE = 0.5  # of what is free, for a copy that lasts as long as the 
 FREEZE_MAX_S = 0.25  # promised: the longest pause of an agent
 FREEZE_HOLD_S = FREEZE_MAX_S - 0.03  # leaves the watcher time to be scheduled
 FREEZE_REACH_S = 0.1  # a process in the middle of a disk request stands still after it
+FREEZE_SHELF_BYTES = 32 * 1024 * 1024  # changed contents held until it goes on: about what can be cut and hashed in time
 FREEZE_WATCHER_WAIT_S = 1.0  # to start it, before the pause; to collect it, after
 
 # --- what a snapshot reads ------------------------------------------------------------------------------------------
@@ -508,7 +510,7 @@ PAUSE_REST_S = 4.0  # and is not paused again before this, so that it runs two t
 SHED_EVIDENCE_S = 0.4  # /proc and a Python stack; within it a frozen agent costs nothing
 SHED_GRACE_S = 5.0  # for a graceful end, where that much time is left
 SHED_MARGIN_S = 0.5  # kept between the end of the time left and our last act
-DYING_STALL_S = 2.0  # memory of a dying agent is no longer on its way when none of it came for so long
+DYING_STALL_S = 2.0  # later, memory of a dying agent counts as on its way only at the pace it comes, this far ahead
 SOFT_TIGHT_SHARE = 0.10  # of the budget: less free than this, and the soft steps begin
 SOFT_EVERY_S = 30.0  # an agent is asked, or paged out, not more often
 BACK_FIRST_S = 2.0  # room must last so long before a shed agent comes back; doubled with each shedding in BACK_FORGET_S

@@ -306,7 +306,7 @@ class StateUpkeep:
         """A drill is told in the events in any case, the others when something is wrong, or right again."""
         wrong = "; ".join(told["said"]) if told["faults"] else ""
         before = place.damage.get(chore, "")
-        if wrong != before or chore == "drill":
+        if wrong != before or chore == "drill" or (told["said"] and not wrong):
             text = "; ".join(told["said"]) or "its snapshots are whole"
             kind = "state.damaged" if wrong else "state.checked"
             body = {"chore": chore, "faults": len(told["faults"]), "restorable": told["restorable"]}

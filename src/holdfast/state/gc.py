@@ -94,17 +94,19 @@ def run(
     dry_run: bool = False,
     elapsed_s: float | None = None,
     keep: frozenset[str] = frozenset(),
+    doubtful: frozenset[str] = frozenset(),
     repack: bool = True,
     progress: Progress = lambda done, total, what: None,
 ) -> Collected:
     """One collection. `now`: wall clock, used by a dry run alone, which writes nothing.
 
     `elapsed_s`: by the record of aging.py, against clocks that jump. `keep`: packs that are never condemned here,
-    though nobody needs them (at the second place: those that the first one has). Never raises for the repository's
+    though nobody needs them (at the second place: those that the first one has). `doubtful`: packs known to be damaged,
+    which stand in for no other. Never raises for the repository's
     troubles: `refused` says them.
     """
     try:
-        return _run(repository, now, dry_run, elapsed_s, keep, repack, progress)
+        return _run(repository, now, dry_run, elapsed_s, keep, doubtful, repack, progress)
     except (Refused, StoreError) as error:
         return Collected(dry_run=dry_run, refused=str(error))
 
@@ -115,6 +117,7 @@ def _run(
     dry_run: bool,
     elapsed_s: float | None,
     keep: frozenset[str],
+    doubtful: frozenset[str],
     repack: bool,
     progress: Progress,
 ) -> Collected:
@@ -128,7 +131,7 @@ def _run(
     store_at = now if dry_run else condemning.store_clock(store)
     clocks = Now(store_at=store_at, seq=max((bare(one).seq for one in committed), default=-1), elapsed_s=elapsed_s)
     known = frozenset(pack for one in marks if one.mark is not None for pack in one.mark.packs)
-    found = plan(looks, len(table), known, store_at)
+    found = plan(looks, len(table), known | doubtful, store_at)
     sizes = {look.name: look.size for look in looks}
     due = [one for one in marks if condemning.is_ripe(one, clocks)]
     void = [one for one in marks if condemning.is_void(one, clocks)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from holdfast.errors import HoldfastError
@@ -28,12 +28,15 @@ _AT_ONCE = 512
 def _silent(done: int, total: int, what: str) -> None: ...
 
 
-def closure(repository: Repository, *, every: bool = False, progress: Progress = _silent) -> Checked:
+def closure(
+    repository: Repository, *, every: bool = False, suspects: Collection[str] = (), progress: Progress = _silent
+) -> Checked:
     """Is all there that the newest snapshot needs (`every`: each of them), with the right sizes?
 
-    Directories and lists are read and checked, contents only looked up. Raises StoreError where asking again may help.
+    Directories and lists are read and checked, contents only looked up, but for those in the packs `suspects`. Raises
+    StoreError where asking again may help.
     """
-    return _Check(repository, progress).run(newest_only=not every, part=0.0)
+    return _Check(repository, progress, frozenset(suspects)).run(newest_only=not every, part=0.0)
 
 
 def sample(
@@ -77,8 +80,9 @@ def drill(
 class _Check:
     """One verification."""
 
-    def __init__(self, repository: Repository, progress: Progress) -> None:
+    def __init__(self, repository: Repository, progress: Progress, suspects: frozenset[str] = frozenset()) -> None:
         self._repository = repository
+        self._suspects = suspects
         self._progress = progress
         self._table = IdTable()
         self._seen = Seen()
@@ -94,7 +98,7 @@ class _Check:
         looked = snapshots[-1:] if newest_only else snapshots
         self._reach(looked)
         self._look_up()
-        if part > 0:
+        if part > 0 or self._suspects:
             self._read(part, seed)
         faults = self._faults(snapshots)
         hurt = {fault.snapshot for fault in faults} & {one.id for one in snapshots}
@@ -143,8 +147,9 @@ class _Check:
         chance = random.Random(seed)
         done = Seen()
         chosen: dict[int, array[int]] = {}
+        suspected = {facts.number for facts in self._repository.packs() if facts.name in self._suspects}
         for number, blob, _kind, _length, _share in self._repository.index.all_contents():
-            if part < 1.0 and chance.random() >= part:
+            if part < 1.0 and chance.random() >= part and number not in suspected:
                 continue
             ordinal = self._table.add(blob)
             if done.add(ordinal):

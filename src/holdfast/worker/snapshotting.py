@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from holdfast.node import processes
-from holdfast.state import capture, freeze
+from holdfast.state import capture, freeze, scrub
 from holdfast.state.answers import Taken
 from holdfast.state.capture import CaptureRequest
 from holdfast.state.condemning import condemned_packs
@@ -29,14 +30,20 @@ def snapshot(call: Call) -> dict[str, Any]:
     """answers.Taken, and `same_disk`: whether the repository lies where the agent's files do (None: not known)."""
     args, home = call.args, opening.directory(call.args)
     with opening.locked(args) as held, opening.repository(args, make=True) as repository:
+        anew = home / "cache" / scrub.ANEW
         request = _request(args, home)
-        with Writer(repository, condemned_packs(repository.store), held.epoch) as writer:
+        if anew.exists():  # a pack was found damaged: what the agent still has is stored again
+            (home / "cache" / "stat").unlink(missing_ok=True)
+            request = replace(request, always=True)
+        bad = scrub.known_bad(home / "cache")
+        with Writer(repository, condemned_packs(repository.store) | bad, held.epoch) as writer:
             try:
                 found = capture.take(
                     repository, writer, request, lambda said: call.progress(said.done, said.total, said.what)
                 )
             except capture.CannotCapture as error:
                 raise JobFailed(Fault.REFUSED, str(error), lasting=True) from error
+        anew.unlink(missing_ok=True)
         row = None
         if found.snapshot is not None and found.manifest is not None:
             row = listing.row(found.snapshot, found.manifest, (), listing.remote(args))

@@ -17,7 +17,7 @@ import msgspec
 
 from holdfast import limits
 from holdfast.errors import SNAPSHOT_NOT_FOUND, HoldfastError
-from holdfast.state import aging, gc, names, proof, thinning, trash
+from holdfast.state import aging, gc, names, proof, scrub, thinning, trash
 from holdfast.state.answers import Collected, Pinned, Removed
 from holdfast.state.model import Pin, Snapshot
 from holdfast.state.names import Trashed
@@ -147,7 +147,10 @@ def collect(call: Call) -> dict[str, Any]:
 
 def _collect(call: Call, repository: Repository, *, dry_run: bool) -> Collected:
     times = thinning.look(opening.directory(call.args), repository, aging.read_clocks())
-    return gc.run(repository, time.time(), dry_run=dry_run, elapsed_s=times.elapsed_s, progress=call.progress)
+    bad = scrub.known_bad(opening.directory(call.args) / "cache")
+    return gc.run(
+        repository, time.time(), dry_run=dry_run, elapsed_s=times.elapsed_s, doubtful=bad, progress=call.progress
+    )
 
 
 def budget_bytes(args: dict[str, Any]) -> int:

@@ -11,7 +11,11 @@ from typing import Any
 
 import msgspec
 
+from holdfast.state import scrub, second_place
 from holdfast.state import verify as checks
+from holdfast.state.answers import Checked
+from holdfast.state.objects import StoreError
+from holdfast.state.repository import Repository
 from holdfast.worker import opening
 from holdfast.worker.jobs import Call
 
@@ -19,14 +23,17 @@ SCRATCH = "drill"  # below the agent's state directory: a restore drill's trees,
 
 
 def verify(call: Call) -> dict[str, Any]:
-    """answers.Checked. `how`: closure, sample, drill; with `all`: every block of every snapshot."""
+    """answers.Checked. `how`: closure, sample, drill; with `all`: every block of every snapshot.
+
+    With the closure some packs are read again; one that is damaged comes back from the second place where that has it.
+    """
     args = call.args
     how = "everything" if args.get("all") else str(args.get("how", "sample"))
     with opening.looked_at(args) as repository:
         if how == "everything":
             found = checks.everything(repository, progress=call.progress)
         elif how == "closure":
-            found = checks.closure(repository, progress=call.progress)
+            found = _hourly(call, repository)
         elif how == "drill":
             scratch = opening.directory(args) / SCRATCH
             if os.path.lexists(scratch):
@@ -36,3 +43,22 @@ def verify(call: Call) -> dict[str, Any]:
             found = checks.sample(repository, progress=call.progress)
     told: dict[str, Any] = msgspec.to_builtins(found)
     return told
+
+
+def _hourly(call: Call, repository: Repository) -> Checked:
+    home = opening.directory(call.args)
+    suspects = scrub.look(repository.store, home / "cache", call.progress)
+    mended = _mended(call.args, suspects) if suspects and call.args.get("store") else []
+    found = checks.closure(repository, suspects=set(suspects) - set(mended), progress=call.progress)
+    said = [f"pack {pack} was damaged here and came back whole from the second place" for pack in mended]
+    return msgspec.structs.replace(found, said=[*found.said, *said])
+
+
+def _mended(args: dict[str, Any], packs: list[str]) -> list[str]:
+    """Best effort: what is wrong with the second place is told by its uploads."""
+    try:
+        return scrub.repair(
+            opening.directory(args) / "repo", second_place.open_agent(args["store"], args["agent"]), packs
+        )
+    except (StoreError, OSError):
+        return []
