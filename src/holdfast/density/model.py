@@ -121,8 +121,7 @@ class Held(Struct, frozen=True, kw_only=True):
     victim_of: str = ""  # whose need
     braked: bool = False  # PAUSED because it outran its lease where no kernel holds it
     rested_mono: float = float("-inf")  # not to be paused again before
-    least_bytes: int = 0  # LEAVING: the least usage seen
-    least_mono: float = 0.0  # and when that was
+    leaving_mono: float | None = None  # since when it is on its way out
     soft_mono: float = float("-inf")  # last asked or paged out
     sheds_mono: tuple[float, ...] = ()  # when it was shed, as far as that counts
     told_starved: bool = False

@@ -53,30 +53,26 @@ def _outgrown(seen: Seen) -> int:
 
 
 def coming(reading: Reading, held: Mapping[str, Held], now: float) -> int:
-    """Memory on its way: of all who leave, while it still becomes less, or their grace lasts."""
+    """Memory on its way from all who leave: all of it at first, then only what comes soon at the pace it comes."""
     total = 0
     for seen in reading.agents:
         known = held[seen.name]
-        going = seen.phase is Phase.LEAVING or (known.step is not Step.NONE and not known.braked)
-        if not going or seen.phase is Phase.SHED:
+        if known.leaving_mono is None:
             continue
-        graceful = known.deadline_mono is not None and now < known.deadline_mono
-        if graceful or now - known.least_mono < limits.DYING_STALL_S:
+        graceful = known.step is Step.STOPPING and known.deadline_mono is not None and now < known.deadline_mono
+        if graceful or now - known.leaving_mono < limits.DYING_STALL_S:
             total += max(0, seen.usage_bytes)
+        else:
+            total += max(0, min(seen.usage_bytes, int(-known.rate_bytes_s * limits.DYING_STALL_S)))
     return total
 
 
 def track(seen: Seen, held: Held, now: float) -> Held:
-    """Keep when the memory of a leaving agent last became less; forget the steps of who is gone."""
-    if seen.phase is Phase.SHED:
-        if held.step is Step.NONE and not held.braked:
-            return held
-        return replace(held, step=Step.NONE, deadline_mono=None, victim_of="", braked=False, least_mono=0.0)
-    if seen.phase is not Phase.LEAVING and held.step is Step.NONE:
-        return held if held.least_mono == 0.0 else replace(held, least_mono=0.0)
-    if held.least_mono == 0.0 or seen.usage_bytes < held.least_bytes:
-        return replace(held, least_bytes=seen.usage_bytes, least_mono=now)
-    return held
+    """Keep since when an agent is on its way out."""
+    going = seen.phase is Phase.LEAVING or (held.step is not Step.NONE and not held.braked)
+    if not going:
+        return held if held.leaving_mono is None else replace(held, leaving_mono=None)
+    return replace(held, leaving_mono=now) if held.leaving_mono is None else held
 
 
 # --- whether -----------------------------------------------------------------------------------------------------
@@ -119,8 +115,7 @@ def begin(seen: Seen, need: Need, held: Held, lease: Lease, left_s: float, now: 
         victim_of=need.name,
         braked=False,
         starved_mono=None,
-        least_bytes=seen.usage_bytes,
-        least_mono=now,
+        leaving_mono=now,
         sheds_mono=(*recent, now),
     )
     acts: list[Action] = [record]
@@ -148,6 +143,7 @@ def go_on(seen: Seen, held: Held, needed: bool, left_s: float, now: float) -> tu
                 held,
                 step=Step.NONE,
                 deadline_mono=None,
+                leaving_mono=None,
                 victim_of="",
                 rested_mono=rested,
                 sheds_mono=held.sheds_mono[:-1],
