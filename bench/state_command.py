@@ -15,7 +15,7 @@ from bench.context import Context, Result
 from bench.fleet import Fleet
 from bench.install import ROOT
 from bench.peers.holdfast import Holdfast as Supervisor
-from bench.state_peers import AGENT_ID
+from bench.state_peers import AGENT_ID, give
 
 TICKS = os.sysconf("SC_CLK_TCK")
 UP_S, COMMAND_S = 60.0, 120.0
@@ -30,13 +30,13 @@ def through_the_command_line(context: Context, workspace: Path, count: int) -> R
     try:
         with Fleet(peer, context.place, context.workload, 1, settings=settings, timeout_s=UP_S) as fleet:
             (starts,) = fleet.starts.values()
-            _give(workspace, os.stat(f"/proc/{starts[0].pid}").st_uid)
+            give(workspace, os.stat(f"/proc/{starts[0].pid}").st_uid)
             _take(peer, fleet)
             for number in range(count):
                 change: list[str | Path] = [sys.executable, "-m", "bench.state_workspace", "mutate", workspace]
                 change += ["--seed", str(500 + number)]
                 processes.command(change, context.place / "workspace.log", timeout_s=COMMAND_S, cwd=ROOT)
-                _give(workspace, os.stat(f"/proc/{starts[0].pid}").st_uid)
+                give(workspace, os.stat(f"/proc/{starts[0].pid}").st_uid)
                 for what in ("1 % changed", "nothing changed"):
                     row = rows.setdefault(what, {"wall_s": [], "command_cpu_s": [], "holdfast_cpu_s": []})
                     for key, value in _take(peer, fleet).items():
@@ -44,7 +44,7 @@ def through_the_command_line(context: Context, workspace: Path, count: int) -> R
     except (processes.CommandFailed, processes.TooSlow) as failed:
         return {"error": str(failed)[-300:]}
     finally:
-        _give(workspace, AGENT_ID)
+        give(workspace, AGENT_ID)
     context.say(f"state: command line: {rows}")
     return dict(rows)
 
@@ -70,11 +70,3 @@ def _used(fleet: Fleet) -> float:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         total += sum(int(field) for field in fields[11:15])
     return total / TICKS
-
-
-def _give(workspace: Path, user: int) -> None:
-    if os.getuid() == 0:
-        for where, _, names in os.walk(workspace):
-            for path in [where, *(os.path.join(where, name) for name in names)]:
-                if os.lstat(path).st_uid != user:
-                    os.chown(path, user, user)

@@ -289,6 +289,16 @@ def mean(costs: list[Cost]) -> Cost:
     )
 
 
+def give(workspace: Path, user: int) -> None:
+    """As root: to the agent's user. Only what is not its own yet, since everybody reads again what is given away."""
+    if os.getuid() != 0:
+        return
+    for where, _, names in os.walk(workspace):
+        for path in [where, *(os.path.join(where, name) for name in names)]:
+            if os.lstat(path).st_uid != user:
+                os.chown(path, user, user)
+
+
 def _size(directory: Path) -> int:
     return sum(os.lstat(os.path.join(where, name)).st_size for where, _, names in os.walk(directory) for name in names)
 

@@ -144,10 +144,7 @@ def _workspace(context: Context, workspace: Path, what: str, *options: str) -> N
     """In a process of its own: it forks, and this one's reaper would take its children."""
     argv: list[str | Path] = [sys.executable, "-m", "bench.state_workspace", what, workspace, *options]
     processes.command(argv, context.place / "workspace.log", timeout_s=MUTATE_S, cwd=ROOT)
-    if os.getuid() == 0:
-        for where, _, names in os.walk(workspace):
-            for path in [where, *(os.path.join(where, name) for name in names)]:
-                os.chown(path, AGENT_ID, AGENT_ID)
+    state_peers.give(workspace, AGENT_ID)
 
 
 def _weigh(workspace: Path) -> Result:
