@@ -321,10 +321,22 @@ def test_a_removed_agent_comes_back_and_says_what_is_missing(cli: Any, state: St
 
 
 def test_an_agent_whose_files_are_gone_is_not_let_loose_on_empty_directories(cli: Any, state: StateKeeper) -> None:
+    state.gone, state.missing = [Deleted(agent="bot", removed_at=NOW, until=NOW)], ["/srv/bot"]
+    state.jobs["restore"] = lambda args: restored({**args, "to": None, "path": None})
+    done = cli("undelete", "bot")
+    assert "(healthy)" in done.out
+    assert "they are those of snapshot bbbbbbbbbbbb" in done.out
+    assert state.last("restore") == {"snapshot": "b" * 32}
+    assert "(stopped)" in cli("undelete", "bot", "--stopped").out
+
+
+def test_where_only_some_files_are_gone_nothing_is_replaced_without_a_word(cli: Any, state: StateKeeper) -> None:
     state.gone, state.missing = [Deleted(agent="bot", removed_at=NOW, until=NOW)], ["/srv/gone"]
+    state.agents["bot"].spec.state.paths = ("/srv/bot", "/srv/gone")
     done = cli("undelete", "bot")
     assert "(stopped)" in done.out
-    assert "bring its files back:  holdfast restore bot" in done.out
+    assert "not there any more, so it was not started: /srv/gone" in done.out
+    assert "holdfast restore bot" in done.out
 
 
 def test_a_removed_agent_can_be_looked_at_and_restored(cli: Any, state: StateKeeper, tmp_path: Path) -> None:
