@@ -12,7 +12,7 @@ from holdfast.state import capture
 from holdfast.state.capture import CaptureRequest, Taken
 from holdfast.state.local_store import LocalStore
 from holdfast.state.materialize import build_to
-from holdfast.state.model import Entry, Kind, Manifest
+from holdfast.state.model import Entry, Kind, Manifest, Rights
 from holdfast.state.repository import Repository
 from holdfast.state.writer import Writer
 
@@ -43,7 +43,8 @@ class Home:
     def restore(self, to: Path) -> Path:
         """The newest one, built below `to`."""
         newest = self.repository.snapshots()[-1]
-        build_to(self.repository, newest, self.repository.manifest(newest), to)
+        ourselves = Rights(uid=os.geteuid(), gid=os.getegid())
+        build_to(self.repository, newest, self.repository.manifest(newest), to, owner=ourselves)
         return to
 
     def names(self, manifest: Manifest, root: int = 0) -> set[str]:

@@ -3,8 +3,8 @@
 The whole tree is looked at, directory by directory, and compared with what the last snapshot saw; only directories
 whose signature differs are built anew, and only entries that differ are read. Invariant: everything below a state path
 is opened as the agent's user, everything of the repository as ourselves; the manifest is put last. With `freeze` the
-tree is read once while the agent runs, and what changed meanwhile once more while it stands still. Called by the
-worker's jobs, one at a time for each repository.
+tree is read once while the agent runs, and what changed meanwhile once more while it stands still (shelf.py). Called by
+the worker's jobs, one at a time for each repository.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from holdfast.state.intake import Intake
 from holdfast.state.model import Cause, Consistency, Entry, Manifest, Rest, Rights, Root, Snapshot
 from holdfast.state.passage import CannotCapture, Passage
 from holdfast.state.repository import Repository
+from holdfast.state.shelf import Shelf, TooMuch
 from holdfast.state.statcache import Cache
 from holdfast.state.writer import Writer
 
@@ -115,7 +116,7 @@ class _Capture:
         newest = self._newest.id if self._newest else ""
         cache = Cache(self._cached(_STAT), self._key, newest, self._ours)
         try:
-            passage = self._pass(cache, self._request.freezer)
+            passage = self._pass(cache)
             if not self._request.always and passage.roots == self._roots_before(cache, passage.roots):
                 cache.commit(newest, _entries(passage.roots))
                 return Taken(snapshot=None, manifest=None, unchanged_since=newest, bytes_read=self._bytes_read)
@@ -128,16 +129,20 @@ class _Capture:
             cache.commit(snapshot.id, _entries(passage.roots), self._cached(_STAT))
         finally:
             cache.close()
+            if self._request.capture == "freeze" and (known := self._cached(_FIRST)) is not None:
+                known.unlink(missing_ok=True)
         manifest = self._repository.manifest(snapshot)
         return Taken(snapshot=snapshot, manifest=manifest, bytes_read=self._bytes_read, note=note)
 
-    def _pass(self, cache: Cache, freezer: Freezer | None) -> Passage:
+    def _pass(self, cache: Cache) -> Passage:
         """Look at everything once."""
-        directory = self._request.cache
-        scratch = str(directory) if directory is not None else None
-        intake = Intake(
-            self._writer, self._request.rights, self._tick, ours=self._ours, freezer=freezer, scratch=scratch
+        request, scratch = self._request, str(self._request.cache) if self._request.cache is not None else None
+        return self._through(
+            cache,
+            Intake(self._writer, request.rights, self._tick, ours=self._ours, freezer=request.freezer, scratch=scratch),
         )
+
+    def _through(self, cache: Cache, intake: Intake) -> Passage:
         passage = Passage(self._repository, intake, cache, self._exclusion, self._request.rights, self._never)
         with acting_as(self._request.rights):
             passage.all(self._request.paths)
@@ -146,7 +151,7 @@ class _Capture:
     def _stand_still(self, cache: Cache, first: Passage) -> tuple[Cache, Passage, str]:
         """What changed since the first pass began, while the agent stands still: short, for nearly all is known.
 
-        Where it cannot stand still the first pass is what there is, and the last word says why.
+        Where it cannot, or not for long enough, the first pass is what there is, and the last word says why.
         """
         freezer, known = self._request.freezer, self._cached(_FIRST)
         if freezer is None or known is None:
@@ -157,16 +162,28 @@ class _Capture:
         second = Cache(known, self._key, _FIRST, self._ours)
         try:
             with freezer.frozen() as stillness:
-                passage = self._pass(second, None)
+                shelf = Shelf(self._writer, stillness.deadline_mono)
+                passage = self._glance(second, shelf)
                 lasted = stillness.lasted()
-        except CannotFreeze as e:
-            return second, first, str(e)
+            if not lasted:
+                raise CannotFreeze("it did not stand still until all was read")
+            shelf.empty()
+        except (CannotFreeze, TooMuch) as e:
+            second.close()  # what it saw is not what is kept
+            return Cache(known, self._key, _FIRST, self._ours), first, str(e)
         except BaseException:
             second.close()
             raise
-        finally:
-            known.unlink(missing_ok=True)
-        return second, passage, "" if lasted else "it stood still for too short a time"
+        return second, passage, ""
+
+    def _glance(self, cache: Cache, shelf: Shelf) -> Passage:
+        """The pass while it stands still: nothing is stored, nobody is told, nothing is waited for."""
+
+        def tick(count: int) -> None:
+            self._bytes_read += count
+            shelf.look()
+
+        return self._through(cache, Intake(shelf, self._request.rights, tick, ours=self._ours, still=True))
 
     def _roots_before(self, cache: Cache, now: tuple[Root, ...]) -> tuple[Root, ...] | None:
         if cache.summary is not None:

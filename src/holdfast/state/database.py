@@ -80,16 +80,23 @@ def capture(
     *,
     freezer: Freezer | None = None,
     scratch: str | None = None,
+    still: bool = False,
 ) -> Capture:
     """Hold the database `name` in that directory at this moment. Close what is returned.
 
     `previous`: the trace of the capture whose pieces are at hand. `freezer`: may stand the agent still where nothing
-    else helps. `scratch`: a directory of ours for nameless copies. Takes milliseconds (at most GUARD_WAIT_S), but for
-    the copy of a database with a rollback journal. Raises NotADatabase, OSError.
+    else helps. `scratch`: a directory of ours for nameless copies. `still`: the agent stands still already.
+    Takes milliseconds (at most GUARD_WAIT_S), but for the copy of a database with a rollback journal. Raises
+    NotADatabase, OSError.
     """
     held = ExitStack()
     try:
         files = Files(directory_fd, name, rights, held)
+        if still:
+            header = files.header()
+            if header is None:
+                raise NotADatabase("it has no header of a database")
+            return _Taker(files, header, directory_fd, rights, previous, freezer, scratch, held).in_stillness()
         for wait_s in (*_WAITS_S, None):
             header = files.header()
             if header is None:
@@ -190,6 +197,30 @@ class _Taker:
         then = self._previous
         seal_then = sqlite_wal.seal(log, then.page_size, then.frames) if log is not None else b""
         return sqlite_reuse.differing(then, trace, seal_then, since)
+
+    def in_stillness(self) -> Capture:
+        """Its agent stands still: it is read as it lies, without a helper. What others write meanwhile is told."""
+        main = self._files.main
+        mark = sqlite_files.mark(main)
+        fresh = sqlite_files.is_fresh(mark)
+        overlay = self._files.beside(b"-wal" if self._header.wal else b"-journal")
+        head = sqlite_files.head(overlay) if overlay is not None else b""
+
+        def doubt() -> str:
+            return "" if self._is_as_then(mark, overlay, head) else _OPENED
+
+        index = self._files.beside(b"-shm") if self._header.wal and overlay is not None else None
+        if index is not None and overlay is not None and sqlite_files.is_shared(index):
+            now = sqlite_wal.sample(index)
+            if now is not None and now.page_size == self._header.page_size:
+                image, trace, numbers = self._image(overlay, index, now)
+                taken = Capture(image, self._held, doubt, trace)
+                if trace is not None:
+                    taken.wanted = self._wanted(
+                        overlay, trace, lambda frame: pieces_of(numbers[frame:], trace.page_size, image.pieces)
+                    )
+                    return taken
+        return self._from(main, overlay, mark, fresh, doubt)
 
     # --- rollback journal ----------------------------------------------------------------------------------------
     def from_journal(self) -> Capture | None:

@@ -65,6 +65,7 @@ class Directory:
 
     def take(self) -> tuple[bytes, bool]:
         """(its tree, whether that is the tree of the last snapshot). Raises OSError where it cannot be listed."""
+        self._passage.intake.tick(0)
         listing = walk.scan(self._fd)
         below: dict[bytes, Below | str | None] = {}
         same = True

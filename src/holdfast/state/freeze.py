@@ -167,8 +167,11 @@ class Pause:
         return self._ended_mono - self._began_mono if self._ended_mono else 0.0
 
     def lasted(self) -> bool:
-        """The watcher says when it lets go, and is heard to be gone when it was killed."""
-        return time.monotonic() < self._deadline_mono and not _has_news(self._heard, 0)
+        """The watcher says when it lets go, and is heard to be gone when it was killed. Others may have let it go."""
+        try:
+            return time.monotonic() < self._deadline_mono and not _has_news(self._heard, 0) and self._way.is_still()
+        except OSError:
+            return False
 
     def begin(self) -> None:
         """Raises CannotFreeze; call `end` in any case."""

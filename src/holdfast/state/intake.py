@@ -23,6 +23,7 @@ from holdfast.state.freeze import Freezer
 from holdfast.state.model import Content, Entry, Kind, Rights
 from holdfast.state.opening import open_file, user_xattrs
 from holdfast.state.pack import BlobKind
+from holdfast.state.shelf import Shelf
 from holdfast.state.sqlite_image import PIECE_BYTES
 from holdfast.state.sqlite_reuse import Trace
 from holdfast.state.writer import Writer
@@ -40,22 +41,24 @@ class Intake:
     """Makes entries of files.
 
     `tick` is told how many bytes were read, and may raise to give up. `ours` makes us ourselves for a block: around
-    every use of the repository.
+    every use of the repository. `still`: the agent stands still, so nothing is waited for.
     """
 
     def __init__(
         self,
-        writer: Writer,
+        writer: Writer | Shelf,
         rights: Rights | None,
         tick: Callable[[int], None],
         *,
         ours: Callable[[], AbstractContextManager[None]] = nullcontext,
         freezer: Freezer | None = None,
         scratch: str | None = None,
+        still: bool = False,
     ) -> None:
         self.writer = writer
         self._rights = rights
-        self._tick = tick
+        self._tick = self.tick = tick
+        self._still = still
         self.ours = ours
         self._freezer = freezer
         self._scratch = scratch
@@ -152,6 +155,7 @@ class Intake:
                 _TRACE.decode(trace) if known else None,
                 freezer=self._freezer,
                 scratch=self._scratch,
+                still=self._still,
             )
             with taken:
                 then = _Then(self, before.blobs if known and before is not None else ())

@@ -20,6 +20,7 @@ from holdfast.state.model import Rights
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _RESERVED_OFFSET, _SHARED_OFFSET, _SHARED_BYTES = 0x4000_0001, 0x4000_0002, 510
+_INDEX_IN_USE_OFFSET = 128  # of -shm: every connection holds this byte shared
 _LOCK_ASKED = "hhqqi"  # struct flock of 64-bit Linux
 _LATELY_NS = 60_000_000_000
 _RACY_NS = 20_000_000  # clocks of file systems tick at least every 10 ms: a younger change may hide another
@@ -93,9 +94,17 @@ class Files:
         return self._would_wait(fcntl.F_RDLCK, _SHARED_OFFSET, _SHARED_BYTES)
 
     def _would_wait(self, lock: int, offset: int, length: int) -> bool:
-        asked = struct.pack(_LOCK_ASKED, lock, os.SEEK_SET, offset, length, 0)
-        told = fcntl.fcntl(self.main, fcntl.F_GETLK, asked)
-        return bool(struct.unpack(_LOCK_ASKED, told)[0] != fcntl.F_UNLCK)
+        return _is_held(self.main, lock, offset, length)
+
+
+def is_shared(index_fd: int) -> bool:
+    """Whether somebody has the database of this index (-shm) open: then the index is true. Else it may be old."""
+    return _is_held(index_fd, fcntl.F_WRLCK, _INDEX_IN_USE_OFFSET, 1)
+
+
+def _is_held(fd: int, lock: int, offset: int, length: int) -> bool:
+    told = fcntl.fcntl(fd, fcntl.F_GETLK, struct.pack(_LOCK_ASKED, lock, os.SEEK_SET, offset, length, 0))
+    return bool(struct.unpack(_LOCK_ASKED, told)[0] != fcntl.F_UNLCK)
 
 
 def mark(fd: int) -> Mark:

@@ -118,6 +118,13 @@ class Writer:
             self._prepare()
         return self.repository.index.kept(blob)
 
+    def known(self, blobs: list[BlobId]) -> set[BlobId]:
+        """Those of them of which a put would store nothing."""
+        if not self._ready:
+            self._prepare()
+        found = set() if self._nothing_stored else self.repository.index.all_kept(blobs)
+        return found | self._fresh.intersection(blobs)
+
     def _prepare(self) -> None:
         self.repository.refresh()
         self.repository.index.condemn(self._condemned | condemned_packs(self.repository.store))

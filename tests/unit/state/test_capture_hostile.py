@@ -287,7 +287,7 @@ def test_a_disk_that_cannot_be_read_leaves_the_file_out_with_the_reason(
 class Still:
     """A freezer that writes at the last moment before it holds, and may fail to hold."""
 
-    deadline_mono = 0.0
+    deadline_mono = float("inf")
     pause_s = 0.0
 
     def __init__(self, last_act: Callable[[], None], *, holds: bool = True, refuses: bool = False) -> None:
