@@ -25,6 +25,7 @@ LADDER = replace(ONE, by=By.LADDER)
         (ONE, WELL, 160.0, Verdict.KEEP),
         (LADDER, WELL, 160.0, Verdict.KEEP),
         (ONE, replace(WELL, wanted=False), 160.0, Verdict.WAIT),
+        (ONE, replace(UP, wanted=False, running=False, phase=Phase.FINISHED), 101.0, Verdict.KEEP),  # its job is done
         (ONE, replace(WELL, instance=4), 160.0, Verdict.WAIT),  # that one ran before the exchange
         (replace(ONE, stage=Stage.EXCHANGE), WELL, 160.0, Verdict.WAIT),
         (replace(ONE, deaths=1), replace(UP, running=False, phase=Phase.BACKOFF), 150.0, Verdict.WAIT),

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import structs
 from tests.harness import hurried
 from tests.harness.keeping import AT, Keeping
-from tests.unit.keeper.test_snapshots import Work
+from tests.unit.keeper.test_keeper_snapshots import Work
 
 from holdfast import limits
 from holdfast.keeper.state_upkeep import CHORES, SECOND
