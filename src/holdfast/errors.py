@@ -523,7 +523,7 @@ REMOTE_LAG = _kind(
     "HF6030",
     "RemoteLag",
     "{agent}: {detail}",
-    "Nothing is lost here, the queue goes on by itself. See `holdfast snapshots {agent}`; remove what the message names.",
+    "Nothing is lost; the queue goes on by itself. See `holdfast snapshots {agent}`; remove what the message names.",
 )
 SECOND_PLACE_FAILED = _kind(
     "HF6031",

@@ -349,7 +349,7 @@ SNAPSHOT_BUDGET_BYTES = 10 * 1024**3
 STATE_PATHS_MAX = 64
 STATE_EXCLUDES_MAX = 256
 
-# --- keeping, thinning and deleting snapshots ---------------------------------------------------------------------------
+# --- keeping, thinning and deleting snapshots -------------------------------------------------------------------------
 RETENTION_ALL_S = 86_400.0  # promised: all of a day
 RETENTION_STEPS_S = ((7 * 86_400.0, 3600.0), (30 * 86_400.0, 86_400.0), (365 * 86_400.0, 7 * 86_400.0))  # promised
 RETENTION_SLACK_PART = 0.06  # one hour of a day: else days of 24 to 25 hours would add up, and a calendar day be missed
@@ -420,7 +420,7 @@ PROOF_JSON_MAX_BYTES = 4 * 1024 * 1024  # settings and indexes are smaller; larg
 PROOF_JSON_FILES_MAX = 2_000
 SNAPSHOTS_REMEMBERED = 64  # of each agent, with the time they were made, for known-good
 
-# --- the second place of snapshots -------------------------------------------------------------------------------------
+# --- the second place of snapshots ------------------------------------------------------------------------------------
 STORE_CONNECT_S = 5.0  # a server that is there answers within one round trip
 STORE_READ_S = 120.0  # a whole pack (8 MiB) over 1 Mbit/s, with as much again to spare
 STORE_WRITE_S = 600.0  # a whole pack over 128 kbit/s; slower lines send nothing in the end and say so
@@ -436,14 +436,14 @@ UPLOAD_AGAIN_FIRST_S = 30.0  # after a failure; doubled with each
 UPLOAD_AGAIN_LONGEST_S = 900.0  # a repaired server or line is noticed within a quarter of an hour
 REMOTE_LAG_ALERT_S = 1_800.0  # beyond `state.store_every`: longer than a restart of a server, shorter than the hour
 
-# --- versioned state as asked for ----------------------------------------------------------------------------------------
+# --- versioned state as asked for -------------------------------------------------------------------------------------
 SNAPSHOT_LABEL_MAX = 200  # characters: a sentence, which fits a line of a table
 SNAPSHOT_PIN_MAX = 40  # part of a file's name
 STATE_PATH_MAX = 4096  # PATH_MAX of Linux
 RESTORE_PLAN_S = 15.0  # a person waits for the comparison with the live tree; beyond it, none is shown
 STATE_LOST_SHOWN = 8  # paths named before a restore; the counts say the rest
 
-# --- restoring -----------------------------------------------------------------------------------------------------------
+# --- restoring --------------------------------------------------------------------------------------------------------
 RESTORE_SYNCED_SINGLY = 32  # files: beyond it one sync of the whole file system is cheaper than one for each
 RESTORE_NOTES_MAX = 20  # sentences about what could not be restored as it was
 RESTORE_BATCH_BYTES = 4 * 1024 * 1024  # read, then written as the agent's user: a switch of rights costs 10 µs
@@ -457,7 +457,7 @@ VALIDATE_TEXT_MAX_BYTES = 4 * 1024 * 1024  # of settings that a person writes, a
 VALIDATE_FILES_MAX = 100_000  # a start waits for it: some seconds; what is beyond is named as not looked at
 VALIDATE_REASON_MAX = 300  # characters
 
-# --- databases that are written while they are kept ---------------------------------------------------------------------
+# --- databases that are written while they are kept -------------------------------------------------------------------
 GUARD_WAIT_S = 0.3  # for a busy database; a commit takes milliseconds, and what lasts longer may last for ever
 GUARD_SLACK_S = 1.0  # to start the helper on a loaded machine
 GUARD_HOLD_MAX_S = 900.0  # 20 GB at the speed of a disk; held for ever, a write-ahead log would grow for ever
@@ -467,7 +467,7 @@ SPOOL_DISK_SHARE = 0.5  # of what is free, for a copy that lasts as long as the 
 FREEZE_MAX_S = 0.25  # promised: the longest pause of an agent
 FREEZE_HOLD_S = FREEZE_MAX_S - 0.03  # leaves the watcher time to be scheduled
 FREEZE_REACH_S = 0.1  # a process in the middle of a disk request stands still after it
-FREEZE_SHELF_BYTES = 32 * 1024 * 1024  # changed contents held until it goes on: about what can be cut and hashed in time
+FREEZE_SHELF_BYTES = 32 * 1024 * 1024  # changed contents held until it goes on: what can be hashed in time
 FREEZE_WATCHER_WAIT_S = 1.0  # to start it, before the pause; to collect it, after
 
 # --- what a snapshot reads ------------------------------------------------------------------------------------------
@@ -476,7 +476,7 @@ SNAPSHOT_REREAD_BYTES = 256 * 1024 * 1024  # larger files are read twice at most
 SNAPSHOT_DEPTH_MAX = 256  # directories in each other, each held open; a path of the kernel's own length has 2,048
 SNAPSHOT_LISTED_MAX = 100  # paths that a manifest lists as fuzzy, and as left out; who repairs needs to see the first
 
-# --- a restore from its stop to its end ----------------------------------------------------------------------------------
+# --- a restore from its stop to its end -------------------------------------------------------------------------------
 RESTORE_HALT_S = 30.0  # beyond the agent's grace: init may be replaced meanwhile, and sweeps what will not go
 RESTORE_LOOK_S = 1.0  # how often an agent on a restored state is looked at while it has to prove itself
 RESTORE_DEATHS_MAX = 2  # of an agent on a restored state before it proved itself; then the former state returns
@@ -504,7 +504,8 @@ CEILING_AIM = 7 / 8  # of the slack: a ceiling between CEILING_LEAST and all of 
 CEILING_LEAST = 3 / 4
 RATE_MEMORY_S = 0.5  # over which growth is smoothed; a spike of 350 MB/s shows within two ticks
 STARVED_S = 0.15  # of a more important need, before anybody is shed for it: a hiccup is shorter
-STARVED_MAX_S = 4.0  # nobody stands at a ceiling for longer; init ends what the keeper cannot after 5 s
+STARVED_MAX_S = 4.0  # then an equal may go for it, or it goes itself: a ceiling may hold somebody who holds a lock
+STARVED_LAST_S = 8.0  # then somebody goes even if memory is said to be on its way: nobody stands at a ceiling for longer
 PAUSE_MAX_S = 2.0  # a paused agent may hold a lock that another waits for
 PAUSE_REST_S = 4.0  # and is not paused again before this, so that it runs two thirds of the time at least
 SHED_EVIDENCE_S = 0.4  # /proc and a Python stack; within it a frozen agent costs nothing

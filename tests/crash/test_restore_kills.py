@@ -15,7 +15,6 @@ from holdfast.state.exchange import Outcome
 from holdfast.state.intent import Place
 from tests.harness import restore_kills as kills
 
-
 EVERY = int(os.environ.get("HOLDFAST_RESTORE_KILLS_EVERY", "3"))  # of the steps where two kills are combined
 
 
