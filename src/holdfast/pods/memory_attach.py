@@ -1,0 +1,32 @@
+"""Which memory group an agent has: by the files that are really there, best first. Called by who feeds density."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from holdfast.pods.memory_bare import MemoryBare
+from holdfast.pods.memory_group import MemoryGroup
+from holdfast.pods.memory_v1 import MemoryV1
+from holdfast.pods.memory_v2 import MemoryV2
+from holdfast.pods.pausing import FreezeV1, FreezeV2, Members, Pause, Signals
+
+
+def attach(v2: Path | None, v1: Sequence[Path], declared_bytes: int | None, members: Members) -> MemoryGroup:
+    """The group of an agent with these cgroup directories; `members` lists its processes, for signals.
+
+    Agents that are in no memory cgroup are weighed process by process. Never raises.
+    """
+    if v2 is not None and (v2 / "memory.high").exists():
+        return MemoryV2(v2, declared_bytes)
+    for directory in v1:
+        if (directory / "memory.limit_in_bytes").exists():
+            return MemoryV1(directory, declared_bytes, _pause(v2, v1, members), members)
+    return MemoryBare(members)
+
+
+def _pause(v2: Path | None, v1: Sequence[Path], members: Members) -> Pause:
+    if v2 is not None and (v2 / "cgroup.freeze").exists():
+        return FreezeV2(v2)
+    freezer = next((each for each in v1 if (each / "freezer.state").exists()), None)
+    return Signals(members) if freezer is None else FreezeV1(freezer)
