@@ -18,6 +18,7 @@ from holdfast.keeper.state_faults import StateFaults
 from holdfast.keeper.state_jobs import StateJobs
 from holdfast.keeper.state_upkeep import CHECK, StateUpkeep
 from holdfast.keeper.worker_link import WorkerLink
+from holdfast.state import freeze
 
 if TYPE_CHECKING:
     from holdfast.keeper.keeper import Keeper
@@ -28,6 +29,9 @@ _NAMED = 5  # agents in one sentence
 def build(keeper: Keeper) -> tuple[Snapshots, StateUpkeep, Removing]:
     """Everything joined; stops wait for their snapshot from now on."""
     places = keeper.places
+    for name in freeze.release_left(keeper.home.path / "state"):
+        text = "it was left standing still by a snapshot that was killed, and goes on"
+        keeper.recorder.record("snapshot.released", name, text)
     jobs = StateJobs(keeper.agents, keeper.home, WorkerLink(keeper.tasks), places.rights, places.cgroups_of)
     snapshots = Snapshots(keeper.agents, jobs, keeper.starvation, keeper.recorder, keeper.tasks, keeper.clock.now_mono)
     snapshots.at_rest = Rester(

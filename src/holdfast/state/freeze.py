@@ -2,8 +2,10 @@
 
 Invariant: it goes on again, whatever happens to us. A watcher process lets it go when the time is up or when we are
 gone (it hears the end of a pipe), and both of us let it go when we are done. It is there before the agent stands still.
+Should both be killed at once, a file that was written before says whom to let go: the keeper does when it starts.
 Three ways, best first: its v2 cgroup, its v1 freezer cgroup, or SIGSTOP to its processes. An agent that stood still
-before us is left so, and is not ours. Called by capture.py and database.py, with what the worker's job made here.
+before us is left so, and is not ours. Called by capture.py and database.py, with what the worker's job made here, and by
+the keeper at its start.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 from holdfast import limits
 from holdfast.state import forking
 
+MARK = "standing-still-"
 _LOOK_EVERY_S = 0.0005
 _READY, _LET_GO = b"r", b"g"
 _STOP_ROUNDS = 8  # a process may fork while the others are being stopped
@@ -53,7 +57,10 @@ class Freezer(Protocol):
 
 
 class Way(Protocol):
-    """How processes are stood still. All methods raise OSError."""
+    """How processes are stood still. All methods raise OSError. `named`: kind and place, for `_named`."""
+
+    @property
+    def named(self) -> str: ...
 
     def stop(self, tell: Callable[[bytes], None]) -> None:
         """Begin. `tell` takes to the watcher what it needs to undo it, before it is done."""
@@ -69,6 +76,7 @@ class CgroupV2:
 
     def __init__(self, directory: str) -> None:
         self._directory = directory
+        self.named = f"v2 {directory}"
 
     def stop(self, tell: Callable[[bytes], None]) -> None:
         _write(f"{self._directory}/cgroup.freeze", b"1")
@@ -85,6 +93,7 @@ class CgroupV1:
 
     def __init__(self, directory: str) -> None:
         self._file = f"{directory}/freezer.state"
+        self.named = f"v1 {directory}"
 
     def stop(self, tell: Callable[[bytes], None]) -> None:
         _write(self._file, b"FROZEN")
@@ -98,6 +107,8 @@ class CgroupV1:
 
 class Signals:
     """SIGSTOP to each process. `members` lists their ids, and is asked again until nobody new is found."""
+
+    named = "signals"
 
     def __init__(self, members: Callable[[], list[int]]) -> None:
         self._members = members
@@ -127,9 +138,11 @@ class Signals:
                     os.kill(int(pid), signal.SIGCONT)
 
 
-def choose(cgroup_v2: str | None, cgroups_v1: tuple[str, ...], members: Callable[[], list[int]]) -> Watched:
-    """A freezer for an instance with these cgroups (directories), or else with these processes."""
-    return Watched(way_for(cgroup_v2, cgroups_v1, members))
+def choose(
+    cgroup_v2: str | None, cgroups_v1: tuple[str, ...], members: Callable[[], list[int]], mark: Path | None = None
+) -> Watched:
+    """A freezer for an instance with these cgroups (directories), or else with these processes. `mark`: see Watched."""
+    return Watched(way_for(cgroup_v2, cgroups_v1, members), mark)
 
 
 def way_for(cgroup_v2: str | None, cgroups_v1: tuple[str, ...], members: Callable[[], list[int]]) -> Callable[[], Way]:
@@ -142,18 +155,41 @@ def way_for(cgroup_v2: str | None, cgroups_v1: tuple[str, ...], members: Callabl
     return partial(Signals, members)
 
 
+def release_left(state_home: Path) -> list[str]:
+    """Let go whom a killed job and its killed watcher left standing still; their names. Never raises.
+
+    `state_home`: HOME/state. A job that is at it just now sees that its pause did not last.
+    """
+    released = []
+    for mark in sorted(state_home.glob(f"*/{MARK}*")):
+        with suppress(OSError, ValueError, UnicodeError):
+            named, _, told = mark.read_bytes().partition(b"\n")
+            _named(named.decode()).go_on(told[: told.rfind(b"\n") + 1])
+            released.append(mark.parent.name)
+        with suppress(OSError):
+            mark.unlink()
+    return released
+
+
+def _named(text: str) -> Way:
+    kind, _, directory = text.partition(" ")
+    if kind == "v2":
+        return CgroupV2(directory)
+    return CgroupV1(directory) if kind == "v1" else Signals(list)
+
+
 # --- we and the watcher ----------------------------------------------------------------------------------------------
 class Pause:
     """One standing still, as Stillness. `watcher`: its process id."""
 
-    def __init__(self, way: Way) -> None:
-        self._way, self._told = way, b""
+    def __init__(self, way: Way, mark: Path | None = None) -> None:
+        self._way, self._told, self._mark = way, b"", mark
         self._began_mono = self._ended_mono = self._deadline_mono = 0.0
         heard, hear = os.pipe2(os.O_CLOEXEC)
         control_out, control = os.pipe2(os.O_CLOEXEC)
         self.watcher = os.fork()
         if self.watcher == 0:
-            _watch(way, hear, control_out)
+            _watch(way, hear, control_out, mark)
         os.close(hear)
         os.close(control_out)
         self._heard, self._control = heard, control
@@ -181,6 +217,8 @@ class Pause:
         self._deadline_mono = self._began_mono + limits.FREEZE_HOLD_S
         os.write(self._control, f"{self._deadline_mono}\n".encode())
         try:
+            if self._mark is not None:
+                self._mark.write_bytes(self._way.named.encode() + b"\n")
             self._way.stop(self._tell)
             while not self._way.is_still():
                 if time.monotonic() > self._began_mono + limits.FREEZE_REACH_S:
@@ -192,6 +230,9 @@ class Pause:
     def _tell(self, text: bytes) -> None:
         self._told += text
         os.write(self._control, text)
+        if self._mark is not None:
+            with self._mark.open("ab", buffering=0) as file:
+                file.write(text)
 
     def end(self) -> None:
         """Let it go, and see the watcher off. Leaves nothing behind."""
@@ -209,13 +250,18 @@ class Pause:
                     self._ended_mono = min(self._ended_mono, float(at[1:]))
             os.close(self._heard)
             forking.end(self.watcher)
+            _unmark(self._mark)
 
 
 class Watched:
-    """A freezer with a watcher. `way` makes the way anew for each pause. `pauses_s`: how long each lasted."""
+    """A freezer with a watcher. `way` makes the way anew for each pause. `pauses_s`: how long each lasted.
 
-    def __init__(self, way: Callable[[], Way]) -> None:
+    `mark`: beginning of a file's name, HOME/state/AGENT/MARK; the file is there while the agent stands still.
+    """
+
+    def __init__(self, way: Callable[[], Way], mark: Path | None = None) -> None:
         self._way = way
+        self._mark = mark.with_name(f"{mark.name}{os.getpid()}") if mark is not None else None
         self.pauses_s: list[float] = []
 
     @contextmanager
@@ -226,7 +272,7 @@ class Watched:
                 raise CannotFreeze("it stands still already, and not by our hand")
         except OSError as e:
             raise CannotFreeze(f"it cannot be asked whether it stands still: {e.strerror}") from e
-        pause = Pause(way)
+        pause = Pause(way, self._mark)
         try:
             pause.begin()
             yield pause
@@ -235,7 +281,13 @@ class Watched:
             self.pauses_s.append(pause.pause_s)
 
 
-def _watch(way: Way, hear: int, control: int) -> None:
+def _unmark(mark: Path | None) -> None:
+    if mark is not None:
+        with suppress(OSError):
+            mark.unlink()
+
+
+def _watch(way: Way, hear: int, control: int, mark: Path | None) -> None:
     """The watcher. Never returns."""
     told = b""
     try:
@@ -254,6 +306,7 @@ def _watch(way: Way, hear: int, control: int) -> None:
         while _has_news(control, deadline_mono - time.monotonic()) and (text := os.read(control, 65_536)):
             told += text
         way.go_on(told)
+        _unmark(mark)
         os.write(hear, _LET_GO + str(time.monotonic()).encode())
     finally:
         os._exit(0)

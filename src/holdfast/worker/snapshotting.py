@@ -55,7 +55,12 @@ def _request(args: dict[str, Any], home: Path) -> CaptureRequest:
     freezer = None
     if args.get("pid"):
         cgroups = tuple(args.get("cgroups", ()))
-        freezer = freeze.choose(cgroups[0] if cgroups else None, cgroups, lambda: _members(cgroups, int(args["pid"])))
+        freezer = freeze.choose(
+            cgroups[0] if cgroups else None,
+            cgroups,
+            lambda: _members(cgroups, int(args["pid"])),
+            home / freeze.MARK,
+        )
     cause = Cause(args["cause"])
     return CaptureRequest(
         agent=args["agent"],

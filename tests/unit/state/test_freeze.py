@@ -122,6 +122,43 @@ def test_it_goes_on_when_its_watcher_is_killed(way: Callable[[], freeze.Way], wr
     _await_running(writer)
 
 
+def test_it_goes_on_when_a_keeper_starts_after_who_asked_and_its_watcher_were_killed_at_once(
+    way: Callable[[], freeze.Way], writer: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    (tmp_path / "a").mkdir()
+    mark = tmp_path / "a" / freeze.MARK
+    told, tell = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        with Watched(way, mark).frozen() as stillness:
+            assert isinstance(stillness, freeze.Pause)
+            os.kill(stillness.watcher, signal.SIGKILL)
+            os.write(tell, b"x")
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.read(told, 1) == b"x"
+    os.waitpid(pid, 0)
+    assert not _runs(writer)
+    assert freeze.release_left(tmp_path) == ["a"]
+    _await_running(writer)
+    assert list(mark.parent.iterdir()) == []
+    assert freeze.release_left(tmp_path) == []
+    os.close(told)
+    os.close(tell)
+
+
+def test_a_pause_that_somebody_else_ended_did_not_last(
+    way: Callable[[], freeze.Way], writer: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    mark = tmp_path / "a" / freeze.MARK
+    mark.parent.mkdir()
+    with Watched(way, mark).frozen() as stillness:
+        assert freeze.release_left(tmp_path) == ["a"]
+        deadline = time.monotonic() + 10
+        while stillness.lasted():
+            assert time.monotonic() < deadline
+    _await_running(writer)
+
+
 def test_it_goes_on_when_the_block_fails(way: Callable[[], freeze.Way], writer: subprocess.Popen[bytes]) -> None:
     with pytest.raises(KeyError), Watched(way).frozen():
         raise KeyError
