@@ -31,7 +31,7 @@ from tests.simulation.density_world import STEP_S, Plan, World, draw, need_of
 SETTLE_S = limits.BACK_MAX_S + 100.0
 INIT_FREES_S = 5.0
 FROZEN_MAX_S = limits.PAUSE_MAX_S + 1.5  # a lost act is asked for again after a second
-BLOCKED_MAX_S = limits.STARVED_MAX_S + 4.0  # the dying may stall for two seconds before the next has to go
+BLOCKED_MAX_S = limits.STARVED_LAST_S + 0.5
 SHEDS_A_MINUTE = 6
 
 
@@ -137,7 +137,7 @@ class Episode:
                 self.world.thaw(body)
             case Stop():
                 self.world.thaw(body)
-                body.phase, body.term_at = Phase.RUNNING, self.world.now + self.roll.choice([0.2, 1.0, 99.0])
+                body.phase, body.term_at = Phase.LEAVING, self.world.now + self.roll.choice([0.2, 1.0, 99.0])
             case Kill():
                 if body.phase is not Phase.SHED and body.phase is not None:
                     self.world.kill(body)

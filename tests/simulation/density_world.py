@@ -182,6 +182,9 @@ class World:
         for body in self.bodies.values():
             if body.dying_since is not None:
                 self._die(body, dt)
+            elif body.term_at is not None:
+                if self.now >= body.term_at:
+                    self.kill(body)
             elif body.alive:
                 self._live(body, dt)
         while self.used() > self.plan.node and any(body.alive for body in self.bodies.values()):
@@ -194,9 +197,6 @@ class World:
 
     def _live(self, body: Body, dt: float) -> None:
         if body.frozen:
-            return
-        if body.term_at is not None and self.now >= body.term_at:
-            self.kill(body)
             return
         wish = body.demand(self.now, self.plan.calm_at)
         if wish <= body.usage:

@@ -17,10 +17,11 @@ from holdfast.density.model import Held, Lease, Phase, Reading, Seen, Step
 
 NODE = ""  # the needer when the reserve is being eaten
 _EATEN = 1 / 8  # of the reserve: readings of a full node tremble by less
+_DEEP = 1 / 4  # of the reserve is all that is left: then even the most important go, before the kernel chooses
 
 
 class Need(NamedTuple):
-    """`patience_s`: how long it could still wait if it had to; `own`: an equal, or itself, may go for it."""
+    """`own`: an equal, or itself, may go for it. `start`: of a start. `last`: it cannot wait for memory on its way."""
 
     name: str
     priority: float
@@ -28,6 +29,8 @@ class Need(NamedTuple):
     since_mono: float
     own: bool
     reason: str
+    start: bool = False
+    last: bool = False
 
     def calls_for(self, priority: int, highest: int) -> bool:
         """Whether an agent of this priority may go for it: less important; or an equal, when nothing else is left."""
@@ -67,21 +70,22 @@ def due(
     """The needs that waited long enough, the most important first."""
     found: list[Need] = []
     if over_mono is not None and now - over_mono >= limits.STARVED_S:
-        deep = -free >= reading.reserve_bytes // 2
+        deep = reading.available_bytes < reading.reserve_bytes * _DEEP
         found.append(Need(NODE, float("inf"), -free, over_mono, deep, "the node's reserve is being eaten"))
     for seen in reading.agents:
         since = held[seen.name].starved_mono
         if since is None or now - since < limits.STARVED_S:
             continue
         patient_s = limits.STARVED_MAX_S if reading.ceilings else limits.STARVED_S
-        own = now - since >= patient_s
+        own, last = now - since >= patient_s, now - since >= limits.STARVED_LAST_S
         short = missing(held[seen.name], leases[seen.name], bounds)
-        found.append(Need(seen.name, seen.priority, short, since, own, "it needs more than there is"))
+        found.append(Need(seen.name, seen.priority, short, since, own, "it needs more than there is", last=last))
     want = reading.want
     if want is not None and want_mono is not None and now - want_mono >= limits.START_NEED_PATIENCE_S:
         lacks = want.need_bytes - max(0, free)
         if 0 < lacks <= _gives_way(reading, want.priority):
-            found.append(Need(want.name, want.priority, lacks, want.since_mono, False, "its start needs the room"))
+            reason = "its start needs the room"
+            found.append(Need(want.name, want.priority, lacks, want.since_mono, False, reason, start=True))
     return sorted(found, key=lambda need: (-need.priority, need.name))
 
 

@@ -79,19 +79,28 @@ def track(seen: Seen, held: Held, now: float) -> Held:
 def choose(
     reading: Reading, held: Mapping[str, Held], leases: Mapping[str, Lease], found: list[Need], now: float
 ) -> tuple[Seen, Need, float] | None:
-    """The next victim, for whom, and the seconds left; None when nobody may or has to go."""
+    """The next victim, for whom, and the seconds left; None when nobody may or has to go, or enough is on its way."""
     line = victims(reading, held)
     if not found or not line:
         return None
     victim = line[0]
     highest = needs.highest(reading)
-    need = next((one for one in found if one.calls_for(victim.priority, highest)), None)
-    if need is None:
-        return None
-    missing = sum(one.short_bytes for one in found if one.priority > victim.priority or one is need)
-    if coming(reading, held, now) >= missing:
-        return None
-    return victim, need, needs.left_s(reading, need, held, leases, now)
+    trusted = coming(reading, held, now)
+    leaving = sum(seen.usage_bytes for seen in reading.agents if held[seen.name].leaving_mono is not None)
+    for need in found:
+        if not need.calls_for(victim.priority, highest):
+            continue
+        missing = sum(one.short_bytes for one in found if one.priority > victim.priority or one is need)
+        if need.last or not _is_coming(need, victim.priority == highest, trusted, leaving, missing):
+            return victim, need, needs.left_s(reading, need, held, leases, now)
+    return None
+
+
+def _is_coming(need: Need, last_level: bool, trusted: int, leaving: int, missing: int) -> bool:
+    """Whether what is on its way is enough to wait for. A start, and the most important of all, wait for anything."""
+    if need.name == needs.NODE and last_level:
+        return leaving > 0
+    return (leaving if need.start else trusted) >= missing
 
 
 # --- how ---------------------------------------------------------------------------------------------------------
