@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from holdfast import limits
 from holdfast.state import opening, tree, walk
+from holdfast.state.damage import Damaged, MissingBlob
 from holdfast.state.database import SUFFIXES
 from holdfast.state.model import Content, Entry, Kind
 from holdfast.state.opening import Replaced
@@ -53,6 +54,7 @@ class Directory:
         self._path = path
         self._fd = fd
         self._record: Record | None = None
+        self._is_lost = False  # its tree cannot be read
         self._before: dict[bytes, Entry] = {}
         self._facts_before: dict[bytes, bytes] = {}
         self._traces_before: dict[bytes, bytes] = {}
@@ -112,9 +114,12 @@ class Directory:
     def _anew(self, signature: bytes, below: dict[bytes, Below | str | None]) -> tuple[bytes, bool]:
         record = self._record
         if record is not None:
-            with self._passage.intake.ours():
-                self._before = {entry.name: entry for entry in self._passage.repository.tree(record.tree)}
-            self._remember(record)
+            try:
+                with self._passage.intake.ours():
+                    self._before = {entry.name: entry for entry in self._passage.repository.tree(record.tree)}
+                self._remember(record)
+            except (Damaged, MissingBlob):  # what was kept is lost: all of it is read and stored anew
+                self._is_lost = True
         self._all(signature, below)
         return self._finish(signature)
 
@@ -164,7 +169,7 @@ class Directory:
             return
         intake = self._passage.intake
         try:
-            made = self._passage.fresh(self._fd, name, before, trace)
+            made = self._fresh(name, before, trace)
         except FileNotFoundError:
             return
         if isinstance(made, str):
@@ -182,6 +187,15 @@ class Directory:
         self._batch_bytes += len(content)
         if self._batch_bytes >= _BATCH_BYTES or len(self._batch) >= _BATCH_FILES:
             self._store_batch()
+
+    def _fresh(self, name: bytes, before: Entry | None, trace: bytes) -> tuple[Entry, bytes | None] | str:
+        """As the passage's; what was kept of it and is lost is stored anew."""
+        try:
+            return self._passage.fresh(self._fd, name, before, trace)
+        except (Damaged, MissingBlob):
+            if before is None:
+                raise
+            return self._passage.fresh(self._fd, name, None, b"")
 
     def _changed(self, name: bytes, before: Entry, facts: dict[bytes, bytes]) -> bool:
         then = self._facts_before
@@ -211,7 +225,7 @@ class Directory:
         passage, record = self._passage, self._record
         data = tree.encode(self._entries)
         tree_id = passage.repository.keys.blob_id(data)
-        same = record is not None and record.tree == tree_id
+        same = record is not None and record.tree == tree_id and not self._is_lost
         if not same:
             with passage.intake.ours():
                 passage.intake.writer.put(data, BlobKind.TREE)
