@@ -32,7 +32,7 @@ version: 1
 agents:
   counter:
     command: [{python}, counter.py]
-    user: {user}
+    {user}
     state: {{paths: [data], every: off, exclude: [count.new]}}
 """
 
@@ -40,11 +40,10 @@ agents:
 @pytest.fixture
 def counting(home: CliHome) -> CliHome:
     """A home whose agent counts in a file and in a database."""
-    import getpass
     import sys
 
     (home.directory / "counter.py").write_text(COUNTER)
-    home.write(FLEET.format(python=sys.executable, user=getpass.getuser()))
+    home.write(FLEET.format(python=sys.executable, user="user: root" if os.getuid() == 0 else ""))
     done = home.run("up", "-d", "--wait", "--timeout", "60")
     assert done.returncode == 0, done.stderr
     wait_until(lambda: _count(home) > 3, "an agent that counts")
