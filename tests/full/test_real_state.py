@@ -2,7 +2,7 @@
 
 The tests of this file share both gateways and run in the order they are written in. Snapshots are made every few
 seconds and are known-good after a quarter of an hour; no test waits for that: what is restored here is what the ladder
-chooses without one. About 10 minutes on two idle cores.
+chooses without one. HOLDFAST_TEST_IDLE_S: how long idle gateways are watched. About 10 minutes on two idle cores.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.full, pytest.mark.timeout(1200)]
 
 START_S = 300.0
 TURN_S = 120.0
+IDLE_S = float(os.environ.get("HOLDFAST_TEST_IDLE_S", "120"))
 HEALED_S = 420.0  # tier 3 of OpenClaw: it dies, is looked at, restored, and starts, which alone costs 20 CPU seconds
 # As in the other tests of real agents: the faults of a year in ten minutes must not count for each other.
 RESTART = {"window": "1m", "spacing": "1s", "retry": "10s"}
@@ -144,14 +145,16 @@ def test_both_are_kept_while_they_work_and_openclaw_rests_for_a_snapshot_that_is
 def test_what_changes_in_idleness_makes_few_snapshots(fleet: Fleet, claw: OpenclawHome, hermes: HermesHome) -> None:
     time.sleep(10)  # what the last turn left behind is written
     before = {name: snapshots(fleet, name)[-1]["seq"] for name in ("claw", "hermes")}
-    fleet.say("watching idle gateways for two minutes")
-    time.sleep(120)
+    fleet.say(f"watching idle gateways for {IDLE_S:.0f} s")
+    time.sleep(IDLE_S)
     made = {name: [row for row in snapshots(fleet, name) if row["seq"] > before[name]] for name in before}
     for name, rows in made.items():
-        fleet.say(f"{name}: {len(rows)} snapshots in two idle minutes, {sum(row['bytes_new'] for row in rows)} bytes")
+        fleet.say(
+            f"{name}: {len(rows)} snapshots in {IDLE_S:.0f} idle s, {sum(row['bytes_new'] for row in rows)} bytes"
+        )
     assert len(made["hermes"]) <= 1, made["hermes"]  # every 5 s one was due
     # OpenClaw renews a lease in its main database every 30 s: these are kept, and must be small.
-    assert len(made["claw"]) <= 6, made["claw"]
+    assert len(made["claw"]) <= 2 + IDLE_S / 30, made["claw"]
     assert all(row["bytes_new"] < 65_536 for row in made["claw"]), made["claw"]
 
 

@@ -74,7 +74,10 @@ class StateFaults:
             told = await self._keeper.snapshots.jobs.ask("check-state", agent.name, validators=validators(agent.spec))
         except (JobFailed, HoldfastError):
             return  # not known: the ladder goes its way
-        faults = told["faults"]
+        self.take(agent, told["faults"])
+
+    def take(self, agent: Agent, faults: list[dict[str, str]]) -> None:
+        """What a look has found; for the incident that is open."""
         if not faults or self._keeper.agents.get(agent.name) is not agent or not agent.ladder.incident:
             return
         text = f"its state is damaged: {faults[0]['path']} ({faults[0]['reason']})"

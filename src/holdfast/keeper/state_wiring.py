@@ -15,6 +15,7 @@ from holdfast.keeper.resting import Rester
 from holdfast.keeper.restoring import Restoring
 from holdfast.keeper.snapshots import Snapshots
 from holdfast.keeper.state_faults import StateFaults
+from holdfast.keeper.state_gate import StateGate
 from holdfast.keeper.state_jobs import StateJobs
 from holdfast.keeper.state_upkeep import CHECK, StateUpkeep
 from holdfast.keeper.worker_link import WorkerLink
@@ -57,7 +58,7 @@ def join_restores(keeper: Keeper) -> tuple[Restoring, StateFaults]:
             restoring.follow(keeper.agents[name])
 
     keeper.snapshots.changed = changed
-    keeper.hands.holding = restoring
+    keeper.hands.holding = StateGate(keeper, restoring)
     keeper.places.more_env = lambda spec: {**pushes_env(spec), **restoring.env(spec.name)}
     return restoring, StateFaults(keeper)
 

@@ -49,6 +49,7 @@ class HermesRecipe(ProcessRecipe):
         Option("port", "port", "port of its API server, which answers /health", f"that in its .env, else {PORT}"),
     )
     replicable = False
+    starts_on_damage = True
 
     def defaults(self, ask: Ask) -> Given:
         home, venv, missing = _places(ask)

@@ -1,8 +1,9 @@
 """What Hermes keeps on disk, as far as snapshots, restores and copies need to know (tested with 0.19.0).
 
-Hermes refuses no configuration: it starts with a broken one, asks another provider and fails each turn, so a broken one
-is found here or not at all. Its own .env wins over the environment, and its scheduler cannot be switched off, so that a
-copy can only be silenced in its files. Called by the recipe; nothing here changes anything.
+Hermes refuses nothing: with a broken configuration it asks another provider and fails each turn, with a broken database
+it goes on without its sessions. So both are looked at before it is started. Its own .env wins over the environment, and
+its scheduler cannot be switched off, so that a copy can only be silenced in its files. Called by the recipe; nothing
+here changes anything.
 """
 
 from __future__ import annotations

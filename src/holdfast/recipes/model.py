@@ -65,6 +65,8 @@ class Quiesce(Struct, frozen=True, kw_only=True):
 class Recipe(RecipeForm, Protocol):
     """A ready agent definition."""
 
+    starts_on_damage: bool  # its program starts on damaged state and goes on without it: look before it is started
+
     def prepare(self, spec: AgentSpec, facts: PodFacts) -> Launch:
         """Completes command and environment with what is only known at the start."""
 

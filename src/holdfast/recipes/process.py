@@ -24,6 +24,7 @@ class ProcessRecipe:
     name: str = "process"
     options: tuple[Option, ...] = ()
     replicable: bool = True
+    starts_on_damage: bool = False
     refused_stop_signals: Mapping[str, str] = MappingProxyType({})
 
     def defaults(self, ask: Ask) -> Given:
