@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import sys
 from pathlib import Path
@@ -12,7 +13,10 @@ from typing import Any
 
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
+from tests.harness.restored_agent import IN_KEEPER, killer
 from tests.harness.snapshot_home import QUICK, Row, said, snapshots, take
+
+from holdfast.errors import HoldfastError
 
 # Counts in a database and in JSON; refuses to start on damaged state, and on a state that says so.
 AGENT = """
@@ -41,6 +45,7 @@ while True:
     os.replace(where + "/settings.new", where + "/settings.json")
     time.sleep(0.05)
 """
+TIER_THREE_EVERY = 4 * int(os.environ.get("HOLDFAST_RESTORE_KILLS_EVERY", "9")) // 9 or 1
 MORE = """
 from holdfast.state import schedule
 schedule.pause = lambda *_, **__: ''
@@ -65,6 +70,7 @@ def agent(home: KeeperHome, name: str = "one", **more: Any) -> Row:
     where = home.directory / f"state-{name}" / "data"
     where.mkdir(parents=True, exist_ok=True)
     spec: Row = home.spec(name, sys.executable, "-c", AGENT, str(where))
+    spec["restart"] = {"backoff_s": [0.0, 0.2, 0.4], "window_s": 2.0}
     spec["state"] = {"paths": [str(where)], "exclude": ["cache/"], "every_s": more.pop("every_s", 3600)}
     return {**spec, **more}
 
@@ -152,21 +158,27 @@ def test_a_restored_state_that_does_not_start_makes_way_for_the_former_one() -> 
         home.close()
 
 
+def corrupt(home: KeeperHome) -> int:
+    """Destroy its database and cut its JSON off, then end it; how far it had counted."""
+    pid, base = home.row("one")["pid"], data(home) / "base.db"
+    os.kill(pid, signal.SIGSTOP)
+    n = count(home)
+    for end in ("-wal", "-shm"):
+        base.with_name(f"base.db{end}").unlink(missing_ok=True)
+    base.write_bytes(base.read_bytes()[:100] + b"\xff" * 20_000)
+    (data(home) / "settings.json").write_text('{"kind": "ag')
+    os.kill(pid, signal.SIGKILL)
+    return n
+
+
 def test_the_ladder_brings_a_corrupted_agent_back_with_its_last_good_state() -> None:
     home = home_with()
     try:
         home.up(agent(home, every_s=0.5))
         wait_until(lambda: any(row["pins"] for row in snapshots(home, "one")), "a known-good snapshot")
         good = [row for row in snapshots(home, "one") if row["pins"]][-1]
-        pid = home.row("one")["pid"]
-        os.kill(pid, 19)
         base = data(home) / "base.db"
-        n = count(home)
-        for end in ("-wal", "-shm"):
-            base.with_name(f"base.db{end}").unlink(missing_ok=True)
-        base.write_bytes(base.read_bytes()[:100] + b"\xff" * 20_000)
-        (data(home) / "settings.json").write_text('{"kind": "ag')
-        os.kill(pid, 9)
+        n = corrupt(home)
         wait_until(lambda: said(home, "state.restored", "one"), "tier 3", 60)
         home.wait_row("one", phase=lambda phase: phase in ("healthy", "recovering"))
         wait_until(lambda: 0 < count(home) <= n + 1000 and whole(base), "its work to go on")
@@ -229,5 +241,40 @@ def test_a_removed_agent_is_restored_into_the_fleet() -> None:
         assert done["agent"] == "one"
         home.wait_row("one", phase="healthy")
         assert (data(home) / "notes").read_text() == "mine"
+    finally:
+        home.close()
+
+
+def restores(home: KeeperHome) -> int:
+    """How many are told of; none while no keeper answers."""
+    try:
+        return len(said(home, "state.restored", "one"))
+    except HoldfastError:
+        return 0
+
+
+def test_tier_three_is_finished_by_the_next_keeper_wherever_it_is_killed(tmp_path: Path) -> None:
+    home = home_with(more=f"{killer(tmp_path, 'keeper')}\n{IN_KEEPER}")
+    steps, armed = tmp_path / "keeper-steps", tmp_path / "keeper-kill-at"
+    try:
+        spec = agent(home, every_s=0.3)
+        spec["restart"]["window_s"] = 0.9  # over when it counts as healed: each time tier 3 may act again
+        home.up(spec)
+        number = 1
+        while True:
+            wait_until(lambda: any(row["pins"] for row in snapshots(home, "one")), "a known-good snapshot")
+            home.wait_row("one", phase="healthy")
+            steps.unlink(missing_ok=True)
+            armed.write_text(str(number))
+            before = restores(home)
+            corrupt(home)
+            wait_until(lambda seen=before: restores(home) > seen, "tier 3", 60)
+            home.wait_row("one", phase="healthy", timeout_s=60)
+            wait_until(lambda: count(home) > 0 and whole(data(home) / "base.db"), "its work to go on")
+            assert home.row("one")["pid"]
+            if armed.exists():
+                break  # there are no more steps
+            number += TIER_THREE_EVERY
+        assert number > 4
     finally:
         home.close()

@@ -74,7 +74,11 @@ _UNDER_FAILURE = frozenset({Phase.UNHEALTHY, Phase.RECOVERING, Phase.BACKOFF, Ph
 
 def judge(one: Restoration, ladder: Ladder, policy: Policy, now_mono: float) -> tuple[Verdict, str]:
     """(what to do with a restore in probation, why in a clause)."""
-    if one.stage is not Stage.PROBATION or policy.hands_off or not ladder.wanted:
+    if one.stage is not Stage.PROBATION or policy.hands_off:
+        return Verdict.WAIT, ""
+    if ladder.phase is Phase.FINISHED and ladder.instance > one.instance:
+        return Verdict.KEEP, ""
+    if not ladder.wanted:
         return Verdict.WAIT, ""
     if ladder.instance <= one.instance:
         if ladder.phase is Phase.ESCALATED and ladder.alerted:

@@ -63,10 +63,11 @@ class Requests:
     # --- in place ------------------------------------------------------------------------------------------------
     async def _in_place(self, name: str, snapshot: str, path: str | None) -> AsyncGenerator[Message, None]:
         course = self._restoring.claim(name)
-        stuck = ""
+        stuck, came_back = "", False
         try:
             agent = self._keeper.agents.get(name)
             if agent is None or agent.leaving:
+                came_back = True
                 self._restoring.hold(name, course)  # it comes back to its restored files, not to what is left of them
                 async for message in self._keeper.removing.undelete(name):
                     if "result" not in message:
@@ -87,7 +88,9 @@ class Requests:
             if not course.done.is_set():
                 self._restoring.end(name, course, stuck)
                 known = self._keeper.agents.get(name)
-                if known is not None and not stuck:
+                if known is not None and came_back:
+                    self._keeper.command(known, "stop", "its state could not be restored")
+                elif known is not None and not stuck:
                     self._restoring.wake(known, "its state is as it was")
 
     async def _replace(
@@ -95,6 +98,7 @@ class Requests:
     ) -> AsyncGenerator[Message, None]:
         name, restoring = agent.name, self._restoring
         yield _stage("keeping what is there now")
+        await restoring.recovered(agent, course)
         before, warnings = await self._keep(agent)
         former = agent.memory.restoration
         if former is not None:  # a person who restores again has looked at what the former one brought

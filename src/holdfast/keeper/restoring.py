@@ -172,17 +172,19 @@ class Restoring:
     # --- courses -------------------------------------------------------------------------------------------------
     def claim(self, name: str, *, hold: bool = False) -> Course:
         """One restore of an agent at a time. Raises HoldfastError RESTORE_UNDER_WAY."""
-        if name in self._courses:
+        if name in self._courses and not self._courses[name].stuck:
             one = self._keeper.agents[name].memory.restoration if name in self._keeper.agents else None
             shown = one.short if one is not None else "?"
             raise HoldfastError(errors.RESTORE_UNDER_WAY, agent=name, snapshot=shown)
-        course = self._courses[name] = Course(self._jobs.args(name), hold=hold)
+        course = self._courses[name] = Course(self._jobs.args(name))
         if hold:
-            self._keeper.snapshots.held_back.add(name)
+            self.hold(name, course)
         return course
 
     def hold(self, name: str, course: Course) -> None:
-        """From here on nothing starts the agent."""
+        """From here on nothing starts the agent: also no act that was on its way, waiting for evidence or files."""
+        if not course.hold and name in self._keeper.agents:
+            self._keeper.agents[name].stops += 1  # those who wait for `settle` came later, and stay
         course.hold = True
         self._keeper.snapshots.held_back.add(name)
 
@@ -194,8 +196,8 @@ class Restoring:
             del self._courses[name]
         self._keeper.snapshots.held_back.discard(name)
 
-    def is_under_way(self, name: str) -> bool:
-        return name in self._courses
+    def under_way(self, name: str) -> Course | None:
+        return self._courses.get(name)
 
     async def job(self, name: str, course: Course, job: str, **more: Any) -> AsyncGenerator[Message, None]:
         """What a job of it says. Raises JobFailed, HoldfastError."""
@@ -283,6 +285,15 @@ class Restoring:
                 reason = words(failed)
             await asyncio.sleep(1.0)
         raise HoldfastError(errors.RESTORE_STUCK, path=self._jobs.directory(name) / INTENT_NAME, reason=reason)
+
+    async def recovered(self, agent: Agent, course: Course) -> None:
+        """What a former restore left half-way is over. Raises HoldfastError RESTORE_STUCK."""
+        one = agent.memory.restoration
+        half_way = one is not None and one.stage is not Stage.PROBATION
+        if half_way or (one is None and (self._jobs.directory(agent.name) / INTENT_NAME).exists()):
+            landed = await self._land(agent.name, course)
+            if one is not None and landed["outcome"] != "new":
+                self.undone(agent, one, "it was interrupted")
 
     async def dropped(self, name: str, course: Course) -> None:
         """What was built is not wanted any more."""

@@ -26,6 +26,7 @@ class StateFaults:
         self._keeper = keeper
         self._started: dict[str, int] = {}  # the last instance that passed its gate
         self._looked: dict[str, int] = {}
+        self._under_way: set[str] = set()
         self._found: dict[str, tuple[int, str]] = {}  # number of the incident, what is damaged
 
     def gone(self, name: str) -> None:
@@ -54,12 +55,12 @@ class StateFaults:
             self._say(agent, text)
             return
         death = agent.memory.deaths[-1]
-        if self._looked.get(agent.name) == death.instance or not self._is_doubtful(
-            agent, death.instance, death.lived_s
-        ):
+        if agent.name in self._under_way or self._looked.get(agent.name) == death.instance:
             return
-        self._looked[agent.name] = death.instance
-        self._keeper.tasks.spawn(self._look(agent))
+        if self._is_doubtful(agent, death.instance, death.lived_s):
+            self._under_way.add(agent.name)
+            self._looked[agent.name] = death.instance
+            self._keeper.tasks.spawn(self._look(agent))
 
     def _is_doubtful(self, agent: Agent, instance: int, lived_s: float | None) -> bool:
         """Whether its start failed, or it failed for the second time."""
@@ -74,6 +75,8 @@ class StateFaults:
             told = await self._keeper.snapshots.jobs.ask("check-state", agent.name, validators=validators(agent.spec))
         except (JobFailed, HoldfastError):
             return  # not known: the ladder goes its way
+        finally:
+            self._under_way.discard(agent.name)
         self.take(agent, told["faults"])
 
     def take(self, agent: Agent, faults: list[dict[str, str]]) -> None:

@@ -31,16 +31,25 @@ class TierThree:
     def __init__(self, keeper: Keeper, restoring: Restoring) -> None:
         self._keeper = keeper
         self._restoring = restoring
+        self._own: dict[str, Course] = {}
 
     def act(self, agent: Agent, act: Restore) -> None:
-        one = agent.memory.restoration
-        if self._restoring.is_under_way(agent.name):
+        one, other = agent.memory.restoration, self._restoring.under_way(agent.name)
+        if other is not None and not other.stuck:
+            if other is not self._own.get(agent.name):
+                self._keeper.tasks.spawn(self._after(agent, act, other))
             return
         if one is not None and one.stage is Stage.PROBATION and one.instance >= act.instance:
             self._keeper.hands.start_again(agent, act.instance)  # it was done; what followed was not heard
             return
-        course = self._restoring.claim(agent.name, hold=True)
+        course = self._own[agent.name] = self._restoring.claim(agent.name, hold=True)
         self._keeper.tasks.spawn(self._carry_out(agent, act, course))
+
+    async def _after(self, agent: Agent, act: Restore, other: Course) -> None:
+        """Something else is done to its state just now: what a former keeper left, or a person's restore."""
+        await other.done.wait()
+        if self._is_wanted(agent) and agent.ladder.instance == act.instance:
+            self.act(agent, act)
 
     async def _carry_out(self, agent: Agent, act: Restore, course: Course) -> None:
         failed, stuck = "", ""
@@ -49,6 +58,7 @@ class TierThree:
         except HoldfastError as error:
             stuck = error.summary
         finally:
+            self._own.pop(agent.name, None)
             self._restoring.end(agent.name, course, stuck)
         if not self._is_wanted(agent):
             return
