@@ -106,6 +106,9 @@ def for_agent(fault: Fault, spec: Mapping[str, Any], wait_s: float, *, beats: bo
     if fault.expect != "healed":
         return fault
     waiting = f"; waits {wait_s:.0f} s after its earlier failures" if wait_s else ""
+    if fault.state:  # its restarts that do not help come first, each after its pause
+        pauses = spec["restart"]["backoff_s"][: None if fault.name == "delete-state" else 2]
+        return replace(fault, restored_s=fault.restored_s + wait_s + sum(pauses))
     if fault.name != "hang":
         return replace(fault, restored_s=fault.restored_s + wait_s, promise=fault.promise + waiting)
     health, grace_s = spec["health"], spec["stop"]["hung_grace_s"]

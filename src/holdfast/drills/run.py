@@ -32,8 +32,8 @@ def try_fault(stage: Stage, fault: Fault, start_s: float) -> Result:
     if not stage.begin(fault):
         return score.skipped(fault, stage.agent, "the agent was not well before the fault")
     promised = fault if stage.throw_away else _promised(stage, fault)
-    if fault.state and not stage.throw_away and not stage.keeps_state():
-        return score.skipped(fault, stage.agent, "it declares no `state: {paths}`, so there is nothing to restore")
+    if fault.state and not stage.throw_away and (why := state_ways.unfit(stage.detail())):
+        return score.skipped(fault, stage.agent, why)
     if promised is None:
         why = "nothing would notice: it has no endpoint, does not beat and writes no heartbeat file"
         return score.skipped(fault, stage.agent, why)

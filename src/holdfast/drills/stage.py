@@ -121,9 +121,6 @@ class Stage:
             return []
         return rows
 
-    def keeps_state(self) -> bool:
-        return bool((self.detail() or {"spec": {"state": {"paths": []}}})["spec"]["state"]["paths"])
-
     def pids(self) -> dict[str, int]:
         """Holdfast's own processes; waits for a keeper that is being replaced."""
         status = self.wait_for(self.status, UP_MAX_S)

@@ -32,6 +32,19 @@ READY_MAX_S = 30.0
 MOVED = ".holdfast-drill"  # a user's directory that was "deleted" lies beside its place under this name
 
 
+def unfit(known: Row | None) -> str:
+    """Why the state of a user's agent is not hurt now, by what `describe` says of it; "": it may be."""
+    if known is None or not known["spec"]["state"]["paths"]:
+        return "it declares no `state: {paths}`, so there is nothing to restore"
+    budget = next((one for one in known["outlook"]["budgets"] if one["name"] == "restore"), None)
+    if budget is None:
+        return "it has no snapshot that could be restored"
+    if not budget["left"]:
+        again = f", again in {budget['back_in_s']:.0f} s" if budget["back_in_s"] else ""
+        return f"it was restored lately, and the ladder restores once in its window{again}"
+    return ""
+
+
 def corrupt_state(watch: Watch) -> Result:
     def hurt(paths: list[str]) -> str:
         if not kept.corrupt(paths):
@@ -78,16 +91,17 @@ def _tier_three(watch: Watch, hurt: Callable[[list[str]], str], *, kill: bool) -
         with contextlib.suppress(ProcessLookupError):
             os.kill(watch.row["pid"], 9)
     caught_s = watch.until(watch.new_incident)
-    restored_s = watch.until(lambda: watch.new_and_well() and watch.is_restored(good["id"]))
-    by_command = restored_s is None or not watch.is_restored(good["id"])
+    restored_s = watch.until(lambda: watch.new_and_well() or (stage.row() or {}).get("phase") == "escalated")
+    by_command = not watch.is_restored(good["id"])  # it happily started on what was left, or did not come back
     if by_command:
         restored_s, why = _by_command(watch, good["id"])
         if why:
             return watch.result(caught_s, None, f"tier 3 did not restore it, and neither did `holdfast restore`: {why}")
     watch.start_s = max(watch.start_s, stage.start_s())
+    how = "by `holdfast restore`, since it did not fail at its start" if by_command else "by tier 3"
     if before:
-        return _as_before(watch, caught_s, restored_s, before, paths)
-    return _looked(watch, caught_s, restored_s, last, good["at"], "by command" if by_command else "by tier 3")
+        return _as_before(watch, caught_s, restored_s, before, paths, how)
+    return _looked(watch, caught_s, restored_s, last, good["at"], how)
 
 
 def _by_command(watch: Watch, snapshot: str) -> tuple[float | None, str]:
@@ -101,7 +115,7 @@ def _looked(
     watch: Watch, caught_s: float | None, restored_s: float | None, last: Count | None, at: float, how: str
 ) -> Result:
     """What the agent found when it began: whole, and not older than one interval before the snapshot it came from."""
-    found, told = _begun(watch), ""
+    found = _begun(watch)
     if found is None or last is None:
         return watch.result(caught_s, restored_s, "what it keeps could not be looked at")
     broken = found.broken()
@@ -114,13 +128,15 @@ def _looked(
     return watch.result(caught_s, restored_s, broken)
 
 
-def _as_before(watch: Watch, caught_s: float | None, restored_s: float | None, before: str, paths: list[str]) -> Result:
+def _as_before(
+    watch: Watch, caught_s: float | None, restored_s: float | None, before: str, paths: list[str], how: str
+) -> Result:
     """A user's agent ends with the state it had when the drill began."""
     stage = watch.stage
     done = stage.cli("restore", stage.agent, before, "--yes")
     back = not done.returncode and stage.wait_for(stage.well, watch.patience_s)
     left = [path + MOVED for path in paths if os.path.lexists(path + MOVED)]
-    told = f"; then its state of before the drill (snapshot {before[:12]})"
+    told = f": {how}; then its state of before the drill (snapshot {before[:12]})"
     told += f"; what no snapshot holds lies in {', '.join(left)}" if left else ""
     watch.fault = replace(watch.fault, promise=watch.fault.promise + told)
     broken = "" if back else f"its state of before did not come back: holdfast restore {stage.agent} {before[:12]}"
@@ -161,7 +177,7 @@ def lose_machine(watch: Watch) -> Result:
     last = kept.count(stage.place())
     watch.began = time.monotonic()
     lost_machine.lose(stage)
-    caught_s, broken = None, ""
+    caught_s = None
     found = stage.cli("restore", "--from", stage.second)
     if found.returncode == 0 and stage.agent in found.stdout:
         caught_s = watch.since()
