@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
 from tests.harness.restored_agent import IN_KEEPER, killer
@@ -45,7 +46,7 @@ while True:
     os.replace(where + "/settings.new", where + "/settings.json")
     time.sleep(0.05)
 """
-TIER_THREE_EVERY = 4 * int(os.environ.get("HOLDFAST_RESTORE_KILLS_EVERY", "9")) // 9 or 1
+TIER_THREE_EVERY = int(os.environ.get("HOLDFAST_RESTORE_KILLS_EVERY", "12"))
 MORE = """
 from holdfast.state import schedule
 schedule.pause = lambda *_, **__: ''
@@ -253,6 +254,10 @@ def restores(home: KeeperHome) -> int:
         return 0
 
 
+def _more_restores(home: KeeperHome, before: int) -> None:
+    wait_until(lambda: restores(home) > before, "tier 3", 60)
+
+
 def test_tier_three_is_finished_by_the_next_keeper_wherever_it_is_killed(tmp_path: Path) -> None:
     home = home_with(more=f"{killer(tmp_path, 'keeper')}\n{IN_KEEPER}")
     steps, armed = tmp_path / "keeper-steps", tmp_path / "keeper-kill-at"
@@ -268,7 +273,7 @@ def test_tier_three_is_finished_by_the_next_keeper_wherever_it_is_killed(tmp_pat
             armed.write_text(str(number))
             before = restores(home)
             corrupt(home)
-            wait_until(lambda seen=before: restores(home) > seen, "tier 3", 60)
+            _more_restores(home, before)
             home.wait_row("one", phase="healthy", timeout_s=60)
             wait_until(lambda: count(home) > 0 and whole(data(home) / "base.db"), "its work to go on")
             assert home.row("one")["pid"]
@@ -276,5 +281,41 @@ def test_tier_three_is_finished_by_the_next_keeper_wherever_it_is_killed(tmp_pat
                 break  # there are no more steps
             number += TIER_THREE_EVERY
         assert number > 4
+    finally:
+        home.close()
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can run agents as other users")
+def test_an_agents_files_come_back_as_its_own_also_where_only_the_inside_is_its_own() -> None:
+    home = home_with()
+    try:
+        work, volume = home.directory / "work", home.directory / "volume" / "data"
+        for path in (work, work / "data", volume, volume / "cache"):
+            path.mkdir(parents=True)
+            os.chown(path, 12345, 12345)
+        script = 'while :; do date > "$0/now"; date > "$1/now"; sleep 0.1; done'
+        spec = home.spec("own", "/bin/sh", "-c", script, str(work / "data"), str(volume))
+        spec |= {"user": None, "working_dir": str(work)}
+        spec["state"] = {"paths": [str(work / "data"), str(volume)], "exclude": ["cache/"], "every_s": 3600}
+        home.up(spec)
+        home.wait_row("own", phase="healthy")
+        for path in (work / "data", volume):
+            (path / "mark").write_text("before")
+            os.chown(path / "mark", 12345, 12345)
+        wait_until((volume / "now").exists, "its work")
+        first = take(home, "own", "here")["result"]["snapshot"]
+        for path in (work / "data", volume):
+            (path / "mark").write_text("after")
+        (volume / "cache" / "model").write_text("20 GB")
+        restore(home, "own", snapshot=first["id"])
+        for path in (work / "data", volume):
+            assert (path / "mark").read_text() == "before"
+            assert (path / "mark").stat().st_uid == path.stat().st_uid == 12345
+        assert (volume / "cache" / "model").read_text() == "20 GB"
+        assert (work / "data" / "RESTORED.json").stat().st_uid == 12345
+        intent = home.home.path / "state" / "own" / "restore.json"
+        wait_until(lambda: not intent.exists(), "the end of the restore")
+        assert not [name for name in os.listdir(volume) + os.listdir(work) if ".holdfast-" in name]
+        home.wait_row("own", phase="healthy")
     finally:
         home.close()

@@ -18,7 +18,7 @@ from tests.harness.snapshot_home import NO_PAUSES, home_with, take
 
 from holdfast.errors import HoldfastError
 
-EVERY = int(os.environ.get("HOLDFAST_RESTORE_KILLS_EVERY", "9"))
+EVERY = int(os.environ.get("HOLDFAST_RESTORE_KILLS_EVERY", "12"))
 SOON = """
 limits.RESTORE_LOOK_S = 0.1
 limits.ACT_PATIENCE_S = 1.0
@@ -125,7 +125,7 @@ def _all(scene: Scene) -> None:
 def test_a_restore_survives_the_end_of_init_and_of_everything(scene: Scene, kill: Callable[[Scene], None]) -> None:
     import threading
 
-    for _ in range(max(1, 9 // EVERY)):
+    for _ in range(max(1, 12 // EVERY)):
         path = scene.notes / "worker-steps"
         path.unlink(missing_ok=True)
         thread = threading.Thread(target=scene.restore)

@@ -47,9 +47,7 @@ class RestoreOptions(Struct, frozen=True, forbid_unknown_fields=True):
 class Restorer(Protocol):
     """Who carries restores out: the keeper's Restoring."""
 
-    def restore(
-        self, agent: str, snapshot: str, *, path: str | None, to: str | None, clone: str | None
-    ) -> AsyncIterator[jobs.Message]: ...
+    def restore(self, agent: str, snapshot: str, *, path: str | None) -> AsyncIterator[jobs.Message]: ...
 
 
 def _restorer(keeper: Keeper) -> Restorer:
@@ -120,7 +118,7 @@ async def post(keeper: Keeper, request: Request) -> Response:
     asked = Asked(agent, "the restore", str(keeper.home.path), path=path or "", snapshot=found.id[:12])
     if options.to is not None:
         return await jobs.lines(asked, _beside(keeper, agent, found, path, options.to, options.clone))
-    messages = _restorer(keeper).restore(agent, found.id, path=path, to=None, clone=None)
+    messages = _restorer(keeper).restore(agent, found.id, path=path)
     return await jobs.lines(asked, jobs.kept_up(keeper, messages))
 
 

@@ -1,4 +1,4 @@
-"""Restores that people ask for: in place, of a removed agent, or beside it.
+"""Restores that people ask for: in place, also of an agent that was removed.
 
 Invariant: nothing of the agent is touched before what is restored was built and checked whole; what is there is kept as
 a snapshot first, and where that fails the former files are kept instead. Called by restoring.py for the API.
@@ -35,32 +35,15 @@ class Requests:
         self._keeper = keeper
         self._restoring = restoring
 
-    async def restore(
-        self, name: str, snapshot: str, *, path: str | None, to: str | None, clone: str | None
-    ) -> AsyncGenerator[Message, None]:
+    async def restore(self, name: str, snapshot: str, path: str | None) -> AsyncGenerator[Message, None]:
         """Progress, and last answers.Restored. Raises HoldfastError, JobFailed."""
-        if clone is not None:
-            raise HoldfastError(errors.API_REFUSED, reason="clone: write the snapshot to a directory with `to` instead")
         began_mono = self._keeper.clock.now_mono()
-        work = self._beside(name, snapshot, path, to) if to is not None else self._in_place(name, snapshot, path)
-        async with contextlib.aclosing(work) as said:
+        async with contextlib.aclosing(self._in_place(name, snapshot, path)) as said:
             async for message in said:
                 if "result" in message:
                     message["result"]["took_s"] = round(self._keeper.clock.now_mono() - began_mono, 3)
                 yield message
 
-    async def _beside(self, name: str, snapshot: str, path: str | None, to: str) -> AsyncGenerator[Message, None]:
-        """Into a directory of the person's, with our own rights: the agent may not get there. Files stay its own."""
-        jobs = self._keeper.snapshots.jobs
-        args = {**jobs.args(name), "snapshot": snapshot, "path": path, "to": to}
-        async for message in jobs.link.job("restore-build", args):
-            if "result" in message:
-                built = message["result"]
-                yield _result(name, snapshot, built, warnings=built["notes"], to=to)
-            else:
-                yield message
-
-    # --- in place ------------------------------------------------------------------------------------------------
     async def _in_place(self, name: str, snapshot: str, path: str | None) -> AsyncGenerator[Message, None]:
         course = self._restoring.claim(name)
         stuck, came_back = "", False
@@ -132,11 +115,13 @@ class Requests:
         except Undone as why:
             restoring.undone(agent, one, str(why))
             raise HoldfastError(errors.RESTORE_FAILED, agent=name, reason=why) from None
-        warnings += [*built["notes"], *recipes.find(agent.spec.recipe).stale_after_restore(agent.spec)]
+        spec = agent.spec
+        stale = await asyncio.to_thread(lambda: recipes.find(spec.recipe).stale_after_restore(spec))
+        warnings += [*built["notes"], *stale]
         if not before and one.trees:
             warnings.append(f"what was there is kept at {', '.join(one.trees)}")
         yield _stage("starting it")
-        yield _result(name, snapshot, built, warnings=warnings, before=before)
+        yield _result(name, snapshot, built, warnings, before)
 
     async def _keep(self, agent: Agent) -> tuple[str, list[str]]:
         """(id of a snapshot of what is there, what there is to say). Bounded; its failure stops no restore."""
@@ -165,7 +150,7 @@ def _stage(what: str) -> Message:
     return {"progress": {"done": 0, "total": 0, "what": what}}
 
 
-def _result(name: str, snapshot: str, built: dict[str, Any], *, warnings: list[str], **more: Any) -> Message:
+def _result(name: str, snapshot: str, built: dict[str, Any], warnings: list[str], before: str) -> Message:
     told = {
         "agent": name,
         "snapshot": snapshot,
@@ -174,6 +159,6 @@ def _result(name: str, snapshot: str, built: dict[str, Any], *, warnings: list[s
         "bytes": built["bytes"],
         "path": built.get("path", ""),
         "warnings": warnings,
-        **more,
+        "before": before,
     }
     return {"result": told}

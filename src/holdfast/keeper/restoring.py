@@ -73,11 +73,9 @@ class Restoring:
             if timer is not None:
                 timer.cancel()
 
-    def restore(
-        self, agent: str, snapshot: str, *, path: str | None = None, to: str | None = None, clone: str | None = None
-    ) -> AsyncIterator[Message]:
-        """A person's: progress, and last answers.Restored. Raises HoldfastError, JobFailed."""
-        return self._requests.restore(agent, snapshot, path=path, to=to, clone=clone)
+    def restore(self, agent: str, snapshot: str, *, path: str | None = None) -> AsyncIterator[Message]:
+        """A person's, in place: progress, and last answers.Restored. Raises HoldfastError, JobFailed."""
+        return self._requests.restore(agent, snapshot, path)
 
     # --- the gate of starts --------------------------------------------------------------------------------------
     def waits(self, agent: Agent) -> bool:
