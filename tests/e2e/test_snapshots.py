@@ -109,6 +109,9 @@ def test_a_removed_agent_leaves_its_files_and_comes_back_with_its_snapshots() ->
         assert kept.stat().st_mode & 0o777 == 0o600
         assert [row["agent"] for row in home.client.get("/v1/deleted")["agents"]] == ["one"]
         assert all(row["deleted_until"] for row in snapshots(home, "one"))
+        assert b'"versions":[{' in b"".join(home.client.pieces("/v1/agents/one/state/log", {"path": "count"}))
+        read = home.client.pieces("/v1/agents/one/state/cat", {"snapshot": "newest", "path": "count"})
+        assert int(b"".join(read)) > 0
         back = list(home.client.messages("POST", "/v1/agents/one/undelete", {}))[-1]["result"]
         assert back["snapshots"] >= 2
         home.wait_row("one", phase="healthy")
