@@ -8,7 +8,7 @@ import secrets
 import sys
 
 from holdfast.healing.table import TRANSITIONS
-from tests.simulation import behaviour, behaviour_bugs
+from tests.simulation import behaviour, behaviour_bugs, density_bugs, density_campaign
 from tests.simulation.bugs import BUGS, Doors, plant
 from tests.simulation.campaign import Failure, Tally, campaign, episode, shrink
 from tests.simulation.checker import Violation
@@ -28,7 +28,11 @@ def main() -> int:
     parser.add_argument("--replay", default="", metavar="SEED:N", help="run one episode again and print its trace")
     parser.add_argument("--behaviour", action="store_true", help="the campaign of behaviour instead of the ladder's")
     parser.add_argument("--years", type=float, default=5.0, help="with --behaviour: agent-years to live (default 5)")
+    parser.add_argument("--density", action="store_true", help="the campaign of the RAM semaphore")
+    parser.add_argument("--episodes", type=int, default=200, help="with --density: fleets to live (default 200)")
     options = parser.parse_args()
+    if options.density:
+        return density(options.seed or secrets.token_hex(4), options.episodes, options.workers, options.all_bugs)
     if options.behaviour:
         return behave(options.seed or secrets.token_hex(4), options.years, options.workers, options.all_bugs)
     seed = options.seed or secrets.token_hex(4)
@@ -108,6 +112,48 @@ def behave_badly(job: tuple[str, float, str]) -> tuple[str, tuple[str, Violation
     """With one planted bug: what caught it."""
     seed, years, name = job
     return name, behaviour.lived(seed, years, name)
+
+
+def density(seed: str, episodes: int, workers: int, all_bugs: bool) -> int:
+    """Random fleets under the RAM semaphore; a single SEED:N is lived alone, with its trace."""
+    if ":" in seed:
+        trace: list[str] = []
+        _, error = density_campaign.lived(seed, trace)
+        print("\n".join(trace))
+        print(f"FAILED seed={seed}: {error}" if error else f"PASSED seed={seed}")
+        return 1 if error else 0
+    with multiprocessing.get_context("fork").Pool(workers) as pool:
+        if all_bugs:
+            missed = []
+            for name, failure in pool.imap(density_badly, [(seed, name) for name in density_bugs.BUGS]):
+                missed += [] if failure else [name]
+                says = f"caught by {failure[1]} in {failure[0]}" if failure else "NOT CAUGHT"
+                print(f"{name:40} {says}", flush=True)
+            count = len(density_bugs.BUGS)
+            print(f"{'FAILED' if missed else 'PASSED'} seed={seed}: {count - len(missed)} of {count} bugs caught")
+            return 1 if missed else 0
+        tally = density_campaign.Tally()
+        for number, (one, error) in enumerate(
+            pool.imap(density_campaign.lived, (f"{seed}:{number}" for number in range(episodes)))
+        ):
+            tally.episodes, tally.decisions = tally.episodes + 1, tally.decisions + one.decisions
+            tally.seen += one.seen
+            if error is not None:
+                print(f"fleet {seed}:{number} broke {error}")
+                print(f"replay: python -m tests.simulation --density --seed {seed}:{number}")
+                print(f"FAILED seed={seed}")
+                return 1
+    print(f"{tally.episodes} fleets lived, {tally.decisions} decisions")
+    for kind, count in sorted(tally.seen.items()):
+        print(f"  {kind:>20} {count:>9}")
+    print(f"PASSED seed={seed}")
+    return 0
+
+
+def density_badly(job: tuple[str, str]) -> tuple[str, tuple[str, Violation] | None]:
+    """With one planted bug: what caught it."""
+    seed, name = job
+    return name, density_bugs.caught(name, seed)
 
 
 def replay(name: str, bug: str) -> int:

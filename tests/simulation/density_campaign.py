@@ -31,7 +31,7 @@ from tests.simulation.density_world import STEP_S, Plan, World, draw, need_of
 SETTLE_S = limits.BACK_MAX_S + 100.0
 INIT_FREES_S = 5.0
 FROZEN_MAX_S = limits.PAUSE_MAX_S + 1.5  # a lost act is asked for again after a second
-BLOCKED_MAX_S = limits.STARVED_LAST_S + 0.5
+BLOCKED_MAX_S = limits.STARVED_LAST_S + 3.0  # and half a second for each who goes then
 SHEDS_A_MINUTE = 6
 
 

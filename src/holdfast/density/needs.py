@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from holdfast import limits
-from holdfast.density.leases import ALIVE, Slack
+from holdfast.density.leases import ALIVE, Slack, protected
 from holdfast.density.model import Held, Lease, Phase, Reading, Seen, Step
 
 NODE = ""  # the needer when the reserve is being eaten
@@ -69,6 +69,7 @@ def due(
 ) -> list[Need]:
     """The needs that waited long enough, the most important first."""
     found: list[Need] = []
+    important = protected(reading)
     if over_mono is not None and now - over_mono >= limits.STARVED_S:
         deep = reading.available_bytes < reading.reserve_bytes * _DEEP
         found.append(Need(NODE, float("inf"), -free, over_mono, deep, "the node's reserve is being eaten"))
@@ -77,7 +78,8 @@ def due(
         if since is None or now - since < limits.STARVED_S:
             continue
         patient_s = limits.STARVED_MAX_S if reading.ceilings else limits.STARVED_S
-        own, last = now - since >= patient_s, now - since >= limits.STARVED_LAST_S
+        own = now - since >= patient_s and seen.name not in important  # nothing holds the important
+        last = own and now - since >= limits.STARVED_LAST_S
         short = missing(held[seen.name], leases[seen.name], bounds)
         found.append(Need(seen.name, seen.priority, short, since, own, "it needs more than there is", last=last))
     want = reading.want

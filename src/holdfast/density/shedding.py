@@ -32,6 +32,7 @@ from holdfast.density.model import (
 from holdfast.density.needs import Need
 
 KILL_AGAIN_S = 1.0
+FRESH_S = 0.5  # most trees die within it; who cannot wait longer trusts in nobody who takes longer
 
 
 # --- who ---------------------------------------------------------------------------------------------------------
@@ -52,17 +53,21 @@ def _outgrown(seen: Seen) -> int:
     return max(0, (seen.usage_bytes - seen.floor_bytes) >> 20).bit_length()
 
 
-def coming(reading: Reading, held: Mapping[str, Held], now: float) -> int:
-    """Memory on its way from all who leave: all of it at first, then only what comes soon at the pace it comes."""
+def coming(reading: Reading, held: Mapping[str, Held], now: float, fresh: bool = False) -> int:
+    """Memory on its way from all who leave: all of it at first, then only what comes soon at the pace it comes.
+
+    `fresh`: only of those who have just begun to leave.
+    """
     total = 0
     for seen in reading.agents:
         known = held[seen.name]
         if known.leaving_mono is None:
             continue
+        age_s = now - known.leaving_mono
         graceful = known.step is Step.STOPPING and known.deadline_mono is not None and now < known.deadline_mono
-        if graceful or now - known.leaving_mono < limits.DYING_STALL_S:
+        if age_s < FRESH_S or (not fresh and (graceful or age_s < limits.DYING_STALL_S)):
             total += max(0, seen.usage_bytes)
-        else:
+        elif not fresh:
             total += max(0, min(seen.usage_bytes, int(-known.rate_bytes_s * limits.DYING_STALL_S)))
     return total
 
@@ -91,7 +96,8 @@ def choose(
         if not need.calls_for(victim.priority, highest):
             continue
         missing = sum(one.short_bytes for one in found if one.priority > victim.priority or one is need)
-        if need.last or not _is_coming(need, victim.priority == highest, trusted, leaving, missing):
+        on_its_way = coming(reading, held, now, fresh=True) if need.last else trusted
+        if not _is_coming(need, victim.priority == highest, on_its_way, leaving, missing):
             return victim, need, needs.left_s(reading, need, held, leases, now)
     return None
 
@@ -100,7 +106,7 @@ def _is_coming(need: Need, last_level: bool, trusted: int, leaving: int, missing
     """Whether what is on its way is enough to wait for. A start, and the most important of all, wait for anything."""
     if need.name == needs.NODE and last_level:
         return leaving > 0
-    return (leaving if need.start else trusted) >= missing
+    return (leaving if need.start else trusted) >= max(1, missing)
 
 
 # --- how ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,101 @@
+"""The queue of starts as tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from holdfast.density.admission import Starting, Waiting, admit, flat, pressed, settled, start_need
+from holdfast.density.model import MB
+
+
+def wait(name: str, priority: int = 50, since: float = 0.0, need_mb: int = 100, slots: float = 1.0) -> Waiting:
+    return Waiting(name=name, priority=priority, since_mono=since, slots=slots, need_bytes=need_mb * MB)
+
+
+def let(*waiting: Waiting, room_mb: int = 1000, cores: int = 2, now: float = 5.0, **more: Any) -> Any:
+    return admit(waiting, more.get("starting", ()), room_mb * MB, 1500 * MB, cores, more.get("paused", ""), now)
+
+
+@pytest.mark.parametrize(
+    ("declared", "peak", "default", "limit", "need"),
+    [
+        (100, 500, 50, None, 100),
+        (None, 500, 50, None, 600),
+        (None, None, 1300, None, 1300),
+        (None, 500, None, 550, 550),
+        (None, None, None, None, 250 * MB),
+    ],
+)
+def test_a_start_needs_what_is_declared_else_what_was_seen_else_what_its_recipe_says(
+    declared: int | None, peak: int | None, default: int | None, limit: int | None, need: int
+) -> None:
+    assert start_need(declared, peak, default, limit) == need
+
+
+@pytest.mark.parametrize(
+    ("waiting", "names"),
+    [
+        ([wait("a"), wait("b", 90)], ("b", "a")),
+        ([wait("a", since=2.0), wait("b", since=1.0)], ("b", "a")),
+        ([wait("b"), wait("a")], ("a", "b")),
+        ([wait("a"), wait("b"), wait("c")], ("a", "b")),
+        ([wait("a"), wait("b"), wait("c", slots=0.0)], ("a", "b", "c")),
+        ([wait("a", need_mb=900), wait("b", need_mb=200)], ("a",)),
+        ([wait("a", 90, need_mb=1200), wait("b", 10)], ()),
+        ([wait("a", 90, need_mb=1600), wait("b", 10)], ("b",)),
+    ],
+)
+def test_starts_go_by_priority_then_waiting_time_then_name_as_far_as_both_last(
+    waiting: list[Waiting], names: tuple[str, ...]
+) -> None:
+    assert let(*waiting).names == names
+
+
+def test_others_pass_one_that_waited_long_for_memory_in_vain() -> None:
+    large, small = wait("large", 90, need_mb=1200), wait("small", 10)
+    assert let(large, small, now=9.0).names == ()
+    assert let(large, small, now=11.0).names == ("small",)
+
+
+def test_the_first_that_only_memory_keeps_out_is_a_need() -> None:
+    want = let(wait("a", 90, need_mb=1200), wait("b", 80, need_mb=1300)).want
+    assert (want.name, want.priority, want.need_bytes) == ("a", 90, 1200 * MB)
+    assert let(wait("a", need_mb=1600)).want is None
+    assert let(wait("a", need_mb=1200), paused="memory pressure").want is None
+
+
+def test_everybody_who_waits_is_told_why_at_which_place_and_for_how_long() -> None:
+    under_way = (Starting(name="s", slots=2.0, since_mono=0.0, start_s=12.0),)
+    standings = let(wait("a"), wait("b"), starting=under_way).standings
+    assert [(one.position, one.estimate_s) for one in standings] == [(1, 7.0), (2, 17.0)]
+    assert "start slot" in standings[0].why
+    memory = let(wait("a", need_mb=1200), wait("b", need_mb=10, slots=0.0)).standings
+    assert "1200 MB" in memory[0].why
+    assert memory[0].estimate_s is None
+    assert memory[1].why == "waits behind a"
+    assert "whole node" in let(wait("a", need_mb=1600)).standings[0].why
+    assert let(wait("a"), paused="memory pressure").standings[0].why == "memory pressure"
+
+
+def test_a_start_that_hangs_gives_its_slots_back() -> None:
+    under_way = (Starting(name="s", slots=2.0, since_mono=-1000.0),)
+    assert let(wait("a"), starting=under_way).names == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("ready", "flat_s", "age_s", "over"),
+    [(True, 3.0, 5.0, True), (True, 2.0, 5.0, False), (False, 60.0, 60.0, False), (False, 0.0, 90.0, True)],
+)
+def test_a_start_lease_is_given_back_when_ready_and_flat_or_after_its_time(
+    ready: bool, flat_s: float, age_s: float, over: bool
+) -> None:
+    assert settled(ready, flat_s, 0.0, age_s) is over
+    assert flat(1 * MB)
+    assert not flat(50.0 * MB)
+
+
+def test_pressure_pauses_admission_with_hysteresis() -> None:
+    assert [pressed(False, 0.15, False), pressed(True, 0.15, False), pressed(True, 0.05, False)] == [False, True, False]
+    assert pressed(False, 0.0, True)
