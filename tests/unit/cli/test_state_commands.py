@@ -83,8 +83,8 @@ def test_the_json_list_has_the_documented_shape_and_can_be_bounded(cli: Any, sta
 def restored(args: dict[str, Any]) -> list[Any]:
     done = {
         "agent": "bot", "snapshot": args["snapshot"], "at": NOW - 3600, "files": 5246, "bytes": 440 * 2**20,
-        "took_s": 4.2, "before": "" if args["to"] else "dddd5555".ljust(32, "0"), "to": args["to"] or "",
-        "path": args["path"] or "", "phase": "" if args["to"] else "healthy", "warnings": [],
+        "took_s": 4.2, "before": "" if args.get("to") else "dddd5555".ljust(32, "0"), "to": args.get("to") or "",
+        "path": args["path"] or "", "phase": "" if args.get("to") else "healthy", "warnings": [],
     }  # fmt: skip
     return [{"progress": {"done": 1, "total": 2, "what": "checking"}}, {"result": done}]
 
@@ -96,7 +96,7 @@ def test_a_restore_says_what_it_chose_what_goes_and_how_to_take_it_back(
     monkeypatch.setattr("click.confirm", lambda *_, **__: True)
     done = cli("restore", "bot", "--at", "50 min ago")
     assert done.code == 0, done.err
-    assert state.last("restore") == {"snapshot": "aaaa2222".ljust(32, "0"), "path": None, "to": None, "clone": None}
+    assert state.last("restore") == {"snapshot": "aaaa2222".ljust(32, "0"), "path": None}
     for words in (
         "snapshot aaaa22220000",
         "(1h00m ago)",
