@@ -118,7 +118,8 @@ def test_a_person_goes_back_and_the_agent_knows_it_and_keeps_what_snapshots_leav
         assert done["phase"] in ("healthy", "starting")
         assert (data(home) / "mark").read_text() == "before"
         assert (data(home) / "cache" / "model").read_text() == "20 GB"
-        assert len((data(home) / "cache" / "starts").read_text().split()) == 2
+        wait_until(lambda: len((data(home) / "cache" / "starts").read_text().split()) == 2, "its second start")
+        wait_until(lambda: len((data(home).parent / "restored-from").read_text().splitlines()) == 2, "what it was told")
         told = (data(home).parent / "restored-from").read_text().split("\n")
         assert told[0] == "-"
         assert told[1].startswith(first["id"])
