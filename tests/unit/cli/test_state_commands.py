@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.harness.state_keeper import NOW, StateKeeper, serving, snapshot
 
 from holdfast.cli.client import KeeperClient
@@ -125,6 +126,23 @@ def test_a_no_changes_nothing(cli: Any, state: StateKeeper, terminal: None, monk
     done = cli("restore", "bot")
     assert (done.code, "nothing was changed" in done.err) == (1, True)
     assert not [job for job, _, _ in state.asked if job == "restore"]
+
+
+def test_a_copy_is_written_beside_and_its_definition_is_alone_on_standard_output(
+    cli: Any, state: StateKeeper, tmp_path: Path
+) -> None:
+    spec, copy = state.agents["bot"].spec, str(tmp_path / "copy")
+    spec.command, spec.working_dir = ("/bin/bot", "/srv/bot/db"), "/"
+    built = {"short": "aaaa", "at": NOW, "notes": [], "where": {"/srv/bot": f"{copy}/bot"}}
+    state.jobs["restore-build"] = [{"result": built}]
+    done = cli("restore", "bot", "--to", copy, "--as", "bot-copy")
+    assert done.code == 0, done.err
+    defined = yaml.safe_load(done.out)["agents"]["bot-copy"]
+    assert defined["command"] == ["/bin/bot", f"{copy}/bot/db"]
+    assert "does not know how bot is kept from its channels" in done.out.splitlines()[0]
+    assert "is in" in done.err
+    assert cli("restore", "bot", "--as", "bot-copy").code == 2
+    assert "there is an agent bot already" in cli("restore", "bot", "--to", f"{copy}2", "--as", "bot").err
 
 
 def test_looking_into_a_directory_never_asks(cli: Any, state: StateKeeper, tmp_path: Path) -> None:
