@@ -1,0 +1,148 @@
+"""One run from outside: ground, spec, namespace, result, and everything taken away again; and what has to be built.
+
+`python -m bench.memory.run SCENARIO KEEPER` prints one result, for looking into a single case.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import install, processes
+from bench.install import TOOLS, Unavailable
+from bench.memory import ground, scenarios
+
+HERE = Path(__file__).resolve().parent
+RUN_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """Who keeps the node. `tick_s`: the loop only looks so often, and hears nothing in between."""
+
+    name: str
+    words: str
+    command: tuple[str, ...] = ()
+    tick_s: float | None = None
+    bare: bool = False
+    kill_loop_s: float | None = None
+
+
+EARLYOOM = str(TOOLS / "earlyoom/root/usr/bin/earlyoom")
+KEEPERS = {
+    one.name: one
+    for one in (
+        Keeper("kernel", "the kernel alone"),
+        Keeper("earlyoom", "defaults", (EARLYOOM, "-r", "0")),
+        Keeper(
+            "earlyoom-tuned",
+            "prefers those that grow, avoids those that matter, by name",
+            (EARLYOOM, "-r", "0", "--prefer", "^s[0-9]", "--avoid", "^agent"),
+        ),
+        Keeper("holdfast", "the semaphore, woken by the kernel"),
+        Keeper("holdfast-250ms", "the semaphore looks every 250 ms and hears nothing between", tick_s=0.25),
+        Keeper("holdfast-bare", "the semaphore without cgroups: own readings, SIGSTOP and SIGKILL", bare=True),
+        Keeper("holdfast-killed", "kill -9 of the loop 0.7 s into the spike, back after 0.5 s", kill_loop_s=0.7),
+    )
+}
+
+
+def prepare() -> None:
+    """Compile what has to be. Raises Unavailable."""
+    for source, made, words in (
+        ("agent.c", "memory-agent", ["-O2", "-static"]),
+        ("meminfo.c", "meminfo.so", ["-O2", "-shared", "-fPIC"]),
+    ):
+        _compile(HERE / source, TOOLS / made, words)
+    if shutil.which("unshare") is None:
+        raise Unavailable("unshare (util-linux) is not there")
+
+
+def earlyoom_version() -> str:
+    """Debian's package, unpacked into .dev/bench and not installed. Raises Unavailable."""
+    place = TOOLS / "earlyoom"
+    if not Path(EARLYOOM).exists():
+        if not install.may_install or not shutil.which("apt-get") or not shutil.which("dpkg"):
+            raise Unavailable("needs apt-get and dpkg, and permission to fetch Debian's package")
+        place.mkdir(parents=True, exist_ok=True)
+        try:
+            processes.command(["apt-get", "download", "earlyoom"], place / "log", timeout_s=120, cwd=place)
+            package = next(place.glob("earlyoom_*.deb"))
+            processes.command(["dpkg", "-x", package, place / "root"], place / "log", timeout_s=60)
+        except (OSError, StopIteration, processes.CommandFailed, processes.TooSlow) as error:
+            raise Unavailable(f"could not be fetched: {str(error)[:200]}") from error
+    return next((each.name.split("_")[1] for each in place.glob("earlyoom_*.deb")), "unknown")
+
+
+def once(scenario: str, keeper: str, place: Path) -> dict[str, Any]:
+    """Raises Unavailable when this machine cannot carry it; the result has "failed" when the run says nothing."""
+    what, who = scenarios.ALL[scenario], KEEPERS[keeper]
+    place.mkdir(parents=True)
+    try:
+        ground.fit(what.node_mb)
+        made = ground.make(what.node_mb, [*what.innocents, *what.growing])
+    except ground.Unfit as reason:
+        raise Unavailable(str(reason)) from None
+    try:
+        priorities = dict.fromkeys(what.innocents, scenarios.IMPORTANT)
+        spec = {
+            "scenario": scenario,
+            "keeper": keeper,
+            "place": str(place),
+            "ground": made.spec(),
+            "program": str(TOOLS / "memory-agent"),
+            "shim": str(TOOLS / "meminfo.so"),
+            "command": who.command,
+            "tick_s": who.tick_s,
+            "bare": who.bare,
+            "kill_loop_s": who.kill_loop_s,
+            "agents": priorities | {name: number for number, name in enumerate(what.growing)},
+        }
+        (place / "spec").write_text(json.dumps(spec))
+        command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        command += [sys.executable, "-m", "bench.memory.stage", str(place / "spec")]
+        processes.command(command, place / "stage.log", timeout_s=RUN_S, cwd=install.ROOT)
+        result: dict[str, Any] = json.loads((place / "result").read_text())
+    except (OSError, processes.CommandFailed, processes.TooSlow) as error:
+        result = {"failed": str(error)[-600:]}
+    finally:
+        clean = ground.remove(made)
+    return result | {"clean": clean, "cgroups": made.kind}
+
+
+def _compile(source: Path, made: Path, words: list[str]) -> None:
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if made.exists() and made.stat().st_mtime >= source.stat().st_mtime:
+        return
+    if compiler is None:
+        raise Unavailable("no C compiler here")
+    made.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        processes.command([compiler, *words, "-o", made, source], made.with_suffix(".log"), timeout_s=60)
+    except processes.CommandFailed:  # no static C library
+        fewer = [word for word in words if word != "-static"]
+        processes.command([compiler, *fewer, "-o", made, source], made.with_suffix(".log"), timeout_s=60)
+
+
+def main() -> int:
+    if len(sys.argv) != 3 or sys.argv[1] not in scenarios.ALL or sys.argv[2] not in KEEPERS:
+        print(f"usage: {' '.join(scenarios.ALL)} with {' '.join(KEEPERS)}", file=sys.stderr)
+        return 2
+    processes.become_subreaper()
+    prepare()
+    place = Path(tempfile.mkdtemp(prefix="bench-memory-"))
+    try:
+        print(json.dumps(once(sys.argv[1], sys.argv[2], place / "run")))
+    finally:
+        print(f"left to look at: {place}", file=sys.stderr)
+        processes.end_descendants()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

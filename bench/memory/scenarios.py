@@ -1,0 +1,103 @@
+"""The scenarios: a node, agents that matter and beat, agents that do not and grow. Data and pure rules.
+
+forky: many small processes, each smaller than an agent that matters. four: four at once, each larger than the node.
+fat: the one that matters is the largest. seed4g: one large agent, which every killer finds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+IMPORTANT = 100  # priority of the agents that matter
+REST_MB = 20  # what a shed agent takes when it comes back: its spike is over
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """An agent that grows: `processes` of it, each `from_mb` to `to_mb` at `mb_per_s`, beginning after `delay_s`."""
+
+    processes: int
+    from_mb: int
+    to_mb: int
+    mb_per_s: int
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    name: str
+    words: str
+    node_mb: int
+    innocents_mb: tuple[int, ...]
+    growths: tuple[Growth, ...]
+    lasts_s: float  # from the first growth
+
+    @property
+    def innocents(self) -> list[str]:
+        return [f"agent{number}" for number in range(len(self.innocents_mb))]
+
+    @property
+    def growing(self) -> list[str]:
+        """Priority of the n-th: n."""
+        return [f"s{number}" for number in range(len(self.growths))]
+
+    def beat_words(self, number: int) -> list[str]:
+        """Arguments of the program for an agent that matters; its slot is its number."""
+        return [self.innocents[number], "beat", str(number), str(self.innocents_mb[number])]
+
+    def growth_words(self, number: int) -> list[str]:
+        one = self.growths[number]
+        words = [self.growing[number], "grow", one.processes, one.from_mb, one.to_mb, one.mb_per_s]
+        return [str(each) for each in words]
+
+    def processes_of(self, number: int) -> int:
+        """Processes of a whole growing agent: its children and the one that waits for them."""
+        count = self.growths[number].processes
+        return count if count == 1 else count + 1
+
+
+def rest_words(name: str) -> list[str]:
+    """Arguments of a shed agent that comes back."""
+    return [name, "grow", "1", str(REST_MB), str(REST_MB), "1"]
+
+
+_TEN = (100,) * 10
+
+ALL = {
+    one.name: one
+    for one in (
+        Scenario(
+            "forky",
+            "4 agents of 10 processes, each 5 to 90 MB at 150 MB/s, 200 ms apart; 10 that matter with 100 MB",
+            2048,
+            _TEN,
+            tuple(Growth(10, 5, 90, 150, 0.2 * number) for number in range(4)),
+            10.0,
+        ),
+        Scenario(
+            "four",
+            "4 agents of one process, 20 to 2,000 MB at 1,000 MB/s, at once; 10 that matter with 100 MB",
+            2048,
+            _TEN,
+            tuple(Growth(1, 20, 2000, 1000, 0.0) for _ in range(4)),
+            10.0,
+        ),
+        Scenario(
+            "fat",
+            "4 agents of one process, 20 to 600 MB at 400 MB/s, at once; 1 that matters with 700 MB, 6 with 50 MB",
+            2048,
+            (700, 50, 50, 50, 50, 50, 50),
+            tuple(Growth(1, 20, 600, 400, 0.0) for _ in range(4)),
+            10.0,
+        ),
+        Scenario(
+            "seed4g",
+            "1 agent, 467 to 7,500 MB at 352 MB/s; 10 that matter with 100 MB",
+            4096,
+            _TEN,
+            (Growth(1, 467, 7500, 352, 0.0),),
+            16.0,
+        ),
+        Scenario("idle", "100 agents that do nothing", 2048, (), (Growth(1, 3, 3, 1, 0.0),) * 100, 15.0),
+    )
+}
