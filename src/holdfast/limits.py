@@ -467,6 +467,7 @@ SPOOL_DISK_SHARE = 0.5  # of what is free, for a copy that lasts as long as the 
 FREEZE_MAX_S = 0.25  # promised: the longest pause of an agent
 FREEZE_HOLD_S = FREEZE_MAX_S - 0.03  # leaves the watcher time to be scheduled
 FREEZE_REACH_S = 0.1  # a process in the middle of a disk request stands still after it
+DAMAGED_KEPT_S = 7 * 86_400.0  # a damaged object that was replaced: long enough to ask what damaged it
 FREEZE_SHELF_BYTES = 32 * 1024 * 1024  # changed contents held until it goes on: what can be hashed in time
 FREEZE_WATCHER_WAIT_S = 1.0  # to start it, before the pause; to collect it, after
 

@@ -74,6 +74,7 @@ class StateJobs:
         self._writing: dict[str, asyncio.Lock] = {}
         self._looking = asyncio.Semaphore(limits.STATE_LOOKS_AT_ONCE)
         self.link = link
+        self.mended: Callable[[str, list[str]], None] = lambda name, said: None  # objects that were put right
         self.gone: Callable[[str], Gone | None] = lambda name: None  # set by the wiring: agents that were removed
 
     # --- what is where -------------------------------------------------------------------------------------------
@@ -116,7 +117,10 @@ class StateJobs:
             raise HoldfastError(errors.STATE_NOT_DECLARED, agent=name)
         async with contextlib.aclosing(self.link.job(job, args, gentle=gentle)) as said:
             async for message in said:
-                yield message
+                if "mended" in message:
+                    self.mended(name, message["mended"])
+                else:
+                    yield message
 
     async def ask(self, job: str, name: str, *, gentle: bool = False, **more: Any) -> dict[str, Any]:
         """The result alone. Raises JobFailed and HoldfastError."""

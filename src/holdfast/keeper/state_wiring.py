@@ -34,6 +34,12 @@ def build(keeper: Keeper) -> tuple[Snapshots, StateUpkeep, Removing]:
         text = "it was left standing still by a snapshot that was killed, and goes on"
         keeper.recorder.record("snapshot.released", name, text)
     jobs = StateJobs(keeper.agents, keeper.home, WorkerLink(keeper.tasks), places.rights, places.cgroups_of)
+
+    def mended(name: str, said: list[str]) -> None:
+        text = f"{len(said)} damaged or missing object(s) of its snapshots are whole again: {said[0]}"
+        keeper.recorder.record("state.mended", name, text)
+
+    jobs.mended = mended
     snapshots = Snapshots(keeper.agents, jobs, keeper.starvation, keeper.recorder, keeper.tasks, keeper.clock.now_mono)
     snapshots.at_rest = Rester(
         lambda agent, probe: keeper.listening.probing.run(agent, probe.argv, probe.env, limits.REST_ASK_S, must=True),

@@ -88,5 +88,35 @@ class Disk:
                 if now - entry.stat(follow_symlinks=False).st_mtime > older_than_s:
                     os.unlink(entry.path)
 
+    def keep_aside(self, path: Path, aside: Path) -> None:
+        """A second name for it; where there are no hard links its only one. One that is missing has none."""
+        try:
+            os.link(path, aside, follow_symlinks=False)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+                raise
+            os.rename(path, aside)
+        os.utime(aside)  # when it was set aside
+
+    def replace(self, data: bytes, final: Path) -> None:
+        """These bytes under that name, in one step. The caller syncs the directory."""
+        name = final.with_name(f"{TMP_PREFIX}{os.getpid()}-{os.urandom(8).hex()}")
+        file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            try:
+                left = memoryview(data)
+                while left:
+                    left = left[self.write(file, left) :]
+                self.sync(file)
+            finally:
+                os.close(file)
+            os.rename(name, final)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
+            raise
+
     def remove(self, path: Path) -> None:
         os.unlink(path)

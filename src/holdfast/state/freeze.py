@@ -4,8 +4,8 @@ Invariant: it goes on again, whatever happens to us. A watcher process lets it g
 gone (it hears the end of a pipe), and both of us let it go when we are done. It is there before the agent stands still.
 Should both be killed at once, a file that was written before says whom to let go: the keeper does when it starts.
 Three ways, best first: its v2 cgroup, its v1 freezer cgroup, or SIGSTOP to its processes. An agent that stood still
-before us is left so, and is not ours. Called by capture.py and database.py, with what the worker's job made here, and by
-the keeper at its start.
+before us is left so, and is not ours. Called by capture.py and database.py, with what the worker's job made here, and
+by the keeper at its start.
 """
 
 from __future__ import annotations

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 from holdfast.state.disk import TMP_PREFIX, Disk
+from holdfast.state.names import DAMAGED
 from holdfast.state.objects import Missing, Stored, StoreError
 
 _LASTING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
@@ -59,6 +61,24 @@ class LocalStore:
             return True
         finally:
             self._disk.close(file, temporary)
+
+    def put_right(self, name: str, data: bytes) -> None:
+        """The object is `data` from here on; what was there is kept below `damaged/`. A kill leaves one of both.
+
+        For bytes that were checked against the name: the one exception to never overwriting. Raises StoreError.
+        """
+        path = self._path(name)
+        aside = self.root / DAMAGED.rstrip("/") / f"{path.name}-{time.time_ns()}"
+        try:
+            self._make_safe(aside.parent)
+            self._make_safe(path.parent)
+            self._disk.keep_aside(path, aside)
+            self._disk.sync_directory(aside.parent)
+            self._disk.sweep(path.parent)
+            self._disk.replace(data, path)
+            self._disk.sync_directory(path.parent)
+        except OSError as error:
+            self._failed("put right", name, error)
 
     def _make_safe(self, directory: Path) -> None:
         """The directory exists and so does each name above it, after a power cut too."""

@@ -115,9 +115,20 @@ class Frames:
 
 
 class Reader:
-    """Blobs by id. `refresh` brings the index up to date with the store."""
+    """Blobs by id. `refresh` brings the index up to date with the store.
 
-    def __init__(self, store: Store, keys: Keys, index: Index, refresh: Callable[[], None]) -> None:
+    `rescue`: asked last for a blob that is damaged or missing, with the packs that should have had it; None: in vain.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        index: Index,
+        refresh: Callable[[], None],
+        rescue: Callable[[BlobId, list[str]], bytes | None] = lambda blob, packs: None,
+    ) -> None:
+        self._rescue = rescue
         self._keys = keys
         self._index = index
         self._refresh = refresh
@@ -136,7 +147,7 @@ class Reader:
             end, wanted = self._ahead(batch, at, found)
             try:
                 fetched = self._frames.fetch(wanted)
-            except (Damaged, Missing, KeyError):
+            except (StoreError, KeyError):
                 fetched = {}  # each blob is then looked for by itself, and whatever is wrong is said of it
             yield from self._checked(batch[at:end], found, fetched)
             at = end
@@ -196,24 +207,30 @@ class Reader:
 
     def read(self, blob: BlobId) -> bytes:
         """One, wherever it still is. Raises Damaged, MissingBlob, StoreError."""
-        trouble: Damaged | None = None
+        trouble: StoreError | None = None
         for fresh in (False, True):
-            data, trouble = self._anywhere(blob)
+            data, trouble = self.anywhere(blob)
             if data is not None:
                 return data
+            if trouble is not None and not trouble.lasting:
+                break  # the disk or the line, not the index
             if not fresh:
                 # Packs may have been packed anew since the index was made, or the index itself may be wrong.
                 self._frames.clear()
                 self._index.drop(self._index.pack(place.pack).name for place in self._index.places(blob))
                 self._refresh()
+        suspects = [self._index.pack(place.pack).name for place in self._index.places(blob)]
+        data = self._rescue(blob, [*suspects, *self._index.unreadable])
+        if data is not None:
+            return data
         if trouble is None and self._index.unreadable:
             pack, reason = next(iter(self._index.unreadable.items()))
             trouble = Damaged(f"pack {pack}", f"{reason}; blob {blob.hex()} is in no other")
         raise trouble or MissingBlob(blob)
 
-    def _anywhere(self, blob: BlobId) -> tuple[bytes | None, Damaged | None]:
-        """Its content, or what stood in the way first."""
-        trouble: Damaged | None = None
+    def anywhere(self, blob: BlobId) -> tuple[bytes | None, StoreError | None]:
+        """Its content, as the index knows it; or what stood in the way first."""
+        trouble: StoreError | None = None
         for place in self._index.places(blob):
             try:
                 data = self._at(place)
@@ -221,10 +238,10 @@ class Reader:
                     return data, None
                 pack = self._index.pack(place.pack).name
                 trouble = trouble or Damaged(f"pack {pack}", f"blob {blob.hex()} is not what its id says")
-            except Damaged as damaged:
-                trouble = trouble or damaged
             except (Missing, KeyError):
                 continue
+            except StoreError as error:  # damaged, or the disk cannot read it
+                trouble = trouble or error
         return None, trouble
 
     def _at(self, place: Place) -> bytes:

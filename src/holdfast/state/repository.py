@@ -1,7 +1,8 @@
 """One agent's repository: immutable objects in a store, and what they mean together.
 
 It opens, lists and reads; only the writer adds snapshots. Nothing read is returned before its id was checked. With a
-cache directory the index is kept there between uses, else it is made in memory from the packs' footers. Called by the
+cache directory the index is kept there between uses, else it is made in memory from the packs' footers. With a `spare`
+(the second place) what is damaged or missing is put right from there when it is met. Called by the
 worker's jobs, restore, history, gc and verification; one thread at a time.
 """
 
@@ -27,6 +28,7 @@ from holdfast.state.objects import Missing, Store, StoreError
 from holdfast.state.pack import TAIL, Footer, read_footer, read_tail
 from holdfast.state.reading import Reader
 from holdfast.state.sealing import HEADER_BYTES
+from holdfast.state.spare import Spare
 
 AMBIGUOUS_LISTED_MAX = 5
 _TAIL_BYTES = 64 * 1024  # the footer of most packs, in one request
@@ -45,6 +47,8 @@ class Repository:
         self._cache = cache
         self._index: Index | None = None
         self._reader: Reader | None = None
+        self.spare: Spare | None = None
+        self._elsewhere: Repository | None = None  # packs that only the spare has
 
     @classmethod
     def create(
@@ -63,6 +67,9 @@ class Repository:
         return cls(store, config, Keys.derive(repository_key), cache)
 
     def close(self) -> None:
+        if self._elsewhere is not None:
+            self._elsewhere.close()
+            self._elsewhere = None
         if self._index is not None:
             self._index.close()
         self._index = self._reader = None
@@ -101,10 +108,22 @@ class Repository:
         """Checked by its id, and to be of this repository. Raises Missing, Damaged, StoreError, HoldfastError."""
         snapshot = of.snapshot if isinstance(of, Trashed) else of
         name = of.object_name if isinstance(of, Trashed) else names.snapshot_object(of)
-        manifest = manifests.decode(manifests.open_sealed(self.store.get(name), self.keys, snapshot.id, name), name)
+        try:
+            manifest = self._opened(name, snapshot.id, self.store.get(name))
+        except Missing:
+            raise  # what is live is decided here
+        except StoreError:
+            data = self.spare.whole(name) if self.spare is not None else None
+            if self.spare is None or data is None:
+                raise
+            manifest = self._opened(name, snapshot.id, data)
+            self.spare.mend(name, data)
         if manifest.repository != self.config.id or manifest.seq != snapshot.seq:
             raise Damaged(name, "it belongs elsewhere")
         return manifest
+
+    def _opened(self, name: str, snapshot_id: str, data: bytes) -> Manifest:
+        return manifests.decode(manifests.open_sealed(data, self.keys, snapshot_id, name), name)
 
     # --- blobs -----------------------------------------------------------------------------------------------
 
@@ -253,8 +272,48 @@ class Repository:
 
     def _reading(self) -> Reader:
         if self._reader is None:
-            self._reader = Reader(self.store, self.keys, self.index, self.refresh)
+            self._reader = Reader(self.store, self.keys, self.index, self.refresh, self._rescued)
         return self._reader
+
+    # --- the spare -------------------------------------------------------------------------------------------
+
+    def bring(self, blobs: Iterable[BlobId]) -> set[BlobId]:
+        """Those of these missing blobs that the spare has; their packs come home where there is room."""
+        broken = list(self.index.unreadable)
+        return {blob for blob in blobs if self.index.holds(blob) or self._rescued(blob, broken) is not None}
+
+    def _rescued(self, blob: BlobId, packs: list[str]) -> bytes | None:
+        """A blob that no pack here gives, by putting right the `packs` that should, or from one that is only there."""
+        if self.spare is None:
+            return None
+        try:
+            mended = [pack for pack in packs if self.spare.mend(names.pack_object(pack))]
+            data = self._again(blob, mended) if mended else None
+            return data if data is not None else self._from_elsewhere(blob, self.spare)
+        except StoreError as error:
+            self.spare.why = str(error)
+            return None
+
+    def _again(self, blob: BlobId, packs: list[str]) -> bytes | None:
+        self.index.drop(packs)
+        self._reading().forget()
+        self.refresh()
+        return self._reading().anywhere(blob)[0]
+
+    def _from_elsewhere(self, blob: BlobId, spare: Spare) -> bytes | None:
+        if self._elsewhere is None:
+            others = spare.others()
+            if others is None:
+                return None
+            self._elsewhere = Repository(others, self.config, self.keys, None)
+        if not self._elsewhere.has(blob):
+            return None
+        pack, _ = self._elsewhere.locate(blob)
+        if spare.mend(names.pack_object(pack)):
+            data = self._again(blob, [pack])
+            if data is not None:
+                return data
+        return self._elsewhere.read(blob)
 
 
 def _zeros(count: int) -> Iterator[bytes]:

@@ -35,6 +35,16 @@ def open_agent(url: str, agent: str) -> Store:
     return LocalStore(place)
 
 
+def look_at(url: str, agent: str) -> Store:
+    """As `open_agent`, for reading: makes nothing. Raises StoreError."""
+    if is_bucket(url):
+        return open_agent(url, agent)
+    place = _directory(url) / AGENTS / agent
+    if not place.is_dir():
+        raise StoreError(f"{place} is not there: is its disk mounted?")
+    return LocalStore(place)
+
+
 def agents_there(url: str) -> list[str]:
     """Names of all agents that have snapshots below `url`. Raises StoreError."""
     if is_bucket(url):

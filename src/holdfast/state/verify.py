@@ -140,7 +140,8 @@ class _Check:
         index = self._repository.index
         for at in range(0, len(self._table), _AT_ONCE):
             some = [self._table.id_of(number) for number in range(at, min(at + _AT_ONCE, len(self._table)))]
-            for blob in set(some) - index.find(some).keys():
+            missing = set(some) - index.find(some).keys()
+            for blob in missing - self._repository.bring(missing) if missing else ():
                 self._bad.setdefault(blob, f"no pack holds blob {blob.hex()}")
 
     def _read(self, part: float, seed: int | None) -> None:

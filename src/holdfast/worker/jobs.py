@@ -109,7 +109,10 @@ def run(link: socket.socket) -> int:
         call = Call(link, request["args"])
         kernel.name_process(f"hf:{request['job']}")
         call._say({"begun": os.getpid()})
-        link.sendall(json.dumps(_outcome(call, str(request["job"]))).encode() + b"\n")
+        outcome = _outcome(call, str(request["job"]))
+        if call.args.get("mended"):
+            call._say({"mended": call.args["mended"]})
+        call._say(outcome)
     except (OSError, Cancelled):
         return 1  # nobody listens any more
     return 0

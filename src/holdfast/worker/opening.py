@@ -15,12 +15,13 @@ from typing import Any
 
 from holdfast import limits
 from holdfast.errors import NO_SNAPSHOTS, STATE_IN_USE, HoldfastError
-from holdfast.state import keys, names
+from holdfast.state import keys, names, second_place
 from holdfast.state.local_store import LocalStore
 from holdfast.state.model import Manifest, Rights, Snapshot
 from holdfast.state.names import Trashed
 from holdfast.state.objects import Missing
 from holdfast.state.repository import Repository
+from holdfast.state.spare import Spare
 from holdfast.state.writing import Held, lock
 
 _LOCK_LOOK_S = 0.05
@@ -94,12 +95,20 @@ def locked(args: dict[str, Any]) -> Iterator[Held]:
 def repository(
     args: dict[str, Any], *, make: bool = False, kind: type[Repository] = Repository
 ) -> Iterator[Repository]:
-    """The agent's. Raises HoldfastError NO_SNAPSHOTS when there is none and none is to be made, and StoreError."""
+    """The agent's, which reads in the second place what is damaged or missing here, and says so in args["mended"].
+
+    Raises HoldfastError NO_SNAPSHOTS when there is none and none is to be made, and StoreError.
+    """
     recovery = keys.recovery_key(Path(args["state_dir"]))
     home = directory(args)
     store, cache = LocalStore(home / "repo"), home / "cache"
+    url = args.get("store")
     try:
         found = kind.open(store, recovery, cache)
+        if url and not make:
+            # Not for what makes snapshots: it forks helpers, and the second place's client is no friend of forks.
+            told: list[str] = args.setdefault("mended", [])
+            found.spare = Spare(store, lambda: second_place.look_at(url, args["agent"]), told.append)
     except Missing:
         if not make:
             raise HoldfastError(NO_SNAPSHOTS, agent=args["agent"]) from None

@@ -3,7 +3,8 @@
 Two kinds of sockets. The line (SOCK_SEQPACKET, one for each worker) carries one packet for each job, keeper to worker:
 {"job": name}, with the job's own socket as an attached descriptor. The job's own socket (a stream) carries first the
 request, one line: {"job": name, "args": {...}, "gentle": bool}; then, from the job, lines: {"begun": pid} |
-{"progress": {"done", "total", "what"}} | {"chunk": n} followed by n raw bytes | {"result": {...}} |
+{"progress": {"done", "total", "what"}} | {"chunk": n} followed by n raw bytes | {"mended": sentences about objects that
+were damaged and are whole again} | {"result": {...}} |
 {"error": {"kind", "detail", "lasting"}}; `kind` is one of Fault, or the code of a numbered error, whose `detail` then
 fills its words. A stream that ends without a result or an error: the job was interrupted.
 

@@ -19,9 +19,11 @@ from holdfast import limits
 from holdfast.errors import SNAPSHOT_NOT_FOUND, HoldfastError
 from holdfast.state import aging, gc, names, proof, scrub, thinning, trash
 from holdfast.state.answers import Collected, Pinned, Removed
+from holdfast.state.local_store import LocalStore
 from holdfast.state.model import Pin, Snapshot
 from holdfast.state.names import Trashed
 from holdfast.state.repository import Repository
+from holdfast.state.spare import forget_damaged
 from holdfast.worker import listing, opening
 from holdfast.worker.jobs import Call
 
@@ -128,6 +130,7 @@ def tidy(call: Call) -> dict[str, Any]:
         healthy = {one.id for one in repository.pins() if one.why == KNOWN_GOOD}
         found = thinning.thin(repository, home, aging.read_clocks(), healthy=healthy, budget_bytes=budget_bytes(args))
         collected = _collect(call, repository, dry_run=False)
+        forget_damaged(LocalStore(home / "repo"), limits.DAMAGED_KEPT_S)
     return {
         "taken": [one.snapshot.id for one in found.taken],
         "early": [one.snapshot.id for one in found.early],
