@@ -115,6 +115,8 @@ class Held(Struct, frozen=True, kw_only=True):
     growth_bytes: int = 0  # since the reading before
     pressing: bool = False  # it grows, or stands at its ceiling
     starved_mono: float | None = None  # since when its need is not covered
+    stuck_mono: float = 0.0  # starved: since when it got not even the least slack
+    stuck_bytes: int = 0  # and what it held then
     step: Step = Step.NONE
     step_mono: float = 0.0
     deadline_mono: float | None = None  # when the step ends

@@ -43,8 +43,12 @@ def starved(seen: Seen, held: Held, lease: Lease, bounds: Slack, now: float) -> 
     """Keep the time since when an agent's need is not covered."""
     able = seen.phase in ALIVE and (held.step is Step.NONE or held.braked)
     hungry = able and held.pressing and missing(held, lease, bounds) > 0
-    since = (now if held.starved_mono is None else held.starved_mono) if hungry else None
-    return held if since == held.starved_mono else replace(held, starved_mono=since)
+    if not hungry:
+        return held if held.starved_mono is None else replace(held, starved_mono=None)
+    since = now if held.starved_mono is None else held.starved_mono
+    if held.starved_mono is None or held.usage_bytes >= held.stuck_bytes + bounds.least_bytes:
+        return replace(held, starved_mono=since, stuck_mono=now, stuck_bytes=held.usage_bytes)
+    return held
 
 
 def missing(held: Held, lease: Lease, bounds: Slack) -> int:
@@ -78,10 +82,11 @@ def due(
         if since is None or now - since < limits.STARVED_S:
             continue
         patient_s = limits.STARVED_MAX_S if reading.ceilings else limits.STARVED_S
-        own = now - since >= patient_s and seen.name not in important  # nothing holds the important
-        last = own and now - since >= limits.STARVED_LAST_S
+        stuck = held[seen.name].stuck_mono
+        own = now - stuck >= patient_s and seen.name not in important  # nothing holds the important
+        last = own and now - stuck >= limits.STARVED_LAST_S
         short = missing(held[seen.name], leases[seen.name], bounds)
-        found.append(Need(seen.name, seen.priority, short, since, own, "it needs more than there is", last=last))
+        found.append(Need(seen.name, seen.priority, short, stuck, own, "it needs more than there is", last=last))
     want = reading.want
     if want is not None and want_mono is not None and now - want_mono >= limits.START_NEED_PATIENCE_S:
         lacks = want.need_bytes - max(0, free)
