@@ -233,7 +233,7 @@ class Episode:
         dying = sum(
             body.usage
             for body in self.world.bodies.values()
-            if body.dying_since is not None and now - body.dying_since < min(1.0, body.stalls_s or 1.0)
+            if body.dying_since is not None and now - body.dying_since < 0.45
         )
         most = leases.slack_bounds(self.plan.node, self.plan.reserve).most_bytes
         starved = sum(1 for held in self.state.held.values() if held.starved_mono is not None) + 1

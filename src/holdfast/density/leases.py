@@ -113,13 +113,14 @@ def protected(reading: Reading) -> frozenset[str]:
 
 def wanted(seen: Seen, held: Held, bounds: Slack) -> int:
     """Slack it should have: for its next moments, its start, its declared minimum; never beyond its declared limit."""
-    if seen.phase is Phase.LEAVING:
+    if seen.phase is Phase.LEAVING and held.step is not Step.KILLING:
         return bounds.least_bytes
     if seen.phase not in ALIVE or (held.step is not Step.NONE and not held.braked):
         return 0
-    want = max(held.slack_bytes, seen.floor_bytes - held.usage_bytes)
-    if seen.phase is Phase.STARTING:
-        want = max(want, seen.start_bytes - held.usage_bytes)
+    want = held.slack_bytes
+    if seen.phase is Phase.STARTING and seen.start_bytes > held.usage_bytes:
+        want = max(bounds.least_bytes, seen.start_bytes - held.usage_bytes)  # its growth was foreseen
+    want = max(want, seen.floor_bytes - held.usage_bytes)
     if seen.limit_bytes is not None:
         want = min(want, seen.limit_bytes - held.usage_bytes)
     return max(0, want)

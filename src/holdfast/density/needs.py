@@ -81,7 +81,7 @@ def due(
         since = held[seen.name].starved_mono
         if since is None or now - since < limits.STARVED_S:
             continue
-        patient_s = limits.STARVED_MAX_S if reading.ceilings else limits.STARVED_S
+        patient_s = limits.STARVED_MAX_S if reading.ceilings else limits.PAUSE_MAX_S / 2
         stuck = held[seen.name].stuck_mono
         own = now - stuck >= patient_s and seen.name not in important  # nothing holds the important
         last = own and now - stuck >= limits.STARVED_LAST_S

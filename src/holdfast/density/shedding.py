@@ -103,10 +103,11 @@ def choose(
 
 
 def _is_coming(need: Need, last_level: bool, trusted: int, leaving: int, missing: int) -> bool:
-    """Whether what is on its way is enough to wait for. A start, and the most important of all, wait for anything."""
+    """Whether what is on its way is enough to wait for. Who can wait, waits for all of it, however slowly it comes."""
     if need.name == needs.NODE and last_level:
         return leaving > 0
-    return (leaving if need.start else trusted) >= max(1, missing)
+    patient = need.start or (need.name == needs.NODE and not need.own)
+    return (leaving if patient else trusted) >= max(1, missing)
 
 
 # --- how ---------------------------------------------------------------------------------------------------------
