@@ -19,6 +19,7 @@ PACKS = "packs/"
 SNAPS = "snaps/"
 TRASH = "trash/"
 PINS = "pins/"
+WRITERS = "writers/"  # of a second place: who writes there, see fence.py
 DAMAGED = "damaged/"  # objects that a good copy from the second place has replaced; read by nobody
 _SNAPSHOT = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(\d{3})Z-(\d{10})-(\d{6,12})\.([0-9a-f]{32})", re.ASCII)
 _PACK = re.compile(r"packs/([0-9a-f]{2})/(\1[0-9a-f]{30})")

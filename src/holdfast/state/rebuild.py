@@ -2,7 +2,8 @@
 
 Invariants: a pack is kept only if its bytes match its name; the repository appears in HOME/state/AGENT under the lock
 and in one rename, so that a broken-off attempt leaves nothing that could be taken for all of it, and the next one goes
-on; the epoch is raised above every snapshot's, so that a former machine's late writes sort before ours. Called by
+on; the epoch is raised above every snapshot's, so that a former machine's late writes sort before ours, and it is kept
+from further ones as soon as it looks. Called by
 `holdfast restore --from` and by the worker.
 """
 
@@ -19,6 +20,7 @@ from msgspec import Struct
 
 from holdfast.errors import SECOND_PLACE_EMPTY, SECOND_PLACE_FAILED, SECOND_PLACE_OTHER, HoldfastError
 from holdfast.files import sync_directory
+from holdfast.state import fence
 from holdfast.state.config import RepositoryConfig, peek
 from holdfast.state.damage import Damaged
 from holdfast.state.ids import content_name
@@ -108,6 +110,7 @@ def bring_home(
             os.rename(place, repo)
             sync_directory(state_dir)
         _raise_epoch(state_dir, LocalStore(repo))
+        fence.take_over(state_dir, there)
         return repo
 
 

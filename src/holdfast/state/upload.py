@@ -3,7 +3,8 @@
 Invariants: packs before the manifests that need them, trash before what it replaces; an object is created there only
 where there is none; killed at any moment, the next run goes on (each object sent is noted, and one sent but not noted
 is found there); nothing is deleted there because it is missing here, only because it was deleted here. A place that
-holds another repository is never touched. Called by the worker's jobs.
+holds another repository is never touched, and one that another Holdfast took over no more (fence.py). Called by the
+worker's jobs.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from holdfast import limits
+from holdfast.state import fence
 from holdfast.state import lag as lags
 from holdfast.state.condemning import condemned_packs
 from holdfast.state.config import peek
@@ -113,10 +115,14 @@ def _bring(state_dir: Path, url: str, agent: str, progress: Progress, now_at: fl
         try:
             check_disk(queue, url, state_dir)
             remote = open_agent(url, agent)
+            ours = fence.check(state_dir, remote)
         except StoreError as error:
             queue.say(tried_at=now_at, failures=int(queue.number("failures") or 0) + 1, error=str(error))
             raise
-        return run(LocalStore(state_dir / "repo"), remote, queue, progress, now_at=now_at)
+        done = run(LocalStore(state_dir / "repo"), remote, queue, progress, now_at=now_at)
+        if not ours:
+            fence.claim(state_dir, remote)
+        return done
 
 
 def standing(state_dir: Path, now_at: float) -> Lag | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from holdfast.state import aging, gc, keys, lag, names, second_place, thinning, upload
+from holdfast.state import aging, fence, gc, keys, lag, names, second_place, thinning, upload
 from holdfast.state.answers import Collected
 from holdfast.state.lag import Lag
 from holdfast.state.local_store import LocalStore
@@ -32,7 +32,8 @@ def send(call: Call) -> dict[str, Any]:
         done = upload.bring(home, args["store"], args["agent"], call.progress, now_at=time.time())
     except StoreError as error:
         behind = upload.standing(home, time.time()) or Lag()
-        return _told(behind, args, str(error), lasting=error.lasting)
+        fenced = isinstance(error, fence.Fenced)  # no later upload will help: somebody should hear of it at once
+        return {**_told(behind, args, str(error), lasting=error.lasting), **({"late": True} if fenced else {})}
     return _told(done.lag, args, "", lasting=False)
 
 
@@ -53,6 +54,7 @@ def collect(call: Call) -> dict[str, Any]:
     except Missing:
         return _plain(Collected(dry_run=False))  # nothing is there yet
     with closing(repository):
+        fence.check(home, there)
         if there.get(names.CONFIG) != here.get(names.CONFIG):
             return _plain(Collected(dry_run=False, refused=f"{there.where} holds another repository"))
         found = gc.run(
