@@ -57,6 +57,8 @@ def by_demo(code: int, output: str) -> Judgement:
     except (IndexError, ValueError):
         return Judgement(f"exit {code}", MISSED)
     back = ", ".join(f"{entry['name']} back in {entry['restored_s']} s" for entry in result["recovered"])
+    found = re.search(r"goes on at job \d+, ([\d.]+) s after", output)
+    back += f", deleted files back in {found[1]} s" if found else ""
     good = code == 0 and result["left_running"] == 0
     return Judgement(f"{result['agents']} agents; {back}; left {result['left_running']}", REACHED if good else MISSED)
 
@@ -86,6 +88,20 @@ def by_drill(code: int, output: str) -> Judgement:
     slowest = max((result["restored_s"] or 0.0 for result in card["results"]), default=0.0)
     figure = f"{verdicts.count('passed')} of {len(verdicts)} faults, slowest restored {slowest:.1f} s"
     return Judgement("; ".join([figure, *bad])[:200], REACHED if code == 0 and not bad else MISSED)
+
+
+def by_snapshots(code: int, output: str) -> Judgement:
+    """Kills and power cuts under a writer of snapshots: one line of JSON, last."""
+    one = json.loads(output.splitlines()[-1])
+    figure = ", ".join(f"{name} {one[name]}" for name in ("cuts", "kills", "committed", "lost"))
+    return Judgement(figure, REACHED if code == 0 and one["lost"] == 0 else MISSED)
+
+
+def by_databases(code: int, output: str) -> Judgement:
+    """Copies of databases from under their writers: one JSON object."""
+    one = json.loads(output[output.index("{") : output.rindex("}") + 1])
+    figure = f"{one['consistent']} of {one['trials']} consistent, writers held up {one['hold_ms']['p99']} ms (p99)"
+    return Judgement(figure, REACHED if code == 0 and one["consistent"] == one["trials"] else MISSED)
 
 
 def by_start_time(code: int, output: str) -> Judgement:
@@ -123,17 +139,41 @@ def steps() -> list[Step]:
     )
     return [
         Step(
-            "the demo heals an agent and the keeper, and leaves nothing",
+            "the demo heals an agent and the keeper, restores deleted files, and leaves nothing",
             python("examples/demo.py", "--plain"),
             by_demo,
             "./dev demo",
         ),
         Step(
-            "sixteen faults, each caught and healed within its promise",
+            "twenty faults, each caught and healed within its promise; state, agent and machine lost and had back",
             python("-m", "holdfast.cli", "--home", str(LOGS / "home"), "drill", "--json"),
             by_drill,
             "holdfast drill",
             240.0,
+        ),
+        Step(
+            "no committed snapshot is lost by kill -9 or a power cut at any write",
+            python("-m", "tests.crash.snapshots", "--cuts", "200", "--kills", "30"),
+            by_snapshots,
+            "python -m tests.crash.snapshots --cuts 200 --kills 30",
+        ),
+        Step(
+            "databases are copied whole from under their writers",
+            python("-m", "tests.crash.databases", "--trials", "60"),
+            by_databases,
+            "python -m tests.crash.databases --trials 60",
+        ),
+        pytest_step(
+            "each restored counter lies between just before and just after its snapshot", "e2e/test_state_black_box.py"
+        ),
+        pytest_step("a restore killed at any step is finished or undone", "crash/test_restore_kills.py"),
+        pytest_step(
+            "any tree comes back as it was; retention, collection, a lost machine",
+            "unit/state/test_materialize.py",
+            "unit/state/test_walk.py",
+            "unit/state/test_retention.py",
+            "unit/state/test_gc.py",
+            "unit/state/test_rebuild.py",
         ),
         Step(
             "twenty behavioural faults: no healthy agent restarted, each sick one caught",
