@@ -56,6 +56,10 @@ class Agent:
 
     def kill(self) -> None:
         """As init does it: the whole tree, frozen meanwhile."""
+        if not self.group.ceilings:
+            for _ in range(tree.KILL_ROUNDS):
+                tree.signal_all(self.ground.living(self.name), signal.SIGKILL)
+            return
         definition = protocol.AgentDef(
             argv=[],
             env={},

@@ -98,6 +98,6 @@ ALL = {
             (Growth(1, 467, 7500, 352, 0.0),),
             16.0,
         ),
-        Scenario("idle", "100 agents that do nothing", 2048, (), (Growth(1, 3, 3, 1, 0.0),) * 100, 15.0),
+        Scenario("idle", "100 agents that do nothing", 4096, (), (Growth(1, 3, 3, 1, 0.0),) * 100, 15.0),
     )
 }

@@ -29,7 +29,7 @@ SCALE, SCALE_QUICK = 1.0, 0.1
 SAME_TIMES, SAME_TIMES_OURS = 3, 20  # a process's start is long enough to be timed alone; a resident job is not
 FILE_TIMES = 3
 IDLE_AGENTS = 100
-PAUSES, PAUSES_QUICK = 200, 10
+PAUSES, PAUSES_QUICK = 100, 10
 MUTATE_S = 300.0
 OPERATIONS = ("first full", "1 % changed", "nothing changed", "restore all", "restore one file")
 

@@ -18,7 +18,7 @@ class Memory(NamedTuple):
     usage_bytes: int  # cannot be dropped: anonymous, shared, kernel
     ceiling_bytes: int | None  # what really holds below the declared limit
     hits: int  # cumulative: how often it reached the ceiling with memory that cannot be dropped
-    frozen: bool  # asked to be, by whomever
+    frozen: bool  # by us, or found so at the beginning
     kills: int  # cumulative: processes in it that the kernel killed for memory
 
 

@@ -36,6 +36,7 @@ class MemoryV1:
         self._pause = pause
         self._members = members
         self._eventfd = -1
+        self._frozen = self._pause.is_frozen()
         self._hits = 0
         self._last = Memory(False, 0, None, 0, False, 0)
         if self._ceiling() is not None:  # of one before us, whose eventfd went with it
@@ -59,7 +60,7 @@ class MemoryV1:
         if ceiling is not None and number(oom, b"under_oom"):
             self._hits += 1
         used = usage(stat) + (self._kernel.read_int() or 0)
-        self._last = Memory(True, used, ceiling, self._hits, self._pause.is_frozen(), number(oom, b"oom_kill") or 0)
+        self._last = Memory(True, used, ceiling, self._hits, self._is_frozen(), number(oom, b"oom_kill") or 0)
         return self._last
 
     def _ceiling(self) -> int | None:
@@ -98,17 +99,26 @@ class MemoryV1:
         return True
 
     def freeze(self) -> bool:
-        return self._pause.freeze()
+        self._frozen = self._pause.freeze()
+        return self._frozen
 
     def thaw(self) -> bool:
-        return self._pause.thaw()
+        done = self._pause.thaw()
+        self._frozen = self._frozen and not done
+        return done
+
+    def _is_frozen(self) -> bool:
+        """By us, and not freed by init meanwhile; or found so at the beginning. Snapshots' pauses are not ours."""
+        if self._frozen:
+            self._frozen = self._pause.is_frozen()
+        return self._frozen
 
     def page_out(self) -> int:
         return page_out(self._members())
 
     def release(self) -> None:
         self._lift()
-        self._pause.thaw()
+        self.thaw()
 
     def close(self) -> None:
         if self._eventfd >= 0:

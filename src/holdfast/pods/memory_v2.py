@@ -30,6 +30,7 @@ class MemoryV2:
         self._high = KeptFile(directory / "memory.high", os.O_RDWR | os.O_NONBLOCK)
         self._directory = directory
         self._pause = FreezeV2(directory)
+        self._frozen = self._pause.is_frozen()
         self._hits = self._kernel_hits = 0
         self._last = Memory(False, 0, None, 0, False, 0)
         KeptFile(directory / "memory.oom.group", os.O_WRONLY).write_once("1")
@@ -54,7 +55,7 @@ class MemoryV2:
             self._hits += max(1, told - self._kernel_hits)
         self._kernel_hits = told
         kills = number(events, b"oom_kill") or 0
-        self._last = Memory(True, used, ceiling, self._hits, self._pause.is_frozen(), kills)
+        self._last = Memory(True, used, ceiling, self._hits, self._is_frozen(), kills)
         return self._last
 
     def _ceiling(self) -> int | None:
@@ -71,10 +72,19 @@ class MemoryV2:
         return write_protection(self._directory, keep_bytes, floor_bytes)
 
     def freeze(self) -> bool:
-        return self._pause.freeze()
+        self._frozen = self._pause.freeze()
+        return self._frozen
 
     def thaw(self) -> bool:
-        return self._pause.thaw()
+        done = self._pause.thaw()
+        self._frozen = self._frozen and not done
+        return done
+
+    def _is_frozen(self) -> bool:
+        """By us, and not freed by init meanwhile; or found so at the beginning. Snapshots' pauses are not ours."""
+        if self._frozen:
+            self._frozen = self._pause.is_frozen()
+        return self._frozen
 
     def page_out(self) -> int:
         """memory.reclaim (Linux 5.19); the kernel says EAGAIN when it could not find all of it."""
@@ -85,7 +95,7 @@ class MemoryV2:
     def release(self) -> None:
         self._high.write("max")
         self.protect(0, 0)
-        self._pause.thaw()
+        self.thaw()
 
     def close(self) -> None:
         for each in (self._stat, self._events, self._current, self._high):

@@ -115,6 +115,17 @@ def test_v2_release_leaves_nothing(tmp_path: Path) -> None:
     assert [(group / name).read_text()[0] for name in ("memory.low", "memory.min", "cgroup.freeze")] == ["0"] * 3
 
 
+def test_a_pause_that_is_not_ours_is_not_told(tmp_path: Path) -> None:
+    group = v2_group(tmp_path)
+    memory = MemoryV2(group, None)
+    write(group / "cgroup.freeze", "1\n")
+    assert not memory.read().frozen
+    assert memory.freeze()
+    assert memory.read().frozen
+    write(group / "cgroup.freeze", "0\n")
+    assert not memory.read().frozen, "somebody freed it"
+
+
 def test_v2_page_out_asks_for_all_that_is_used(tmp_path: Path) -> None:
     group = v2_group(tmp_path)
     assert MemoryV2(group, None).page_out() == 48 * MB
@@ -158,8 +169,9 @@ def test_v1_kills_nobody_at_the_ceiling_and_tells_us(tmp_path: Path) -> None:
 
 
 def test_v1_takes_over_the_ceiling_it_finds(tmp_path: Path) -> None:
-    memory, _, freezer = v1_memory(tmp_path, 100 * MB, str(64 * MB))
+    directory, freezer = v1_group(tmp_path, str(64 * MB))
     write(freezer / "freezer.state", "FREEZING\n")
+    memory = attach(None, [freezer, directory], 100 * MB, nobody)
     assert memory.notify_fd is not None
     assert memory.read() == (True, 48 * MB, 64 * MB, 0, True, 0)
     memory.release()
