@@ -180,7 +180,7 @@ ALARM_AGAIN_S = 3600.0  # a value that dances around its level is told once an h
 ALARMS_KEPT = 2_000
 DISK_WARN_SHARE = 0.85  # of a filesystem on which no agent lives: Holdfast's own
 DISK_FULL_BYTES = 32 * 1024 * 1024  # less than this, and less than 1 %, is full: writes fail now or in a moment
-DISK_FULL_SHARE = 0.01
+DISK_OUT_SHARE = 0.01
 DISK_ROOM_FACTOR = 2.0  # full is left when there is twice that
 
 # --- one cause on the node -------------------------------------------------------------------------------------

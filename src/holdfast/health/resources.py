@@ -110,7 +110,7 @@ def node_disk(before: Standing, share: float, where: str, enter: float) -> Stand
 
 def is_full(free_bytes: int, total_bytes: int, files_left: bool, *, was: bool) -> bool:
     """Whether writes to a filesystem fail now or in a moment. Left when there is clearly room again."""
-    least = min(limits.DISK_FULL_BYTES, round(limits.DISK_FULL_SHARE * total_bytes))
+    least = min(limits.DISK_FULL_BYTES, round(limits.DISK_OUT_SHARE * total_bytes))
     return not files_left or free_bytes < least * (limits.DISK_ROOM_FACTOR if was else 1.0)
 
 
