@@ -19,7 +19,8 @@ from typing import Any
 
 from bench.memory.ground import Ground
 from bench.memory.scenarios import REST_MB, rest_words
-from holdfast.density import model, semaphore
+from holdfast import limits
+from holdfast.density import model, peek, semaphore
 from holdfast.density.model import Phase, Reading, Seen, State
 from holdfast.density.node_memory import reserve as reserve_for
 from holdfast.init import protocol, tree
@@ -83,6 +84,7 @@ class Loop:
         bare = spec["bare"]
         self.agents = {name: Agent(name, priority, self.ground, bare) for name, priority in spec["agents"].items()}
         self.state = State()
+        self.reading: Reading | None = None
         self.epoll = select.epoll()
         self.watched: dict[int, Agent] = {}
         self._begin_again()
@@ -230,6 +232,7 @@ class Loop:
         reading = self.read(now)
         if reading is None:
             return
+        self.reading = reading
         self.state, actions = semaphore.decide(self.state, reading, now)
         for action in actions:
             self.act(action)
@@ -251,13 +254,24 @@ class Loop:
             if self.tick_s is not None:
                 time.sleep(self.tick_s)
                 continue
-            wait_s = max(0.0, self.state.due_mono - time.monotonic())
-            heard = self.epoll.poll(wait_s)
+            heard = self._wait()
             if heard:
                 time.sleep(COALESCE_S)
                 for fd, _ in heard + self.epoll.poll(0):
                     if fd == self.watched[fd].group.notify_fd:
                         self.watched[fd].group.heard()
+
+    def _wait(self) -> list[tuple[int, int]]:
+        """Until the kernel tells something, or a look is due and worth its price."""
+        due_mono = self.state.due_mono
+        while not (heard := self.epoll.poll(max(0.0, due_mono - time.monotonic()))):
+            now, node = time.monotonic(), self.node.read()
+            if node is None or self.reading is None:
+                break
+            if peek.worth_looking(self.state, self.reading, node.available_bytes, now):
+                break
+            due_mono = now + limits.TICK_TIGHT_S
+        return heard
 
 
 def main() -> int:

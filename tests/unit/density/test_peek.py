@@ -1,0 +1,54 @@
+"""When one number of the node is enough, and when everybody is looked at."""
+
+from tests.unit.density.fleet import reading, seen
+
+from holdfast import limits
+from holdfast.density import semaphore
+from holdfast.density.model import MB, Phase, Reading, Seen, State, Want
+from holdfast.density.peek import worth_looking
+
+
+def settled(*agents: Seen, **more: object) -> tuple[State, Reading]:
+    """Everybody looked at often enough to be calm, the last time at 10.0."""
+    read = reading(*agents, **more)  # type: ignore[arg-type]
+    state = State()
+    for at in (9.0, 9.5, 10.0):
+        state, _ = semaphore.decide(state, read, at)
+    return state, read
+
+
+CALM = (seen("important", 100), seen("low", 1))
+
+
+def test_nothing_new_needs_no_look_within_the_calm_tick() -> None:
+    state, read = settled(*CALM)
+    assert not worth_looking(state, read, read.available_bytes - 4 * MB, 10.1)
+    assert worth_looking(state, read, read.available_bytes, 10.0 + limits.TICK_CALM_S)
+
+
+def test_memory_that_somebody_took_is_worth_a_look() -> None:
+    state, read = settled(*CALM)
+    assert worth_looking(state, read, read.available_bytes - 8 * MB, 10.1)
+    assert not worth_looking(state, read, read.available_bytes + 500 * MB, 10.1)
+
+
+def test_where_no_kernel_holds_anybody_every_look_counts() -> None:
+    state, read = settled(*CALM, ceilings=False)
+    assert worth_looking(state, read, read.available_bytes, 10.1)
+
+
+def test_whatever_is_under_way_is_looked_at() -> None:
+    state, read = settled(*CALM)
+    grown = reading(CALM[0], seen("low", 1, 300))
+    state, _ = semaphore.decide(state, grown, 10.1)
+    assert worth_looking(state, grown, grown.available_bytes, 10.2)
+    state, read = settled(seen("important", 100), seen("low", 1, 1900))
+    assert worth_looking(state, read, read.available_bytes, 10.1), "the reserve is being eaten"
+    wanted = Want(name="next", priority=50, need_bytes=4096 * MB, since_mono=9.0)
+    state, read = settled(*CALM, want=wanted)
+    assert worth_looking(state, read, read.available_bytes, 10.1)
+
+
+def test_a_shed_agent_that_waits_for_room_costs_no_looks() -> None:
+    state, read = settled(*CALM, seen("gone", 1, 0, phase=Phase.SHED, shed_mono=1.0, start_bytes=9000 * MB))
+    assert not worth_looking(state, read, read.available_bytes, 10.1)
