@@ -45,17 +45,18 @@ def pauses(context: Context, workspace: Path, count: int) -> Result:
         processes.wait_until((work / "log").exists, "the agent", 30.0)
         cgroup = _cgroup(processes.descendants([pid]))
         agent: dict[str, object] = {"capture": "freeze", "pid": pid, "cgroups": [str(cgroup)] if cgroup else []}
-        archive.snapshot(more=agent)
-        archive.notes.clear()
-        for number in range(count):
-            if number % BIG_EVERY == BIG_EVERY - 1:
-                _write_much(workspace / "big.bin", min(BIG_BYTES, 10_000_000 if context.quick else BIG_BYTES))
-            began = time.monotonic()
-            archive.snapshot(more=agent)
-            ended = time.monotonic()
-            gaps.append(round(_longest(notes, began, ended), 2))
-            time.sleep(min(ended - began, 0.5))
-            still.append(round(_longest(notes, ended + 0.005, time.monotonic()), 2))
+        with archive.resident() as resident:
+            archive.take(resident, agent)
+            archive.notes.clear()
+            for number in range(count):
+                if number % BIG_EVERY == BIG_EVERY - 1:
+                    _write_much(workspace / "big.bin", 10_000_000 if context.quick else BIG_BYTES)
+                began = time.monotonic()
+                archive.take(resident, agent)
+                ended = time.monotonic()
+                gaps.append(round(_longest(notes, began, ended), 2))
+                time.sleep(min(ended - began, 0.5))
+                still.append(round(_longest(notes, ended + 0.005, time.monotonic()), 2))
         kinds.update(note or "nothing changed" for note in archive.notes)
     finally:
         for each in processes.descendants([pid]):

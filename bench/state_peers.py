@@ -99,13 +99,14 @@ class Holdfast:
         (self.place / "state" / "one").mkdir(parents=True)
 
     def snapshot(self, times: int = 1, more: dict[str, object] | None = None) -> Cost:
-        def take(resident: Resident, number: int) -> float:
-            found, took_s = resident.job("snapshot", {**self._args, **(more or {})})
-            self.newest = found["snapshot"]["id"] if found["snapshot"] else found["unchanged_since"]
-            self.notes.append(found["snapshot"]["consistency"] if found["snapshot"] else "")
-            return took_s
+        return self._cost(times, lambda resident, number: self.take(resident, more))
 
-        return self._cost(times, take)
+    def take(self, resident: Resident, more: dict[str, object] | None = None) -> float:
+        """One snapshot by a worker that is there; seconds it took."""
+        found, took_s = resident.job("snapshot", {**self._args, **(more or {})})
+        self.newest = found["snapshot"]["id"] if found["snapshot"] else found["unchanged_since"]
+        self.notes.append(found["snapshot"]["consistency"] if found["snapshot"] else "")
+        return took_s
 
     def restore(self, target: Path) -> Cost:
         return self._restores(target, 1, None)
