@@ -263,11 +263,11 @@ class Episode:
                 )
 
     def _kernel_killed(self, before: int) -> None:
-        for _, name in self.world.killed[before:]:
+        for name, forced in self.world.killed[before:]:
             self.tally.seen[f"kernel kill ({self.plan.kernel})"] += 1
             if self.trace is not None:
                 self.trace.append(f"{self.world.now:8.3f} the kernel kills {name}")
-            if name in self.safe:
+            if name in self.safe and not forced:
                 raise Violation("important_lives", f"the kernel killed {name}, whose level fits")
             if self.plan.kernel != "none" and not self.plan.others and not self.plan.deaths and not self.plan.lost:
                 raise Violation("kernel_never_kills", f"{name} was killed by the kernel ({self.plan.kernel})")

@@ -139,7 +139,7 @@ class World:
         self.plan = plan
         self.now = 0.0
         self.bodies = {body.name: body for body in plan.bodies}
-        self.killed: list[tuple[float, str]] = []  # by the kernel
+        self.killed: list[tuple[str, bool]] = []  # by the kernel; whether nobody could have prevented it
         self.woken = False  # the kernel has something to tell
 
     # --- what there is -------------------------------------------------------------------------------------------
@@ -191,9 +191,18 @@ class World:
             victim = min(
                 (body for body in self.bodies.values() if body.alive), key=lambda one: (one.priority, -one.usage)
             )
-            self.killed.append((self.now, victim.name))
+            self.killed.append((victim.name, self._forced(victim)))
             victim.usage = 0
             self.gone(victim)
+
+    def _forced(self, victim: Body) -> bool:
+        """What is dying already, what others took and the more important fill the node: no rule gets memory sooner."""
+        stays = sum(
+            body.usage
+            for body in self.bodies.values()
+            if body.dying_since is not None or (body.alive and body.priority >= victim.priority)
+        )
+        return self.others() > 0 and stays + self.others() > self.plan.node
 
     def _live(self, body: Body, dt: float) -> None:
         if body.frozen:
