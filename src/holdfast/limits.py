@@ -507,6 +507,7 @@ RATE_MEMORY_S = 0.5  # over which growth is smoothed; a spike of 350 MB/s shows 
 STARVED_S = 0.15  # of a more important need, before anybody is shed for it: a hiccup is shorter
 STARVED_MAX_S = 4.0  # then an equal may go for it, or it goes itself: a ceiling may hold somebody who holds a lock
 STARVED_LAST_S = 8.0  # then somebody goes even if memory is said to be on its way: nobody stands at a ceiling for longer
+FED_BYTES_S = 2 * 1024 * 1024  # slower growth is what the kernel lets pass above memory.high: measured 1 MB/s
 PAUSE_MAX_S = 2.0  # a paused agent may hold a lock that another waits for
 PAUSE_REST_S = 4.0  # and is not paused again before this, so that it runs two thirds of the time at least
 SHED_EVIDENCE_S = 0.4  # /proc and a Python stack; within it a frozen agent costs nothing

@@ -46,7 +46,8 @@ def starved(seen: Seen, held: Held, lease: Lease, bounds: Slack, now: float) -> 
     if not hungry:
         return held if held.starved_mono is None else replace(held, starved_mono=None)
     since = now if held.starved_mono is None else held.starved_mono
-    if held.starved_mono is None or held.usage_bytes >= held.stuck_bytes + bounds.least_bytes:
+    fed = max(bounds.least_bytes, limits.FED_BYTES_S * (now - held.stuck_mono))
+    if held.starved_mono is None or held.usage_bytes >= held.stuck_bytes + fed:
         return replace(held, starved_mono=since, stuck_mono=now, stuck_bytes=held.usage_bytes)
     return held
 
