@@ -29,8 +29,8 @@ def adopt_key(state_home: Path, key: bytes, agent: str) -> None:
     """
     path = state_home / keys.FILE_NAME
     state_home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.exists():
-        own = keys.read_recovery(path)
+    if path.exists() or path.with_name(keys.COPY_NAME).exists():
+        own = keys.recovery_key(state_home)
         if own == key:
             return
         for config in state_home.glob(f"*/repo/{CONFIG}"):
@@ -38,6 +38,7 @@ def adopt_key(state_home: Path, key: bytes, agent: str) -> None:
                 raise HoldfastError(SECOND_PLACE_KEY, home=str(state_home.parent), agent=agent)
         write_atomic(path.with_name(f"{keys.FILE_NAME}.before-{int(time.time())}"), own.hex().encode() + b"\n")
     write_atomic(path, key.hex().encode() + b"\n")
+    keys.keep_copy(path, key)
 
 
 def _opens(config: Path, key: bytes) -> bool:

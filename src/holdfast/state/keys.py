@@ -1,13 +1,16 @@
 """The recovery key of a machine: 32 random bytes, as hex in a file of mode 0600, made on first use.
 
-It wraps each repository's own key, so that a bucket is worth nothing without it, and losing it loses every encrypted
-snapshot that is not on this machine. Never in argv, logs or the ledger; `holdfast state key` prints it. Called by the
-worker's jobs, by `state key` and by rebuilding from a bucket.
+It wraps each repository's own key, so that a bucket is worth nothing without it, and losing it loses every snapshot.
+So a copy lies beside it, which takes its place when it is gone or no key any more, and no new one is made where
+repositories need the old one. Never in argv, logs or the ledger; `holdfast state key` prints it. Called by the worker's
+jobs, by `state key` and by rebuilding from a bucket.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from pathlib import Path
 
 from blake3 import blake3
@@ -15,23 +18,56 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from holdfast.errors import RECOVERY_KEY_UNUSABLE, HoldfastError
-from holdfast.files import sync_directory
+from holdfast.files import sync_directory, write_atomic
 from holdfast.state.ids import KEY_BYTES
 
 FILE_NAME = "recovery.key"
+COPY_NAME = "recovery.key.copy"
 _WRAP_CONTEXT = "holdfast 2026-11-21 snapshots: key that wraps repository keys"
 _MARK_CONTEXT = "holdfast 2026-11-21 snapshots: mark of a recovery key"
 _NONCE_BYTES = 12
 
 
 def recovery_key(state_dir: Path) -> bytes:
-    """This machine's, made if there is none. Raises HoldfastError when it is unreadable, OSError when unwritable."""
+    """This machine's, made if there is none. Raises HoldfastError when it is unusable or lost; OSError."""
     path = state_dir / FILE_NAME
     while True:
         try:
-            return read_recovery(path)
+            key = read_recovery(path)
+            break
         except FileNotFoundError:
+            if _from_copy(path):
+                continue
+            needing = sorted(config.parent.parent.name for config in state_dir.glob("*/repo/config"))
+            if needing and not path.exists():
+                more = f" and {len(needing) - 3} more" if len(needing) > 3 else ""
+                reason = f"it is gone, and snapshots of {', '.join(needing[:3])}{more} need it"
+                raise HoldfastError(RECOVERY_KEY_UNUSABLE, where=path, reason=reason) from None
             _create(path)
+        except HoldfastError:
+            if not _from_copy(path):
+                raise
+    if not path.with_name(COPY_NAME).exists():
+        keep_copy(path, key)
+    return key
+
+
+def keep_copy(path: Path, key: bytes) -> None:
+    """Beside the key at `path`. What cannot be written now is written the next time."""
+    with contextlib.suppress(OSError):
+        write_atomic(path.with_name(COPY_NAME), key.hex().encode() + b"\n")
+
+
+def _from_copy(path: Path) -> bool:
+    """The copy takes the key's place; what was there is set aside. False: no copy could. Raises OSError."""
+    try:
+        key = read_recovery(path.with_name(COPY_NAME))
+    except (FileNotFoundError, HoldfastError):
+        return False
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(path.with_name(f"{FILE_NAME}.damaged-{int(time.time())}"))
+    write_atomic(path, key.hex().encode() + b"\n")
+    return True
 
 
 def _create(path: Path) -> None:

@@ -17,14 +17,39 @@ def test_it_is_made_once_and_is_for_us_alone(tmp_path: Path) -> None:
     assert keys.recovery_key(tmp_path / "state") == key
     path = tmp_path / "state" / keys.FILE_NAME
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert [one.name for one in path.parent.iterdir()] == [keys.FILE_NAME]
+    copy = path.with_name(keys.COPY_NAME)
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert sorted(one.name for one in path.parent.iterdir()) == [keys.FILE_NAME, keys.COPY_NAME]
 
 
 def test_whoever_comes_second_keeps_the_first_ones(tmp_path: Path) -> None:
     key = keys.recovery_key(tmp_path)
     keys._create(tmp_path / keys.FILE_NAME)
     assert keys.recovery_key(tmp_path) == key
-    assert len(list(tmp_path.iterdir())) == 1
+    assert {one.name for one in tmp_path.iterdir()} == {keys.FILE_NAME, keys.COPY_NAME}
+
+
+@pytest.mark.parametrize("left", [None, "", "\0" * 65, "0" * 63])
+def test_a_key_that_was_lost_or_damaged_comes_back_from_its_copy(tmp_path: Path, left: str | None) -> None:
+    key, path = keys.recovery_key(tmp_path), tmp_path / keys.FILE_NAME
+    path.unlink() if left is None else path.write_text(left)
+    assert keys.recovery_key(tmp_path) == key
+    assert keys.read_recovery(path) == key
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    aside = list(tmp_path.glob(f"{keys.FILE_NAME}.damaged-*"))
+    assert [one.read_text() for one in aside] == ([] if left is None else [left])
+
+
+def test_no_new_key_is_made_where_snapshots_need_the_one_that_is_gone(tmp_path: Path) -> None:
+    keys.recovery_key(tmp_path)
+    for name in (keys.FILE_NAME, keys.COPY_NAME):
+        (tmp_path / name).unlink()
+    (tmp_path / "bot" / "repo").mkdir(parents=True)
+    (tmp_path / "bot" / "repo" / "config").touch()
+    with pytest.raises(HoldfastError, match="it is gone, and snapshots of bot need it") as caught:
+        keys.recovery_key(tmp_path)
+    assert caught.value.kind == RECOVERY_KEY_UNUSABLE
+    assert [one.name for one in tmp_path.iterdir()] == ["bot"]
 
 
 def test_it_is_read_as_people_write_it_down(tmp_path: Path) -> None:
