@@ -20,7 +20,7 @@ from holdfast.node.kept_file import number
 from holdfast.node.memory import NodeMemory
 
 MB = 1024 * 1024
-SPARE_MB = 1536  # of the machine, beyond the node: the measured machine must not come under pressure itself
+SPARE_MB = 1536  # of the machine, beyond the node, or twice a small node: it must not come under pressure itself
 
 
 class Unfit(Exception):
@@ -78,8 +78,9 @@ def fit(node_mb: int) -> None:
     told = node.read()
     node.close()
     free_mb = told.available_bytes // MB if told else 0
-    if free_mb < node_mb + SPARE_MB:
-        raise Unfit(f"{free_mb} MB are available, a node of {node_mb} MB needs {node_mb + SPARE_MB}")
+    needed_mb = node_mb + min(SPARE_MB, 2 * node_mb)
+    if free_mb < needed_mb:
+        raise Unfit(f"{free_mb} MB are available, a node of {node_mb} MB needs {needed_mb}")
 
 
 def make(node_mb: int, agents: Sequence[str]) -> Ground:

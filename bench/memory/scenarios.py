@@ -98,6 +98,15 @@ ALL = {
             (Growth(1, 467, 7500, 352, 0.0),),
             16.0,
         ),
+        Scenario(
+            "small",
+            "as forky, for an emulated machine: 3 agents of 4 processes, each 2 to 24 MB at 10 MB/s, 500 ms apart; "
+            "4 that matter with 8 MB",
+            192,
+            (8,) * 4,
+            tuple(Growth(4, 2, 24, 10, 0.5 * number) for number in range(3)),
+            30.0,
+        ),
         Scenario("idle", "100 agents that do nothing", 4096, (), (Growth(1, 3, 3, 1, 0.0),) * 100, 15.0),
     )
 }

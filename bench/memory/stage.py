@@ -142,7 +142,13 @@ class Stage:
     def sheds(self) -> dict[str, Any]:
         """Whom the loop shed, whether in order and whole."""
         records = self.records()
-        chosen = [one for one in records if one["what"] == "chosen"]
+        chosen, going = [], set()
+        for one in records:  # a loop that was killed between choosing and killing chooses again: one shedding
+            if one["what"] == "chosen" and one["agent"] not in going:
+                chosen.append(one)
+                going.add(one["agent"])
+            elif one["what"] in ("gone", "spared"):
+                going.discard(one["agent"])
         gone = [one for one in records if one["what"] == "gone"]
         killed = {one["agent"]: one["mono"] for one in records if one["what"] in ("kill", "stop")}
         dying = [one["mono"] - killed[one["agent"]] for one in gone if one["agent"] in killed]
@@ -150,7 +156,7 @@ class Stage:
         return {
             "victims": [one["agent"] for one in chosen],
             "in_order": not any(one["lower"] for one in chosen),
-            "whole": len(gone) >= len(chosen) - spared and max(dying, default=0.0) <= WHOLE_S,
+            "whole": not going and max(dying, default=0.0) <= WHOLE_S,
             "spared": spared,
             "gone_s": round(max((one["took_s"] for one in gone), default=0.0), 3),
             "reasons": sorted({one["reason"] for one in chosen}),
