@@ -28,7 +28,7 @@ class Act(IntEnum):
     MORE = 4  # the next bytes of its data
     END = 5  # it is complete
     LINK = 6  # a symbolic link
-    SAME = 7  # another name of a file that came before (equal `links`)
+    SAME = 7  # another name of a file or symbolic link that came before (equal `links`)
 
 
 class Part(NamedTuple):
@@ -150,14 +150,15 @@ def _walk(repository: Readable, top: Entry, cuts: Collection[bytes]) -> Iterator
                 path.append(entry.name)
             cut = bool(cuts) and inside and b"/".join(path) in cuts
             entries = iter([] if cut else directory(repository, entry))
-        elif entry.kind is Kind.LINK:
-            yield Act.LINK, entry, _NONE
         elif entry.links is not None and entry.links in linked:
             yield Act.SAME, entry, _NONE
         else:
             if entry.links is not None:
                 linked.add(entry.links)
-            yield from _file(repository, entry)
+            if entry.kind is Kind.LINK:
+                yield Act.LINK, entry, _NONE
+            else:
+                yield from _file(repository, entry)
 
 
 def _file(repository: Readable, entry: Entry) -> Iterator[_Wanted]:

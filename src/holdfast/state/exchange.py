@@ -209,6 +209,7 @@ def _delete(place: Place, current: Intent, enough: _Enough) -> bool:
             status = os.stat(".", dir_fd=fd)
             directory = os.path.realpath(os.path.dirname(inner))
             ended = all(_delete_one(fd, directory, each, removal, place) for each in unwanted)
+            places.sync(fd)  # before the intent is forgotten, by which alone what is left would be found
             if place.inside:  # its time is the agent's
                 os.utime(f"/proc/self/fd/{fd}", ns=(status.st_atime_ns, status.st_mtime_ns))
     except OSError:

@@ -72,6 +72,8 @@ class _Archive:
             elif act is Act.LEAVE:
                 self._path.pop()
             elif act is Act.LINK:
+                if entry.links is not None:
+                    self._first[entry.links] = self._name(entry)
                 yield _header(entry, self._name(entry), tarfile.SYMTYPE, link=os.fsdecode(entry.target))
             elif act is Act.SAME:
                 assert entry.links is not None

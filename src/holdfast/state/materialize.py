@@ -133,6 +133,10 @@ def _prepare(state_dir: Path, current: Intent, job: Job) -> None:
     except OSError as e:
         refused = e
     if refused.errno not in (errno.EACCES, errno.EPERM, errno.EROFS) or not job.may_go_inside:
+        if refused.errno in (errno.EACCES, errno.EPERM):
+            above = os.path.dirname(place.path)
+            reason = f"it can only be replaced as a whole, and the agent's user may make nothing in {above}: allow that"
+            raise OSError(refused.errno, f"{reason}, or restore it elsewhere with --to", place.path)
         raise refused
     place.inside = place.by_entry = True
     intent.save(state_dir, current)

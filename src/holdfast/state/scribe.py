@@ -17,7 +17,7 @@ from typing import NamedTuple
 from holdfast import limits
 from holdfast.state import tree
 from holdfast.state.contents import Act, Part
-from holdfast.state.model import Content, Entry, Rights
+from holdfast.state.model import Content, Entry, Kind, Rights
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -250,6 +250,8 @@ class Scribe:
         fd, top = self._here()
         name = top or entry.name
         os.symlink(entry.target, name, dir_fd=fd)
+        if entry.links is not None:
+            self._first[entry.links] = self._path_of(entry)
         os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=fd, follow_symlinks=False)
         if self._gives_away:
             uid, gid, _own = self._given(entry)
@@ -271,6 +273,9 @@ class Scribe:
             except OSError as e:
                 if e.errno not in (errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP, errno.EXDEV, errno.ENOSYS):
                     raise
+                if entry.kind is Kind.LINK:
+                    self._link(entry)
+                    return
                 self._copy(where, first, entry)
         finally:
             os.close(where)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
 import sqlite3
 import stat
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -346,9 +348,8 @@ def test_a_directory_in_a_parent_that_is_not_the_agents_is_restored_from_inside(
     }
 
 
-@as_root
-def test_an_agent_that_puts_links_in_the_way_leads_nowhere(ground: Path) -> None:
-    """While its tree is written, a thread of the agent's swaps directories of it for links to what is root's."""
+def _fought(ground: Path) -> tuple[Path, int]:
+    """What is root's, and how often an agent put a link to it into its tree while that was written."""
     place = Place(ground, AGENT)
     for number in range(40):
         directory = place.live / f"d{number}"
@@ -379,20 +380,72 @@ def test_an_agent_that_puts_links_in_the_way_leads_nowhere(ground: Path) -> None
                     continue
 
     thread = threading.Thread(target=hostile)
+    switched_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # so that it comes between any two calls
     thread.start()
-    done = failed = 0
+    tries = 0
     try:
-        while swapped < 20 and done + failed < 60:
-            try:
+        while (swapped < 20 or tries < 15) and tries < 60 and _is_roots(treasure):
+            tries += 1
+            with contextlib.suppress(HoldfastError):
                 place.build(taken)
-                done += 1
                 exchange.clear(place.state)
-            except HoldfastError:
-                failed += 1
     finally:
         over.set()
         thread.join()
+        sys.setswitchinterval(switched_s)
+    return treasure, swapped
+
+
+def _is_roots(treasure: Path) -> bool:
+    """Still as root left it."""
+    status = treasure.stat()
+    found = {path.name: path.read_text() if path.is_file() else "" for path in treasure.iterdir()}
+    return found == {"f0": "root's"} and (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, 0o755)
+
+
+@as_root
+def test_an_agent_that_puts_links_in_the_way_leads_nowhere(ground: Path) -> None:
+    """While its tree is written, a thread of the agent's swaps directories of it for links to what is root's."""
+    treasure, swapped = _fought(ground)
     assert swapped
-    assert {path.name: path.read_text() for path in treasure.iterdir()} == {"f0": "root's"}
-    assert treasure.stat().st_uid == 0
-    assert stat.S_IMODE(treasure.stat().st_mode) == 0o755
+    assert _is_roots(treasure)
+
+
+@as_root
+def test_the_same_look_finds_a_restore_that_follows_links_with_roots_rights(
+    ground: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(materialize, "acting_as", lambda rights: contextlib.nullcontext())
+    monkeypatch.setattr(scribe, "_DIRECTORY", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    treasure, _swapped = _fought(ground)
+    assert not _is_roots(treasure)
+
+
+@as_root
+def test_a_file_in_a_directory_where_its_agent_may_make_nothing_is_refused_with_what_to_do(ground: Path) -> None:
+    place = Place(ground, AGENT)
+    (place.live / "state.json").write_text("{}")
+    place.own()
+    os.chown(place.live, 0, 0)
+    place.live.chmod(0o755)
+    taken = place.take(place.live / "state.json")
+    with pytest.raises(HoldfastError) as caught:
+        place.build(taken)
+    assert caught.value.kind is errors.RESTORE_FAILED
+    assert "may make nothing in" in caught.value.summary
+    assert "--to" in caught.value.summary
+    assert place.left() == []
+    assert intent.load(place.state) is None
+
+
+def test_symbolic_links_that_share_an_inode_share_one_again(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    (place.live / "one").symlink_to("somewhere")
+    os.link(place.live / "one", place.live / "two", follow_symlinks=False)
+    before = facts(place.live)
+    taken = place.take()
+    (place.live / "two").unlink()
+    place.restore(taken)
+    assert facts(place.live) == before
+    assert (place.live / "one").lstat().st_ino == (place.live / "two").lstat().st_ino
