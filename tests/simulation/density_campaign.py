@@ -171,6 +171,10 @@ class Episode:
         granted = sum(need_of(world.bodies[name]) for name in done.names)
         if granted > room:
             raise Violation("starts_fit", f"{granted // MB} MB of starts were let in, {room // MB} MB were free")
+        pending = sum(max(0, need_of(world.bodies[one.name]) - world.bodies[one.name].usage) for one in starting)
+        used = sum(seen.usage_bytes for seen in reading.agents)
+        if done.names and used + pending + granted > self.state.budget_bytes:
+            raise Violation("starts_fit", f"{granted // MB} MB of starts beside {pending // MB} MB of others under way")
         if len(done.names) * 0.5 + len(starting) * 0.5 > max(1, self.plan.cores):
             raise Violation("starts_fit", f"{len(done.names)} starts beside {len(starting)} on {self.plan.cores} cores")
         for name in done.names:
