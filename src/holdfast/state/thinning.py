@@ -6,7 +6,7 @@ the repository's lock, by the worker, now and then after snapshots.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from msgspec import Struct
@@ -47,13 +47,14 @@ def thin(
     healthy: Iterable[str] = (),
     budget_bytes: int | None = None,
     policy: Policy | None = None,
+    told: Callable[[list[str]], None] = lambda objects: None,
 ) -> Thinned:
     """One round: trash whose time is over, the ordinary rule, the budget. `healthy`: ids of snapshots proven good.
 
-    Raises StoreError, OSError.
+    `told`: see trash.expire. Raises StoreError, OSError.
     """
     times = look(state_dir, repository, clocks)
-    expired = trash.expire(repository, times, clocks.at)
+    expired = trash.expire(repository, times, clocks.at, told)
     good = frozenset(healthy)
     taken = retention.plan(_held(repository, times, good), repository.pins(), policy)
     times = _take(repository, state_dir, times, taken, clocks.at, TRASH_THINNED_S)
@@ -63,7 +64,7 @@ def thin(
         plan = _plan_early(repository, times, good, budget_bytes, policy)
         early = plan.taken
         times = _take(repository, state_dir, times, early, clocks.at, TRASH_EARLY_S)
-        expired += trash.expire(repository, times, clocks.at)
+        expired += trash.expire(repository, times, clocks.at, told)
         said = _sentences(plan, budget_bytes)
     return Thinned(taken=taken, early=early, expired=[one.snapshot.id for one in expired], said=said)
 

@@ -8,7 +8,7 @@ Blobs are not touched: gc keeps those of trash. Called under the repository's lo
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from holdfast.errors import SNAPSHOT_AMBIGUOUS, SNAPSHOT_NOT_FOUND, HoldfastError
 from holdfast.limits import TRASH_AGENT_S, TRASH_S
@@ -83,9 +83,16 @@ def is_over(one: Trashed, times: Times, now: float) -> bool:
     return now >= one.deadline or one.deadline - now > TRASH_AGENT_S + _DAY_S
 
 
-def expire(repository: Repository, times: Times, now: float) -> list[Trashed]:
-    """Deletes those in trash whose time is over; a twin among the live ones stays. Raises StoreError."""
+def expire(
+    repository: Repository, times: Times, now: float, told: Callable[[list[str]], None] = lambda objects: None
+) -> list[Trashed]:
+    """Deletes those in trash whose time is over; a twin among the live ones stays. Raises StoreError.
+
+    `told`: hears before that these objects, in the trash and before it, are gone for good.
+    """
     over = [one for one in repository.trashed() if is_over(one, times, now)]
+    if over:
+        told([name for one in over for name in (one.object_name, names.snapshot_object(one.snapshot))])
     for one in over:
         repository.store.delete(one.object_name)
     return over

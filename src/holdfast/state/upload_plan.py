@@ -1,7 +1,8 @@
 """What an upload sends and deletes, and in which order. Pure but for `look`, which lists this machine's objects.
 
 Invariants: whatever needs another object comes after it; nothing is deleted in the second place because it is missing
-here, only because it was deleted here. Called by upload.py.
+here, only because it was deleted here; a manifest that moves is in its new place there before it leaves the old one.
+Called by upload.py.
 """
 
 from __future__ import annotations
@@ -47,11 +48,14 @@ def to_delete(here: Here, there: Iterable[str], gone: set[str]) -> list[str]:
     """What was deleted here and is still there: manifests before packs. Pure.
 
     A manifest goes when it lies in the trash here or when its time in the trash was known and is over (`gone`); what
-    came back from the trash leaves it there too; a pin is only a word. A pack goes when its deletion was noted.
+    came back from the trash leaves it there too; a pin is only a word. A pack goes when its deletion was noted, but not
+    while a manifest stays there that is no longer here: it may need that pack.
     """
+    there = list(there)
     live = {one.name for one in here.all()}
-    trashed = {_trashed_snapshot(one.name) for one in here.trash}
-    packs, others = [], []
+    arrived = live.intersection(there)
+    trashed = {_trashed_snapshot(name) for name in arrived if name.startswith(TRASH)}
+    packs, others, odd = [], [], False
     for name in there:
         if name in live or name == CONFIG:
             continue
@@ -59,14 +63,18 @@ def to_delete(here: Here, there: Iterable[str], gone: set[str]) -> list[str]:
             if name in gone:
                 packs.append(name)
         elif name.startswith(TRASH):
-            if name in gone or _trashed_snapshot(name) in live or _trashed_snapshot(name) in trashed:
+            if name in gone or _trashed_snapshot(name) in arrived or _trashed_snapshot(name) in trashed:
                 others.append(name)
+            else:
+                odd = True
         elif name.startswith(SNAPS):
             if name in trashed or name in gone:
                 others.append(name)
+            else:
+                odd = True
         elif name.startswith(PINS):
             others.append(name)
-    return sorted(others, key=lambda name: (not name.startswith(PINS), name)) + sorted(packs)
+    return sorted(others, key=lambda name: (not name.startswith(PINS), name)) + ([] if odd else sorted(packs))
 
 
 def _seq(name: str) -> int:

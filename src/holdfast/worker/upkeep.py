@@ -24,6 +24,7 @@ from holdfast.state.model import Pin, Snapshot
 from holdfast.state.names import Trashed
 from holdfast.state.repository import Repository
 from holdfast.state.spare import forget_damaged
+from holdfast.state.upload_queue import Queue
 from holdfast.worker import listing, opening
 from holdfast.worker.jobs import Call
 
@@ -128,7 +129,14 @@ def tidy(call: Call) -> dict[str, Any]:
     with _held(call) as repository:
         home = opening.directory(args)
         healthy = {one.id for one in repository.pins() if one.why == KNOWN_GOOD}
-        found = thinning.thin(repository, home, aging.read_clocks(), healthy=healthy, budget_bytes=budget_bytes(args))
+        found = thinning.thin(
+            repository,
+            home,
+            aging.read_clocks(),
+            healthy=healthy,
+            budget_bytes=budget_bytes(args),
+            told=lambda objects: _gone_for_good(args, objects),
+        )
         collected = _collect(call, repository, dry_run=False)
         forget_damaged(LocalStore(home / "repo"), limits.DAMAGED_KEPT_S)
     return {
@@ -140,6 +148,13 @@ def tidy(call: Call) -> dict[str, Any]:
         "refused": collected.refused,
         "trouble": collected.trouble,
     }
+
+
+def _gone_for_good(args: dict[str, Any], objects: list[str]) -> None:
+    """So that the second place deletes them as well, also where no upload saw them in the trash. Raises OSError, ..."""
+    if args.get("store"):
+        with Queue(opening.directory(args)) as queue:
+            queue.note_deleted(objects)
 
 
 def collect(call: Call) -> dict[str, Any]:

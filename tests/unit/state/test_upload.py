@@ -373,6 +373,30 @@ def test_nothing_is_deleted_without_a_word(local: LocalStore) -> None:
     assert to_delete(here, theirs, set(theirs)) == [theirs[2], theirs[1]]
 
 
+def test_a_manifest_that_moves_is_there_before_it_leaves_its_old_place(local: LocalStore) -> None:
+    repository = make(local, 1)
+    snapshot = SNAPS + repository.snapshots()[0].name
+    theirs = [one.name for one in local.list("")]
+    trashed = f"{TRASH}{snapshot.removeprefix(SNAPS)}~1800000000"
+    local.put(trashed, local.get(snapshot))
+    local.delete(snapshot)
+    assert to_delete(look(local), theirs, set()) == []
+    assert to_delete(look(local), [*theirs, trashed], set()) == [snapshot]
+    local.put(snapshot, local.get(trashed))
+    local.delete(trashed)
+    theirs[theirs.index(snapshot)] = trashed
+    assert to_delete(look(local), theirs, set()) == []
+    assert to_delete(look(local), [*theirs, snapshot], set()) == [trashed]
+
+
+def test_packs_stay_there_while_a_manifest_does_that_is_no_longer_here(local: LocalStore) -> None:
+    make(local, 1)
+    here, pack = look(local), "packs/ff/" + "f" * 32
+    odd = "snaps/20260101T000000000Z-0000000001-000001." + "a" * 32
+    assert to_delete(here, [odd, pack], {pack}) == []
+    assert to_delete(here, [pack], {pack}) == [pack]
+
+
 @pytest.mark.parametrize(
     ("every_s", "uploaded_at", "tried_at", "failures", "due"),
     [

@@ -18,6 +18,7 @@ import pytest
 from holdfast import errors
 from holdfast.keeper.tasks import Tasks
 from holdfast.keeper.worker_link import WorkerLink
+from holdfast.state import aging
 from holdfast.worker.protocol import Fault, JobFailed
 
 Ask = Callable[..., Coroutine[Any, Any, dict[str, Any]]]
@@ -262,5 +263,26 @@ def test_what_was_forgotten_in_the_second_place_is_condemned_there_and_the_rest_
         assert (found["refused"], found["freed_bytes"]) == ("", 0)
         assert found["waiting_bytes"] == source.stat().st_size
         assert sorted(path.name for path in (there / "packs").glob("*/*")) == sorted([*kept, extra])
+
+    with_state(tmp_path, work)
+
+
+def test_what_left_the_trash_between_two_uploads_leaves_the_second_place_too(tmp_path: Path) -> None:
+    async def work(ask: Ask, live: Path) -> None:
+        first = (await ask("snapshot"))["snapshot"]["id"]
+        await ask("upload")
+        (live / "note").write_text("second\n")
+        await ask("snapshot")
+        await ask("delete-snapshot", snapshot=first)
+        home = tmp_path / "state" / "one"
+        (trashed,) = (home / "repo" / "trash").iterdir()
+        clocks = aging.read_clocks()
+        over = trashed.rename(f"{str(trashed).rpartition('~')[0]}~{int(clocks.at + 40 * 86_400)}")  # a clock ran ahead
+        aging.save(home / "times", aging.Times(last=clocks, due={f"trash/{over.name}": 0.0}))
+        assert (await ask("tidy"))["expired"] == [first]
+        assert (await ask("upload"))["error"] == ""
+        left = [path.name for path in (tmp_path / "second" / "agents" / "one" / "snaps").iterdir()]
+        assert len(left) == 1
+        assert not left[0].endswith(first)
 
     with_state(tmp_path, work)
