@@ -236,7 +236,8 @@ class Tape:
                 for _op, needed in named:
                     needed.clear() if op.what == "sync-all" else needed.discard(op.inode)
         unsafe = [number for number, (_op, needed) in enumerate(named) if needed]
-        until = unsafe[round(len(unsafe) * keep) - 1] if unsafe and round(len(unsafe) * keep) else -1
+        kept = int(len(unsafe) * keep)
+        until = unsafe[kept - 1] if kept else -1
         trees: dict[int, dict[str, int]] = {}
         for number, (op, needed) in enumerate(named):
             if number <= until or not needed:
