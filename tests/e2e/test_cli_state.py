@@ -121,6 +121,28 @@ def test_what_is_deleted_comes_back(counting: CliHome) -> None:
     assert first in [row["id"] for row in _json(home, "snapshots", "counter")["snapshots"]]
 
 
+def test_an_agent_declared_anew_after_its_removal_gets_its_former_snapshots_back(counting: CliHome) -> None:
+    home = counting
+    first = _json(home, "snapshot", "counter")["id"]
+    _json(home, "rm", "counter", "--yes")
+    assert home.run("up", "-d").returncode == 0
+    pid = home.agents()["counter"]["pid"]
+    assert "holdfast undelete counter" in home.run("snapshots", "counter").stdout
+    assert _json(home, "undelete", "counter")["was_there"] is True
+    assert first in [row["id"] for row in _json(home, "snapshots", "counter")["snapshots"]]
+    assert home.agents()["counter"]["pid"] == pid
+    assert home.run("undelete", "counter").returncode == 4
+
+
+def test_an_agent_removed_before_its_restore_had_proved_itself_is_restored_again(counting: CliHome) -> None:
+    home = counting
+    first = _json(home, "snapshot", "counter")["id"]
+    for _ in range(2):
+        assert _json(home, "restore", "counter", first, "--yes")["snapshot"] == first
+        _json(home, "rm", "counter", "--yes")
+    assert _json(home, "restore", "counter", first, "--yes")["phase"] == "healthy"
+
+
 @pytest.mark.parametrize("words", [("undelete", "counter"), ("restore", "counter", "--yes")])
 def test_an_agent_that_was_removed_and_whose_files_are_gone_is_back_with_them(
     counting: CliHome, words: tuple[str, ...]

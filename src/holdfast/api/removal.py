@@ -55,6 +55,9 @@ async def _brought_back(keeper: Keeper, name: str, start: bool) -> AsyncIterator
             yield message
             continue
         found = message["result"]
+        if found["was_there"]:
+            yield {"result": {**found, "phase": str(keeper.phase(name))}}
+            continue
         lost = found["missing"] and found["newest"]
         if not start or lost:
             keeper.set_wanted(name, up=False)  # in the same turn of the loop, before it is started

@@ -78,7 +78,7 @@ def removed_lines(name: str, found: dict[str, Any]) -> list[str]:
     lines.append(f"  bring it back{until} with: holdfast undelete {name}")
     if found.get("source"):
         lines.append(
-            f"  {one_line(found['source'])} may still declare it: take it out there too, or `up` brings it back"
+            f"  {one_line(found['source'])} may still declare it: take it out there too, or the next `up` starts it"
         )
     return lines
 

@@ -31,8 +31,8 @@ def undelete(session: Session, agent: str | None, snapshot: str | None, stopped:
     """Bring back an agent that was removed, with its definition, its secrets and its snapshots; or a deleted snapshot.
 
     Its files are taken as they are. If they are gone too they come back from its newest snapshot before it is started;
-    if only some are, it is not started, and you are told how to go on. Without AGENT: what can be brought back, and
-    until when.
+    if only some are, it is not started, and you are told how to go on. An agent that was declared anew meanwhile goes
+    on as it is, and gets its former snapshots back. Without AGENT: what can be brought back, and until when.
     """
     if agent is None:
         _list(session)
@@ -68,6 +68,11 @@ def _agent(session: Session, name: str, *, stopped: bool) -> None:
     from holdfast.cli.render import clock, one_line
     from holdfast.cli.state_view import count, short
 
+    if found.get("was_there"):
+        click.echo(f"{name}: {count(found.get('snapshots'), 'snapshot')} of before its removal are back")
+        click.echo(f"  the agent and its files are as they were ({found.get('phase')}); go back with:")
+        click.echo(f"  holdfast snapshots {name}, then holdfast restore {name} SNAPSHOT")
+        return
     kept = f" with {count(found['snapshots'], 'snapshot')}" if found.get("snapshots") else ""
     click.echo(f"{name}: back in the fleet{kept} ({found.get('phase')})")
     if found.get("restored"):

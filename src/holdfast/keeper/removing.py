@@ -46,9 +46,17 @@ class Removing:
     # --- what was removed ----------------------------------------------------------------------------------------
     def find(self, name: str) -> Gone | None:
         """An agent that was removed and can be had back; None: there is no such one."""
-        if name in self._keeper.agents and not self._keeper.agents[name].leaving:
-            return None
-        return self._read(name)
+        return None if self._is_in_fleet(name) else self._read(name)
+
+    def _is_in_fleet(self, name: str) -> bool:
+        return name in self._keeper.agents and not self._keeper.agents[name].leaving
+
+    def told(self, name: str) -> list[str]:
+        """Of an agent that was declared anew after it was removed: where its former snapshots are."""
+        gone = self._read(name) if self._is_in_fleet(name) else None
+        if gone is None or self._keeper.clock.now_at() >= gone.until:
+            return []
+        return [f"{name} was removed once, and its snapshots of that time with it: `holdfast undelete {name}`"]
 
     def listed(self) -> list[Deleted]:
         """All of them, the last one first."""
@@ -139,12 +147,14 @@ class Removing:
     # --- bringing back -------------------------------------------------------------------------------------------
     async def undelete(self, name: str) -> AsyncGenerator[Message, None]:
         """Back into the fleet with its snapshots, and started. The last message: {"result": {"agent", "snapshots",
-        "missing": state paths that are not there any more}}. Raises HoldfastError."""
+        "missing": state paths that are not there any more}}. Raises HoldfastError.
+
+        One that was declared anew meanwhile is left as it is ("was_there") and gets its former snapshots back.
+        """
         keeper, gone = self._keeper, self._read(name)
         if gone is None:
             raise HoldfastError(errors.NOT_DELETED, what=f"agent {name}")
-        if name in keeper.agents and not keeper.agents[name].leaving:
-            raise HoldfastError(errors.API_REFUSED, reason=f"{name} is in the fleet again; its snapshots stay deleted")
+        was_there = self._is_in_fleet(name)
         yield _stage("bringing its snapshots back")
         try:
             back = await self._jobs.ask("bring-back", name)
@@ -152,16 +162,22 @@ class Removing:
             raise HoldfastError(
                 errors.STATE_FAILED, agent=name, what="bringing it back", reason=words(failed)
             ) from None
-        missing = [path for path in gone.spec.state.paths if not os.path.lexists(path)]
-        yield _stage("starting it")
-        keeper.put_fleet(FleetSpec(agents=(gone.spec,)), merge=True)
-        keeper.recorder.record(
-            "agent.undeleted", name, "a person asked: have it back", {"removed": False}, durable=True
-        )
+        missing: list[str] = []
+        if was_there:
+            keeper.recorder.record("agent.undeleted", name, "a person asked: have its former snapshots back")
+            keeper.snapshots.changed(name)
+        else:
+            missing = [path for path in gone.spec.state.paths if not os.path.lexists(path)]
+            yield _stage("starting it")
+            keeper.put_fleet(FleetSpec(agents=(gone.spec,)), merge=True)
+            keeper.recorder.record(
+                "agent.undeleted", name, "a person asked: have it back", {"removed": False}, durable=True
+            )
         with contextlib.suppress(OSError):
             self._path(name).unlink()
             files.sync_directory(self._path(name).parent)
-        yield {"result": {"agent": name, "snapshots": back["snapshots"], "newest": back["newest"], "missing": missing}}
+        told = {"agent": name, "snapshots": back["snapshots"], "newest": back["newest"], "missing": missing}
+        yield {"result": {**told, "was_there": was_there}}
 
 
 def _stage(what: str) -> Message:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from holdfast.keeper.keeper import Keeper
 
 VARIABLE = "HOLDFAST_RESTORED_FROM"
+STAYS = "the restored state was not taken back before the next restore"
 
 
 class Course:
@@ -292,6 +293,10 @@ class Restoring:
             landed = await self._land(agent.name, course)
             if one is not None and landed["outcome"] != "new":
                 self.undone(agent, one, "it was interrupted")
+            if one is None and landed["outcome"] == "new":  # it was removed before that restore had proved itself
+                left = landed.get("intent", {})
+                snapshot, at = str(left.get("snapshot", "")), float(left.get("at", 0.0))
+                await self.retire(agent, course, Restoration(snapshot=snapshot, at=at, by=By.PERSON))
 
     async def dropped(self, name: str, course: Course) -> None:
         """What was built is not wanted any more."""
@@ -349,22 +354,22 @@ class Restoring:
         one = agent.memory.restoration
         assert one is not None
         try:
-            await self.retire(agent, course, one)
+            await self.retire(agent, course, one, "the restored state has proved itself")
         except (JobFailed, HoldfastError):
             pass  # tried again with the next look
         finally:
             self.end(agent.name, course)
 
-    async def retire(self, agent: Agent, course: Course, one: Restoration) -> None:
+    async def retire(self, agent: Agent, course: Course, one: Restoration, judged: str = STAYS) -> None:
         """The former state is not needed: deleted, or kept for a while to be looked at. Raises JobFailed, ..."""
         keep = one.by is By.LADDER or one.left_behind or not one.before
         if not keep:
             await self.ask(agent.name, course, "restore-settle")
-            self.note(agent, None, "state.restore-kept", "the restored state has proved itself")
+            self.note(agent, None, "state.restore-kept", f"{judged}; the former one is deleted")
             return
         until_at = self._keeper.clock.now_at() + limits.DAMAGED_TREE_KEPT_S
         trees = (await self.ask(agent.name, course, "restore-keep", until_at=until_at))["trees"]
-        text = f"the restored state has proved itself; the former one is kept until {stamp(until_at)}"
+        text = f"{judged}; the former one is kept until {stamp(until_at)}"
         self.note(agent, None, "state.restore-kept", f"{text}: {', '.join(trees)}" if trees else text)
 
     async def _back(self, agent: Agent, course: Course, why: str) -> None:

@@ -47,11 +47,12 @@ def build(keeper: Keeper) -> tuple[Snapshots, StateUpkeep, Removing]:
         keeper.tasks,
     ).at_rest
     upkeep = StateUpkeep(keeper.agents, snapshots, keeper.recorder, keeper.alarms, keeper.tasks, keeper.clock)
-    snapshots.changed, snapshots.told = upkeep.made, upkeep.trouble
+    removing = Removing(keeper, jobs)
+    snapshots.changed, snapshots.told = upkeep.made, lambda name: removing.told(name) + upkeep.trouble(name)
     snapshots.forgotten = upkeep.gone
     keeper.hands.keeping = snapshots
     keeper.health.followers.append(snapshots.follow)
-    return snapshots, upkeep, Removing(keeper, jobs)
+    return snapshots, upkeep, removing
 
 
 def join_restores(keeper: Keeper) -> tuple[Restoring, StateFaults]:

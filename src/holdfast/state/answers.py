@@ -247,11 +247,13 @@ class BroughtBack(Struct, frozen=True, kw_only=True):
     """An agent that is in the fleet again. `missing`: state paths that are not there any more, it is stopped then.
 
     `newest`: the snapshot that a restore would take. `restored`: the one its files came back from, since none of them
-    was there any more; `at`: when that was taken (wall clock).
+    was there any more; `at`: when that was taken (wall clock). `was_there`: it had been declared anew; only its former
+    snapshots came back.
     """
 
     agent: str
     phase: str
+    was_there: bool = False
     snapshots: int = 0
     newest: str = ""
     missing: tuple[str, ...] = ()
