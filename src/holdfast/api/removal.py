@@ -55,7 +55,7 @@ async def _brought_back(keeper: Keeper, name: str, start: bool) -> AsyncIterator
             yield message
             continue
         found = message["result"]
-        if found["was_there"]:
+        if found.get("was_there"):
             yield {"result": {**found, "phase": str(keeper.phase(name))}}
             continue
         lost = found["missing"] and found["newest"]

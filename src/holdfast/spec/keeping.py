@@ -83,7 +83,8 @@ def store(at: Cursor) -> Any:
         return at.refuse(_STORE, f"a URL that begins with {show(parts.scheme)}")
     if not plain:
         # The text itself is not shown: it holds a secret.
-        return at.refuse("a URL without credentials: they come from the environment of `holdfast up`", "more")
+        found = "a URL with credentials or a query in it"
+        return at.refuse("a URL without credentials: they come from the environment of `holdfast up`", found)
     if not _BUCKET.fullmatch(parts.netloc) or not value.isascii() or not value.isprintable() or " " in value:
         return at.refuse(_STORE, show(value))
     return value.rstrip("/")

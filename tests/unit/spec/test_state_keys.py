@@ -78,6 +78,15 @@ def test_agents_cannot_keep_each_others_files(tmp_path: Path) -> None:
     assert "which agent a keeps as well" in said
 
 
+def test_a_second_place_lies_outside_of_what_is_kept(tmp_path: Path) -> None:
+    said = _problem(tmp_path, "a: {command: [x], state: {paths: d, store: d/copies}}")
+    assert "2: agents.a.state.store: found" in said
+    assert "which agent a keeps, expected a bucket's URL, or a directory on another disk" in said
+    said = _problem(tmp_path, "a: {command: [x], state: {paths: d}}\n  b: {command: [x], state: {paths: e, store: d}}")
+    assert "3: agents.b.state.store: found" in said
+    assert _state(tmp_path, "{paths: data, store: data-copies}").store == str(tmp_path / "data-copies")
+
+
 def test_replicas_keep_files_of_their_own(tmp_path: Path) -> None:
     assert "{agent} in a path stands for" in _problem(tmp_path, "a: {command: [x], replicas: 2, state: {paths: d}}")
     file = tmp_path / "holdfast.yaml"
