@@ -167,6 +167,9 @@ def test_it_goes_on_when_the_block_fails(way: Callable[[], freeze.Way], writer: 
 
 def test_what_stood_still_before_is_left_so(writer: subprocess.Popen[bytes]) -> None:
     os.kill(writer.pid, signal.SIGSTOP)
+    deadline = time.monotonic() + 10
+    while freeze._look(writer.pid)[0] != "T":
+        assert time.monotonic() < deadline
     with pytest.raises(CannotFreeze), Watched(lambda: Signals(lambda: [writer.pid])).frozen():
         pass
     assert not _runs(writer)
