@@ -91,7 +91,7 @@ def _torn(numbers: tuple[int, int, int]) -> bool:
 def _taken(home: Home, work: Path, agent: subprocess.Popen[bytes], capture: str, tmp_path: Path) -> list[bool]:
     """Whether each of some snapshots is torn."""
     freezer = Watched(lambda: Signals(lambda: [agent.pid]), tmp_path / freeze.MARK)
-    found = []
+    found: list[bool] = []
     wanted = int(os.environ.get("HOLDFAST_FREEZES", "4"))
     for _ in range(wanted * 10):
         if len(found) == wanted:
