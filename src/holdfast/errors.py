@@ -523,7 +523,8 @@ REMOTE_LAG = _kind(
     "HF6030",
     "RemoteLag",
     "{agent}: {detail}",
-    "Nothing is lost; the queue goes on by itself. See `holdfast snapshots {agent}`; remove what the message names.",
+    "Nothing is lost: the snapshots are here, and it is tried again by itself. Put right what the message says; "
+    "`holdfast snapshots {agent}` shows what is not there yet.",
 )
 SECOND_PLACE_FAILED = _kind(
     "HF6031",
@@ -574,7 +575,7 @@ SNAPSHOTS_PAUSED = _kind(
 ONLY_COPY = _kind(
     "HF6042",
     "OnlyCopyOnSameDisk",
-    "the only copy of the snapshots of {agents} lies on the same disk as the agent's files",
+    "every copy of the snapshots of {agents} lies on the same disk as the agent's files",
     "Give it a second place with one line below `agents: {agent}: state:` in holdfast.yaml, then `holdfast up`: "
     "`store: /DIRECTORY/ON/ANOTHER/DISK` or `store: s3://BUCKET/PREFIX`.",
 )

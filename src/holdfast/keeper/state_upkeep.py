@@ -60,6 +60,7 @@ class Place:
         self.failures = 0
         self.lag = ""  # for people; "" nothing worth saying
         self.done_at: dict[str, float] | None = None  # by chore; None: not read yet
+        self.beside = ""  # the second place (`state.store`) that turned out to lie on the first one's disk
         self.fresh: set[str] = set()  # chores for which there is a new snapshot
         self.said: list[str] = []  # by the last thinning
         self.marked_mono = float("-inf")
@@ -120,13 +121,18 @@ class StateUpkeep:
         found = [] if place is None else [*dict.fromkeys(place.damage.values()), *place.said]
         if place is not None and place.lag:
             found.append(place.lag)
-        if kept is not None and kept.same_disk and agent is not None and not agent.spec.state.store:
+        if kept is not None and agent is not None and self.on_one_disk(agent, kept):
             said = HoldfastError(errors.ONLY_COPY, agents=name, agent=name)
             found.append(f"{said.summary}. {said.next_step}")
         return found
 
     def _place(self, name: str) -> Place:
         return self.places.setdefault(name, Place())
+
+    def on_one_disk(self, agent: Agent, kept: Keeping) -> bool:
+        """Whether one disk holds its files and every copy of its snapshots."""
+        store = agent.spec.state.store
+        return bool(kept.same_disk) and (not store or self._place(agent.name).beside == store)
 
     # --- when ----------------------------------------------------------------------------------------------------
     def _look(self) -> None:
@@ -225,6 +231,7 @@ class StateUpkeep:
         now = self._clock.now_mono()
         if why:
             place.failures += 1
+        place.beside = (agent.spec.state.store or "") if told.get("same_disk") else ""
             place.upload_due_mono = now + lag.again_s(place.failures)
             if place.failures == 1:
                 self._recorder.record("upload.failed", agent.name, f"its second place was not reached: {why}")

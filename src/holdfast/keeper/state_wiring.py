@@ -90,7 +90,7 @@ def warnings(keeper: Keeper) -> Iterator[HoldfastError]:
     alone = [
         name
         for name, kept in snapshots.kept.items()
-        if kept.same_disk and name in keeper.agents and not keeper.agents[name].spec.state.store
+        if name in keeper.agents and upkeep.on_one_disk(keeper.agents[name], kept)
     ]
     if alone:
         more = f" and {len(alone) - _NAMED} more" if len(alone) > _NAMED else ""

@@ -24,7 +24,8 @@ from holdfast.worker.jobs import Call
 
 
 def send(call: Call) -> dict[str, Any]:
-    """{"error": why it did not get through or "", "lasting", "lag": lag.Lag, "words": the lag for people}."""
+    """{"error": why it did not get through or "", "lasting", "lag": lag.Lag, "words": the lag for people, "late",
+    "same_disk": the second place lies on this home's own disk}."""
     args, home = call.args, opening.directory(call.args)
     if not opening.exists(args):
         return _told(Lag(), args, "", lasting=False)
@@ -75,4 +76,13 @@ def _told(behind: Lag, args: dict[str, Any], error: str, *, lasting: bool) -> di
         "lag": msgspec.to_builtins(behind),
         "words": lag.sentence(behind, "the second place"),
         "late": lag.is_late(behind, float(args["store_every_s"])),
+        "same_disk": _same_disk(args),
     }
+
+
+def _same_disk(args: dict[str, Any]) -> bool:
+    """False also where the place is away."""
+    try:
+        return not second_place.on_other_disk(args["store"], opening.directory(args))
+    except (StoreError, OSError):
+        return False

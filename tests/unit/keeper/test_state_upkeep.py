@@ -68,7 +68,7 @@ def test_only_what_an_agent_was_well_after_for_long_becomes_known_good(tmp_path:
         await asyncio.sleep(limits.PROVEN_AFTER_S)
         assert marked(keeping) == []
         await asyncio.sleep(3600.0)
-        assert 5 <= len(marked(keeping)) <= 7
+        assert abs(len(marked(keeping)) - 3600.0 / limits.KNOWN_GOOD_EVERY_S) <= 1
         assert marked(keeping) == sorted(marked(keeping))
         agent.memory.ladder = structs.replace(agent.ladder, good_since_mono=None)
         before = len(marked(keeping))
@@ -182,6 +182,34 @@ def test_a_second_place_that_does_not_answer_is_tried_again_later_and_its_lag_to
     play(tmp_path, work, "a", store="/mnt/second", store_every_s=60.0)
 
 
+def test_a_second_place_on_the_disk_of_the_first_is_no_second_place(tmp_path: Path) -> None:
+    async def work(keeping: Keeping) -> None:
+        taken = keeping.jobs.answers["snapshot"]
+
+        async def beside(name: str, args: dict[str, Any]) -> dict[str, Any]:
+            return {**await taken(name, args), "same_disk": True}
+
+        keeping.jobs.answers["snapshot"] = beside
+        told: dict[str, Any] = {"error": "", "lasting": False, "lag": lag(0, 0), "words": "", "late": False}
+        says(keeping, "upload", **told, same_disk=True)
+        await asyncio.sleep(300.0)
+        assert "every copy of the snapshots of a lies on the same disk" in keeping.snapshots.trouble("a")[0]
+        says(keeping, "upload", **told, same_disk=False)
+        await asyncio.sleep(300.0)
+        assert keeping.snapshots.trouble("a") == []
+
+    play(tmp_path, work, "a", store="/mnt/second", store_every_s=60.0)
+
+
+def test_a_second_place_that_is_away_is_told_without_a_number_that_grows_old(tmp_path: Path) -> None:
+    async def work(keeping: Keeping) -> None:
+        says(keeping, "upload", error="no disk", lasting=True, lag=lag(1, 1), words="remote lag 1 s", late=False)
+        await asyncio.sleep(300.0)
+        assert keeping.snapshots.trouble("a") == ["its second place was not reached: no disk"]
+
+    play(tmp_path, work, "a", store="/mnt/second", store_every_s=60.0)
+
+
 def test_the_second_place_is_collected_once_a_week_and_a_refusal_is_no_trouble(tmp_path: Path) -> None:
     async def work(keeping: Keeping) -> None:
         says(keeping, "upload", error="", lasting=False, lag=lag(0, 0), words="", late=False)
@@ -202,3 +230,19 @@ def test_a_chore_that_fails_holds_up_no_other_and_is_done_again_when_due(tmp_pat
         assert keeping.jobs.times("verify", "b")
 
     play(tmp_path, work, "a", "b")
+
+
+def test_agents_that_were_removed_are_looked_at_at_once_and_daily(tmp_path: Path) -> None:
+    async def work(keeping: Keeping) -> None:
+        begun = keeping.loop.time()
+        cleared: list[float] = []
+
+        async def clear() -> None:
+            cleared.append(keeping.loop.time() - begun)
+
+        keeping.upkeep.clear_removed = clear
+        await asyncio.sleep(2.5 * DAY_S)
+        assert len(cleared) == 3
+        assert cleared[0] < 60.0
+
+    play(tmp_path, work, "a")
