@@ -59,8 +59,8 @@ class Place:
         self.uploading = False
         self.failures = 0
         self.lag = ""  # for people; "" nothing worth saying
-        self.done_at: dict[str, float] | None = None  # by chore; None: not read yet
         self.beside = ""  # the second place (`state.store`) that turned out to lie on the first one's disk
+        self.done_at: dict[str, float] | None = None  # by chore; None: not read yet
         self.fresh: set[str] = set()  # chores for which there is a new snapshot
         self.said: list[str] = []  # by the last thinning
         self.marked_mono = float("-inf")
@@ -126,13 +126,13 @@ class StateUpkeep:
             found.append(f"{said.summary}. {said.next_step}")
         return found
 
-    def _place(self, name: str) -> Place:
-        return self.places.setdefault(name, Place())
-
     def on_one_disk(self, agent: Agent, kept: Keeping) -> bool:
         """Whether one disk holds its files and every copy of its snapshots."""
         store = agent.spec.state.store
         return bool(kept.same_disk) and (not store or self._place(agent.name).beside == store)
+
+    def _place(self, name: str) -> Place:
+        return self.places.setdefault(name, Place())
 
     # --- when ----------------------------------------------------------------------------------------------------
     def _look(self) -> None:
@@ -228,10 +228,10 @@ class StateUpkeep:
             place.uploading = False
         if self._agents.get(agent.name) is not agent:
             return
+        place.beside = (agent.spec.state.store or "") if told.get("same_disk") else ""
         now = self._clock.now_mono()
         if why:
             place.failures += 1
-        place.beside = (agent.spec.state.store or "") if told.get("same_disk") else ""
             place.upload_due_mono = now + lag.again_s(place.failures)
             if place.failures == 1:
                 self._recorder.record("upload.failed", agent.name, f"its second place was not reached: {why}")
@@ -245,7 +245,10 @@ class StateUpkeep:
 
     def _tell_lag(self, agent: Agent, place: Place, told: dict[str, Any], why: str) -> None:
         key = f"remote-lag:{agent.name}"
-        place.lag = (told.get("words") or why) if why or told.get("late") else ""
+        if told.get("late"):
+            place.lag = told["words"] or why
+        else:  # a number that is not too late yet would stand there, and be wrong, until the next try
+            place.lag = f"its second place was not reached: {why}" if why else ""
         if told.get("late"):
             self._alarms.raise_(key, agent.name, HoldfastError(errors.REMOTE_LAG, agent=agent.name, detail=place.lag))
         elif not why:
