@@ -413,6 +413,7 @@ STATE_SAMPLE_EVERY_S = 86_400.0
 STATE_DRILL_EVERY_S = 7 * 86_400.0
 KNOWN_GOOD_EVERY_S = 300.0  # what a restore to known-good loses at most, beside PROVEN_AFTER_S; its proof costs CPU
 UPLOAD_JOBS_AT_ONCE = 2  # one line carries them all
+STATE_CLEAR_EVERY_S = 86_400.0  # agents removed a month ago; the time that surely passed is counted on the way
 STATE_SECOND_GC_EVERY_S = 7 * 86_400.0  # what was deleted here is deleted there at once; this finds what was forgotten
 SCRUB_BYTES = 64 * 1024 * 1024  # packs read again each hour, beside new ones: all of 10 GB in a week
 PROOF_MAX_BYTES = 256 * 1024 * 1024  # of changed databases checked before a snapshot is known-good: some seconds

@@ -100,11 +100,14 @@ def test_a_removed_agent_leaves_its_files_and_comes_back_with_its_snapshots() ->
         home.up({**spec, "env": {"TOKEN": "s3cret"}, "secret_env": ["TOKEN"]}, counter(home, "two"))
         home.wait_row("one", phase="healthy")
         take(home, "one", "mine")
+        count = Path(spec["state"]["paths"][0], "count")
+        then = count.read_text()
+        wait_until(lambda: count.read_text() != then, "something new to keep")
         removed = list(home.client.messages("DELETE", "/v1/agents/one"))[-1]["result"]
         assert removed["paths"] == spec["state"]["paths"]
         assert home.row("one") == {}
         assert home.row("two")["phase"] == "healthy"
-        assert Path(spec["state"]["paths"][0], "count").exists()
+        assert count.exists()
         kept = home.home.path / "state" / "one" / "deleted.json"
         assert kept.stat().st_mode & 0o777 == 0o600
         assert [row["agent"] for row in home.client.get("/v1/deleted")["agents"]] == ["one"]
@@ -119,6 +122,26 @@ def test_a_removed_agent_leaves_its_files_and_comes_back_with_its_snapshots() ->
         assert "mine" in [row["label"] for row in rows]
         assert "remove" in [row["cause"] for row in rows]
         assert not kept.exists()
+    finally:
+        home.close()
+
+
+def test_a_removed_agent_nobody_can_have_back_any_more_leaves_nothing_but_its_files() -> None:
+    briefly = "limits.TRASH_S = limits.TRASH_AGENT_S = 1.0"
+    often = "limits.STATE_CLEAR_EVERY_S = limits.STATE_UPKEEP_LOOK_S = 0.5"
+    home = home_with(f"{NO_PAUSES}\n{briefly}\n{often}", in_worker=f"from holdfast import limits\n{briefly}")
+    try:
+        spec = counter(home, "one", every_s=3600)
+        home.up(spec, counter(home, "two"))
+        home.wait_row("one", phase="healthy")
+        take(home, "one")
+        take(home, "two")
+        list(home.client.messages("DELETE", "/v1/agents/one"))
+        wait_until(lambda: not (home.home.path / "state" / "one").exists(), "the end of its trash", 30.0)
+        assert said(home, "agent.cleared", "one")
+        assert home.client.get("/v1/deleted")["agents"] == []
+        assert Path(spec["state"]["paths"][0], "count").exists()
+        assert len(snapshots(home, "two")) == 1
     finally:
         home.close()
 

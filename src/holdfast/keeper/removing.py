@@ -20,7 +20,7 @@ from msgspec import structs
 
 from holdfast import errors, files, limits
 from holdfast.errors import HoldfastError
-from holdfast.keeper.state_jobs import Gone, StateJobs, words
+from holdfast.keeper.state_jobs import Gone, StateJobs, result_of, words
 from holdfast.keeper.worker_link import Message
 from holdfast.spec.model import FleetSpec
 from holdfast.state.answers import Deleted
@@ -60,16 +60,19 @@ class Removing:
 
     def listed(self) -> list[Deleted]:
         """All of them, the last one first."""
-        try:
-            names = os.listdir(self._jobs.root)
-        except OSError:
-            return []
-        found = [gone for name in names if (gone := self.find(name)) is not None]
+        found = [gone for name in self._removed() if (gone := self.find(name)) is not None]
         found.sort(key=lambda gone: gone.removed_at, reverse=True)
         return [
             Deleted(agent=gone.spec.name, removed_at=gone.removed_at, until=gone.until, paths=gone.spec.state.paths)
             for gone in found
         ]
+
+    def _removed(self) -> list[str]:
+        """Names of all that were removed, and of agents that are there."""
+        try:
+            return sorted(os.listdir(self._jobs.root))
+        except OSError:
+            return []
 
     def _path(self, name: str) -> Path:
         return self._jobs.directory(name) / FILE
@@ -143,6 +146,25 @@ class Removing:
                 while name in self._keeper.agents:
                     await asyncio.sleep(_DOWN_LOOK_S)
         return name not in self._keeper.agents
+
+    async def clear(self) -> None:
+        """What was removed so long ago that it cannot be had back goes for good. Never raises."""
+        for name in self._removed():
+            if name in self._keeper.agents or self._read(name) is None:
+                continue
+            async with self._jobs.writing(name):
+                gone = self._read(name)
+                if gone is None or name in self._keeper.agents:
+                    continue
+                try:
+                    clearing = self._jobs.run("clear-removed", name, gentle=True, until_at=gone.until)
+                    over = (await result_of(clearing))["over"]
+                except (JobFailed, HoldfastError):
+                    continue  # again the next time
+            if over:
+                text = "it was removed long ago: its definition and its snapshots are deleted"
+                self._keeper.recorder.record("agent.cleared", name, text)
+                self._jobs.forget(name)
 
     # --- bringing back -------------------------------------------------------------------------------------------
     async def undelete(self, name: str) -> AsyncGenerator[Message, None]:

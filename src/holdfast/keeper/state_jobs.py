@@ -36,6 +36,7 @@ WRITERS = frozenset(
         "mark-good",
         "remove",
         "bring-back",
+        "clear-removed",
         "restore-build",
         "restore-exchange",
         "restore-settle",
@@ -43,7 +44,9 @@ WRITERS = frozenset(
         "restore-recover",
     }
 )
-_NEED_NOTHING = frozenset({"snapshots", "remove", "bring-back"})  # answer "none" where nothing was ever kept
+_NEED_NOTHING = frozenset(
+    {"snapshots", "remove", "bring-back", "clear-removed"}
+)  # answer "none" where nothing was ever kept
 FOR_ALL = "@"  # the name of no agent: jobs about this machine
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 from holdfast import errors, files, limits
@@ -92,6 +93,8 @@ class StateUpkeep:
         self._proving = asyncio.Lock()  # one at a time: each reads what changed in a database
         self._uploads = asyncio.Semaphore(limits.UPLOAD_JOBS_AT_ONCE)
         self._timer: asyncio.TimerHandle | None = None
+        self.clear_removed: Callable[[], Awaitable[None]] | None = None  # agents nobody can have back any more
+        self._clear_mono = clock.now_mono()
 
     def begin(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(limits.STATE_UPKEEP_LOOK_S, self._look)
@@ -263,6 +266,9 @@ class StateUpkeep:
                     agent = self._agents.get(name)
                     if agent is not None and not agent.leaving and self._is_due(name, chore):
                         await self._do(agent, chore)
+            if self.clear_removed is not None and self._clock.now_mono() >= self._clear_mono:
+                self._clear_mono = self._clock.now_mono() + limits.STATE_CLEAR_EVERY_S
+                await self.clear_removed()
 
     def _is_due(self, name: str, chore: str) -> bool:
         place, now_at = self._place(name), self._clock.now_at()

@@ -52,6 +52,7 @@ def build(keeper: Keeper) -> tuple[Snapshots, StateUpkeep, Removing]:
     snapshots.forgotten = upkeep.gone
     keeper.hands.keeping = snapshots
     keeper.health.followers.append(snapshots.follow)
+    upkeep.clear_removed = removing.clear
     return snapshots, upkeep, removing
 
 

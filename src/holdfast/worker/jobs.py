@@ -86,6 +86,7 @@ def load() -> dict[str, Job]:
         "mark-good": upkeep.mark_good,
         "remove": upkeep.remove,
         "bring-back": upkeep.bring_back,
+        "clear-removed": upkeep.clear_removed,
         "export": looking.export,
         "restore-build": restore_steps.build,
         "restore-exchange": restore_steps.swap,

@@ -11,13 +11,14 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from holdfast import limits
 from holdfast.errors import SNAPSHOT_NOT_FOUND, HoldfastError
-from holdfast.state import aging, gc, names, proof, scrub, thinning, trash
+from holdfast.state import aging, exchange, gc, kept_trees, names, proof, scrub, thinning, trash, writing
 from holdfast.state.answers import Collected, Pinned, Removed
 from holdfast.state.local_store import LocalStore
 from holdfast.state.model import Pin, Snapshot
@@ -29,6 +30,7 @@ from holdfast.worker import listing, opening
 from holdfast.worker.jobs import Call
 
 KNOWN_GOOD = "known-good"
+DELETED = "deleted.json"  # the keeper's, see keeper/removing.py; in the record of ages the removed agent as a whole
 SCRATCH = "proof"  # below the agent's state directory: databases being checked, gone after it
 KNOWN_GOOD_KEPT = 2  # the present one and the one before, should the present one prove bad
 
@@ -121,6 +123,47 @@ def bring_back(call: Call) -> dict[str, Any]:
         back = trash.restore_all(repository)
         live = repository.snapshots()
         return {"snapshots": len(back), "newest": live[-1].id if live else ""}
+
+
+def clear_removed(call: Call) -> dict[str, Any]:
+    """An agent that was removed: its trash empties in its time, and when nothing can be had back any more, all that is
+    kept of it goes. {"over"}. A live snapshot keeps everything: somebody may want it.
+    """
+    args, home = call.args, opening.directory(call.args)
+    with opening.locked(args):
+        clocks, kept = aging.read_clocks(), 0
+        stay_s = {DELETED: min(max(args["until_at"] - clocks.at, 0.0), limits.TRASH_AGENT_S)}
+        times = aging.advance(aging.load(home / thinning.TIMES), clocks)
+        if opening.exists(args):
+            with opening.repository(args) as repository:
+                times = aging.observe_trash(times, stay_s | trash.stays(repository.trashed(), clocks.at))
+                aging.save(home / thinning.TIMES, times)
+                trash.expire(repository, times, clocks.at)
+                kept = len(repository.snapshots()) + len(repository.trashed())
+        else:
+            times = aging.observe_trash(times, stay_s)
+            aging.save(home / thinning.TIMES, times)
+        if kept or times.elapsed_s < times.due[DELETED] or clocks.at < args["until_at"]:
+            return {"over": False}
+        kept_trees.drop(home, clocks.at, everything=True)
+        if not exchange.settle(home):
+            return {"over": False}
+        _clear(home)
+    return {"over": True}
+
+
+def _clear(home: Path) -> None:
+    """The definition goes last: as long as it is there, this is done again."""
+    last = (DELETED, writing.LOCK)
+    for name in os.listdir(home):
+        path = home / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif name not in last:
+            path.unlink()
+    for name in last:
+        (home / name).unlink(missing_ok=True)
+    home.rmdir()
 
 
 def tidy(call: Call) -> dict[str, Any]:

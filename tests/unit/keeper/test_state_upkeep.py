@@ -230,3 +230,19 @@ def test_a_chore_that_fails_holds_up_no_other_and_is_done_again_when_due(tmp_pat
         assert keeping.jobs.times("verify", "b")
 
     play(tmp_path, work, "a", "b")
+
+
+def test_agents_that_were_removed_are_looked_at_at_once_and_daily(tmp_path: Path) -> None:
+    async def work(keeping: Keeping) -> None:
+        begun = keeping.loop.time()
+        cleared: list[float] = []
+
+        async def clear() -> None:
+            cleared.append(keeping.loop.time() - begun)
+
+        keeping.upkeep.clear_removed = clear
+        await asyncio.sleep(2.5 * DAY_S)
+        assert len(cleared) == 3
+        assert cleared[0] < 60.0
+
+    play(tmp_path, work, "a")

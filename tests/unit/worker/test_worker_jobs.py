@@ -8,12 +8,14 @@ import random
 import shutil
 import sqlite3
 import tarfile
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from holdfast import errors
 from holdfast.keeper.tasks import Tasks
@@ -284,5 +286,53 @@ def test_what_left_the_trash_between_two_uploads_leaves_the_second_place_too(tmp
         left = [path.name for path in (tmp_path / "second" / "agents" / "one" / "snaps").iterdir()]
         assert len(left) == 1
         assert not left[0].endswith(first)
+
+    with_state(tmp_path, work)
+
+
+def test_a_removed_agent_goes_for_good_when_its_time_has_surely_passed_and_nothing_can_be_had_back(
+    tmp_path: Path,
+) -> None:
+    home, month_s = tmp_path / "state" / "one", 31 * 86_400.0
+
+    def pass_time(seconds: float) -> None:
+        found = aging.load(home / "times")
+        assert found is not None
+        aging.save(home / "times", structs.replace(found, elapsed_s=found.elapsed_s + seconds))
+
+    async def work(ask: Ask, live: Path) -> None:
+        await ask("snapshot")
+        (home / "deleted.json").write_text("{}")
+        now = time.time()
+        assert not (await ask("clear-removed", until_at=now - 1))["over"]  # a live snapshot: its removal did not end
+        pass_time(month_s)
+        assert not (await ask("clear-removed", until_at=now - 1))["over"]
+        await ask("remove")
+        assert not (await ask("clear-removed", until_at=now - 1))["over"]
+        pass_time(29 * 86_400.0)
+        assert not (await ask("clear-removed", until_at=now - 1))["over"]
+        (trashed,) = (home / "repo" / "trash").iterdir()
+        assert trashed.name.rpartition("~")[2].isdecimal()  # its shown deadline is a month ahead by this clock
+        trashed.unlink()
+        assert not (await ask("clear-removed", until_at=now + 60))["over"]  # by the clock it could be had back
+        assert (await ask("clear-removed", until_at=now - 1))["over"]
+        assert not home.exists()
+        assert (live / "note").read_text() == "first\n"
+
+    with_state(tmp_path, work)
+
+
+def test_of_a_removed_agent_without_snapshots_a_clock_that_jumps_deletes_nothing(tmp_path: Path) -> None:
+    async def work(ask: Ask, live: Path) -> None:
+        home = tmp_path / "state" / "one"
+        home.mkdir(parents=True)
+        (home / "deleted.json").write_text("{}")
+        assert not (await ask("clear-removed", until_at=time.time() + 30 * 86_400.0))["over"]
+        assert not (await ask("clear-removed", until_at=time.time() - 1))["over"]
+        found = aging.load(home / "times")
+        assert found is not None
+        aging.save(home / "times", structs.replace(found, elapsed_s=31 * 86_400.0))
+        assert (await ask("clear-removed", until_at=time.time() - 1))["over"]
+        assert not home.exists()
 
     with_state(tmp_path, work)
