@@ -29,13 +29,14 @@ class Unfit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """`v2`: the agents' directories that freeze them, "" where there are none; `memory`: those that hold memory."""
+    """`v2`, `freezer`: the agents' directories that freeze them, if any; `memory`: those that hold their memory."""
 
     kind: str
     node: str
     memory: dict[str, str]
     v2: dict[str, str]
     freezer: dict[str, str]
+    roots: list[str]  # of this run, in every hierarchy
 
     def directories(self, agent: str) -> list[str]:
         """Those a process has to enter."""
@@ -87,6 +88,7 @@ def make(node_mb: int, agents: Sequence[str]) -> Ground:
     """Raises Unfit when there is no memory cgroup to be had."""
     plan = cgroups.choose(f"bench{os.getpid()}")
     limit = node_mb * MB
+    roots = [str(each) for each in (plan.v2_root, *plan.v1_roots.values()) if each is not None]
     if "memory" in plan.v2_controllers and plan.v2_root is not None:
         node = plan.v2_root / "node"
         node.mkdir()
@@ -94,7 +96,7 @@ def make(node_mb: int, agents: Sequence[str]) -> Ground:
             (place / "cgroup.subtree_control").write_text("+memory")
         (node / "memory.max").write_text(str(limit))
         own = {agent: _child(node, agent) for agent in agents}
-        return Ground("v2", str(node), own, own, {})
+        return Ground("v2", str(node), own, own, {}, roots)
     if "memory" not in plan.v1_roots:
         raise Unfit(f"no memory cgroup: {plan.why}")
     node = plan.v1_roots["memory"] / "node"
@@ -104,20 +106,17 @@ def make(node_mb: int, agents: Sequence[str]) -> Ground:
     v2 = {agent: _child(plan.v2_root, agent) for agent in agents} if plan.v2_root else {}
     tracker = plan.v1_roots.get("freezer")
     freezer = {agent: _child(tracker, agent) for agent in agents} if tracker and not v2 else {}
-    return Ground("v1", str(node), memory, v2, freezer)
+    return Ground("v1", str(node), memory, v2, freezer, roots)
 
 
 def remove(made: Ground) -> bool:
     """All of this run's directories. What is still dying in them gets ten seconds."""
-    roots = {str(Path(made.node).parent)} | {
-        str(Path(each).parent) for each in (*made.v2.values(), *made.freezer.values())
-    }
     for _ in range(200):
-        for root in sorted(roots, key=len, reverse=True):
+        for root in made.roots:
             for path, _, _ in os.walk(root, topdown=False):
                 with contextlib.suppress(OSError):
                     os.rmdir(path)
-        if not any(Path(root).exists() for root in roots):
+        if not any(Path(root).exists() for root in made.roots):
             return True
         time.sleep(0.05)
     return False
