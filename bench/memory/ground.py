@@ -18,6 +18,7 @@ from holdfast.init import procfs
 from holdfast.node import cgroups
 from holdfast.node.kept_file import number
 from holdfast.node.memory import NodeMemory
+from holdfast.pods import groups
 
 MB = 1024 * 1024
 SPARE_MB = 1536  # of the machine, beyond the node, or twice a small node: it must not come under pressure itself
@@ -98,6 +99,7 @@ def make(node_mb: int, agents: Sequence[str]) -> Ground:
         own = {agent: _child(node, agent) for agent in agents}
         return Ground("v2", str(node), own, own, {}, roots)
     if "memory" not in plan.v1_roots:
+        groups.close(plan)
         raise Unfit(f"no memory cgroup: {plan.why}")
     node = plan.v1_roots["memory"] / "node"
     node.mkdir()
