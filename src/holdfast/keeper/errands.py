@@ -2,7 +2,7 @@
 
 Invariants: nobody waits longer than the time given; there is one thread for each key at most, and while it is held up
 everybody who asks for that key is told so at once; the process can end whatever its threads wait for. Called by
-answering.py and disk_watch.py.
+answering.py, disk_watch.py and state_paths.py.
 """
 
 from __future__ import annotations

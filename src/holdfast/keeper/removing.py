@@ -20,6 +20,8 @@ from msgspec import structs
 
 from holdfast import errors, files, limits
 from holdfast.errors import HoldfastError
+from holdfast.keeper import state_paths
+from holdfast.keeper.errands import Errands
 from holdfast.keeper.state_jobs import Gone, StateJobs, result_of, words
 from holdfast.keeper.worker_link import Message
 from holdfast.spec.model import FleetSpec
@@ -41,6 +43,7 @@ class Removing:
     def __init__(self, keeper: Keeper, jobs: StateJobs) -> None:
         self._keeper = keeper
         self._jobs = jobs
+        self._errands = Errands()
         jobs.gone = self.find
 
     # --- what was removed ----------------------------------------------------------------------------------------
@@ -189,7 +192,7 @@ class Removing:
             keeper.recorder.record("agent.undeleted", name, "a person asked: have its former snapshots back")
             keeper.snapshots.changed(name)
         else:
-            missing = [path for path in gone.spec.state.paths if not os.path.lexists(path)]
+            missing = await state_paths.missing(self._errands, name, gone.spec.state.paths)
             yield _stage("starting it")
             keeper.put_fleet(FleetSpec(agents=(gone.spec,)), merge=True)
             keeper.recorder.record(

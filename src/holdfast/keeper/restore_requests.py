@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 from holdfast import errors, limits, recipes
 from holdfast.errors import HoldfastError
+from holdfast.keeper import state_paths
 from holdfast.keeper.agent import Agent
+from holdfast.keeper.errands import Errands
 from holdfast.keeper.restore_course import By, Restoration, Undone, is_well
 from holdfast.keeper.state_jobs import words
 from holdfast.keeper.worker_link import Message
@@ -34,6 +35,7 @@ class Requests:
     def __init__(self, keeper: Keeper, restoring: Restoring) -> None:
         self._keeper = keeper
         self._restoring = restoring
+        self._errands = Errands()
 
     async def restore(self, name: str, snapshot: str, path: str | None) -> AsyncGenerator[Message, None]:
         """Progress, and last answers.Restored. Raises HoldfastError, JobFailed."""
@@ -125,7 +127,8 @@ class Requests:
 
     async def _keep(self, agent: Agent) -> tuple[str, list[str]]:
         """(id of a snapshot of what is there, what there is to say). Bounded; its failure stops no restore."""
-        if not any(os.path.lexists(path) for path in agent.spec.state.paths):
+        paths = agent.spec.state.paths
+        if await state_paths.missing(self._errands, agent.name, paths) == list(paths):
             return "", []
         try:
             async with asyncio.timeout(limits.SNAPSHOT_BEFORE_REMOVAL_S):
