@@ -247,9 +247,8 @@ def _condemn(store: Store, packs: Iterable[str], clocks: Now, marks: Sequence[Co
 
 def _delete(repository: Repository, packs: Sequence[str], sizes: Mapping[str, int], progress: Progress) -> int:
     freed = 0
-    for number, pack in enumerate(packs):
+    for number, pack in enumerate(repository.delete_packs(packs) if packs else ()):
         progress(number, len(packs), "deleting")
-        repository.delete_pack(pack)
         freed += sizes[pack]
     return freed
 

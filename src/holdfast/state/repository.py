@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -160,11 +160,16 @@ class Repository:
         """Id, kind, length and stored bytes of each blob of a pack; empty for an unknown one."""
         return self.index.contents(pack)
 
-    def delete_pack(self, pack: str) -> None:
-        """Out of the index first: what it names is there, whenever we are killed. Raises StoreError."""
-        self.index.drop([pack])
+    def delete_packs(self, packs: Sequence[str]) -> Iterator[str]:
+        """Each one once it is deleted. All out of the index first: what it names is there, whenever we are killed.
+
+        Raises StoreError.
+        """
+        self.index.drop(packs)
         self._reading().forget()
-        self.store.delete(names.pack_object(pack))
+        for pack in packs:
+            self.store.delete(names.pack_object(pack))
+            yield pack
 
     # --- contents --------------------------------------------------------------------------------------------
 

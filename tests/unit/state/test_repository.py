@@ -346,10 +346,25 @@ def test_packs_that_went_and_came_are_met_again(tmp_path: Path) -> None:
     with Writer(repository, frozenset([old])) as writer:
         writer.put(b"first")
         writer.flush()
-    repository.delete_pack(old)
+    assert list(repository.delete_packs([old])) == [old]
     other._reading().forget()
     assert other.read(other.keys.blob_id(b"first")) == b"first"
     assert other.has(other.keys.blob_id(b"first"))
+
+
+def test_many_packs_leave_the_index_in_one_look_through_its_blobs_and_before_they_are_deleted(tmp_path: Path) -> None:
+    repository = made(tmp_path)
+    for number in range(5):
+        take(repository, [b"%d" % number])
+    gone = [one.name for one in repository.packs()[1:4]]
+    said: list[str] = []
+    repository.index._db.set_trace_callback(said.append)
+    for number, pack in enumerate(repository.delete_packs(gone)):
+        assert pack == gone[number]
+        assert not {one.name for one in repository.index.packs()} & set(gone)
+    assert sum(one.startswith("DELETE FROM blob") for one in said) == 1
+    assert len(repository.packs()) == 2
+    assert [repository.has(repository.keys.blob_id(b"%d" % number)) for number in range(5)].count(True) == 2
 
 
 def test_where_a_blob_lies_and_what_it_takes_is_told(tmp_path: Path) -> None:

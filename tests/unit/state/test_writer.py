@@ -59,7 +59,7 @@ def test_a_condemned_pack_counts_as_absent(tmp_path: Path) -> None:
         assert not writer.has(repository.keys.blob_id(b"old" * 50))
         snapshot = writer.finish(draft((writer.put(b"old" * 50),), 150))
         assert writer.blobs_new == 1
-    repository.delete_pack(old.name)
+    assert list(repository.delete_packs([old.name])) == [old.name]
     assert kept(opened(tmp_path, cache=False), snapshot) == b"old" * 50
 
 
