@@ -241,9 +241,9 @@ STATE_NOT_DECLARED = _kind(
 STATE_PATH_NOT_FOUND = _kind(
     "HF2054",
     "StatePathNotFound",
-    "{agent}: no snapshot asked for holds {path}",
-    "See what there is: `holdfast state log {agent} DIRECTORY`, or look at all of it with `holdfast restore {agent} "
-    "--to NEW_DIRECTORY`.",
+    "{agent}: {path} is in no snapshot that was asked for",
+    "See what a snapshot holds with `holdfast state export {agent} SNAPSHOT | tar -t`, or look at all of it with "
+    "`holdfast restore {agent} --to NEW_DIRECTORY`.",
     4,
 )
 NOT_DELETED = _kind(

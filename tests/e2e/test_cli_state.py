@@ -95,6 +95,7 @@ def test_what_a_snapshot_holds_lies_between_before_and_after_and_can_be_read_aga
     assert [one["change"] for one in versions] == ["added"]
     changes = {os.path.basename(one["path"]): one for one in _json(home, "state", "diff", "counter", short)["changes"]}
     assert changes["marker"]["change"] == "changed"
+    assert [row["cause"] for row in _json(home, "snapshots", "counter")["snapshots"]] == ["manual", "compare"]
     assert "state.db" in changes
     assert _json(home, "state", "du", "counter")["agents"]["counter"]["snapshots"] >= 1
     assert _json(home, "state", "verify", "counter", "--all")["faults"] == []

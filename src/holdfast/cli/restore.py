@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from shlex import quote
 from typing import Any
 
 import click
@@ -202,7 +203,7 @@ def plan_lines(found: dict[str, Any], path: str | None, to: str | None, now_at: 
     if good and good["id"] != chosen["id"]:
         lines.append(f"  the last snapshot it was proven healthy with: {short(good['id'])}, {age(good['at'], now_at)}")
     if to is not None:
-        return [*lines, f"  written to {one_line(to)}; the agent and its files are not touched"]
+        return [*lines, f"  goes to {one_line(to)}; the agent and its files are not touched"]
     lines += _replaced(found, now_at)
     lines.append(paint("  what is there now is kept as a snapshot first: this can be taken back", "green"))
     return [*lines, f"  {_interruption(found)}"]
@@ -295,5 +296,6 @@ def done_lines(agent: str, done: dict[str, Any]) -> list[str]:
     phase = f"; it is {done['phase']}" if done.get("phase") else ""
     lines = [f"{agent}: {what} is that of {which} again ({checked}){phase}", *warnings]
     if done.get("before"):
-        lines.append(f"  take this back with: holdfast restore {agent} {short(done['before'])}")
+        part = f" --path {quote(what)}" if done.get("path") else ""
+        lines.append(f"  take this back with: holdfast restore {agent} {short(done['before'])}{part}")
     return lines

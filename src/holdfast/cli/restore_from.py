@@ -167,8 +167,9 @@ def _write(
     from holdfast.cli.render import clock, one_line
     from holdfast.cli.state_progress import shown
     from holdfast.cli.state_view import count
-    from holdfast.state import materialize
+    from holdfast.state import history, materialize
 
+    only = history.likeliest(repository, manifest.roots, path) if path else None
     began_mono = time.monotonic()
     with shown(session, f"fetching {manifest.agent}") as show:
         built = materialize.build_to(
@@ -176,7 +177,7 @@ def _write(
             snapshot,
             manifest,
             to,
-            only=path,
+            only=only,
             progress=lambda done, total: show(done, total, "fetching"),
         )
     took_s = time.monotonic() - began_mono

@@ -5,6 +5,7 @@ The group, and the commands that show history and cost; contents are in state_co
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Any
 
 import click
@@ -63,8 +64,13 @@ def log_command(session: Session, agent: str, path: str) -> None:
     click.echo(f"{agent}: {shown}")
     click.echo("\n".join(version_lines(found, now(), terminal_width())))
     there = next((one for one in versions if one.get("change") != "removed"), None)
-    if there is not None:
-        click.echo(f"read one: holdfast state cat {agent} {short(there.get('snapshot'))} '{shown}'")
+    if there is None:
+        return
+    which = f"{agent} {short(there.get('snapshot'))}"
+    if there.get("size") is None:  # a directory
+        click.echo(f"look into one: holdfast restore {which} --path {quote(shown)} --to NEW_DIRECTORY")
+    else:
+        click.echo(f"read one: holdfast state cat {which} {quote(shown)}")
 
 
 @state.command(

@@ -10,6 +10,7 @@ import click
 from holdfast import errors
 from holdfast.cli.selecting import Choice, chosen, selector_option
 from holdfast.cli.session import Command, Session, complete_agent, complete_snapshot, pass_session
+from holdfast.cli.snapshots import LIST_MAX_S
 from holdfast.errors import HoldfastError
 
 
@@ -17,13 +18,25 @@ def _names(session: Session, agents: Sequence[str], selector: str | None) -> lis
     """Named agents as they are (a removed one has versions too), or those with the labels."""
     if agents and not selector:
         return list(dict.fromkeys(agents))
+    if not (agents or selector):
+        raise click.UsageError("name agents, or choose them by --selector LABELS")
     return [str(row["name"]) for row in chosen(session.client(), Choice(tuple(agents), selector))]
+
+
+def _keeping(session: Session) -> list[str]:
+    """All agents with snapshots."""
+    client = session.client()
+    every = [str(row["name"]) for row in chosen(client, Choice(everybody=True))]
+    found = [name for name in every if client.look(f"/v1/agents/{name}/snapshots", {}, LIST_MAX_S)["snapshots"]]
+    if not found and not session.as_json:
+        click.echo("no agent has snapshots yet")
+    return found
 
 
 @click.command(
     "verify",
     cls=Command,
-    examples=["holdfast state verify assistant", "holdfast state verify assistant --all"],
+    examples=["holdfast state verify", "holdfast state verify assistant", "holdfast state verify assistant --all"],
 )
 @click.argument("agents", nargs=-1, metavar="[AGENT]...", shell_complete=complete_agent)
 @selector_option
@@ -32,14 +45,14 @@ def _names(session: Session, agents: Sequence[str], selector: str | None) -> lis
 def verify_command(session: Session, agents: tuple[str, ...], selector: str | None, everything: bool) -> int:
     """Check that snapshots can be restored. Exit code 1 when one cannot be restored whole, and which.
 
-    Holdfast does this by itself: the newest snapshot hourly, a sample daily, a whole restore into a scratch directory
-    weekly.
+    Without names: every agent that has snapshots. Holdfast does this by itself: the newest snapshot hourly, a sample
+    daily, a whole restore into a scratch directory weekly.
     """
     from holdfast.cli.state_progress import follow
     from holdfast.cli.state_view import checked_lines
 
     bad = 0
-    for name in _names(session, agents, selector):
+    for name in _names(session, agents, selector) if agents or selector else _keeping(session):
         path = f"/v1/agents/{name}/state/verify"
         found = follow(session, "POST", path, {"all": everything}, f"checking {name}")
         faults = found.get("faults") or []

@@ -16,10 +16,10 @@ from holdfast.state.model import SHORT_ID_DIGITS
 Row = dict[str, Any]
 HEADERS = ("SNAPSHOT", "TAKEN", "AGE", "CAUSE", "FILES", "SIZE", "NEW", "NOTES")
 # Columns a narrow terminal does without, the least missed first; the id is what the next command needs.
-DROPPED_FIRST = ("FILES", "CAUSE", "SIZE", "NEW", "TAKEN", "AGE")
+DROPPED_FIRST = ("FILES", "NEW", "SIZE", "CAUSE", "TAKEN")  # never how old it is: that is what people choose by
 CAUSES = {
     "stop": "before stop", "update": "before update", "restore": "before restore", "config": "before config",
-    "remove": "before removal",
+    "remove": "before removal", "compare": "to compare with",
 }  # fmt: skip
 RESTS = {"quiesced": "at rest", "idle": "idle", "busy": "at work"}
 MARKS = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}
@@ -102,7 +102,7 @@ def version_lines(found: Row, now_at: float, width: int | None) -> list[str]:
         for one in found.get("versions") or []
     ]
     headers = ("SNAPSHOT", "TAKEN", "AGE", "SIZE", "WHAT HAPPENED TO IT")
-    return table(headers, rows, width=width, drop=("AGE", "TAKEN"), first_min=SHORT_ID_DIGITS)
+    return table(headers, rows, width=width, drop=("AGE", "SIZE"), first_min=SHORT_ID_DIGITS)
 
 
 def change_lines(found: Row, shown_max: int | None = None, *, text: bool = True, indent: str = "") -> list[str]:

@@ -332,7 +332,7 @@ class Snapshots:
 
     async def _against_now(self, name: str, args: dict[str, Any]) -> AsyncGenerator[Message, None]:
         """Differences to the live tree: a snapshot of it is taken, where something changed, and compared with."""
-        found = await self.take(name, Cause.MANUAL)
+        found = await self.take(name, Cause.COMPARE)
         now = found["snapshot"]["id"] if found["snapshot"] else found["unchanged_since"]
         async with contextlib.aclosing(self.jobs.job("diff", name, **{**args, "b": now})) as said:
             async for message in said:

@@ -101,12 +101,20 @@ def locate(repository: Repository, snapshot: Snapshot, path: str) -> tuple[str, 
     raise HoldfastError(STATE_PATH_NOT_FOUND, agent=repository.config.agent, path=path)
 
 
+def likeliest(repository: Repository, roots: Sequence[Root], path: str) -> str:
+    """A path as people say it, absolute: the first candidate that is there, else the first. Raises StoreError."""
+    meant, walker = candidates(roots, path), Walker(repository)
+    return next((one for one in meant if walker.find(roots, one) is not None), meant[0])
+
+
 def cat(repository: Repository, snapshot: Snapshot, path: str) -> Iterator[bytes]:
     """The content of one file, in pieces; of a link, what it points to. Raises HoldfastError at once: there is none,
     it is a directory; StoreError while it is read."""
     found, entry = locate(repository, snapshot, path)
     if entry.kind is Kind.DIRECTORY:
-        raise HoldfastError(STATE_PATH_NOT_FOUND, agent=repository.config.agent, path=f"a file {found}")
+        raise HoldfastError(
+            STATE_PATH_NOT_FOUND, agent=repository.config.agent, path=f"a file {found} (it is a directory)"
+        )
     if entry.kind is Kind.LINK:
         return iter((entry.target,))
     return repository.entry_stream(entry)

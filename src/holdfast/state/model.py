@@ -26,6 +26,7 @@ class Cause(StrEnum):
     RESTORE = "restore"  # of what a restore is about to replace
     CONFIG = "config"  # before a change of its configuration
     REMOVE = "remove"  # before the agent is taken out of the fleet
+    COMPARE = "compare"  # of what is there, because somebody asked how an earlier one differs from it
 
 
 class Consistency(StrEnum):

@@ -17,11 +17,10 @@ import msgspec
 
 from holdfast import limits
 from holdfast.spec.validator import Validator
-from holdfast.state import asides, carrying, contents, exchange, history, intent, kept_trees, telling, validate
+from holdfast.state import asides, carrying, exchange, history, intent, kept_trees, telling, validate
 from holdfast.state.intent import Intent, Phase, Place
 from holdfast.state.model import Manifest
 from holdfast.state.names import Trashed
-from holdfast.state.repository import Repository
 from holdfast.worker import opening, restoring
 from holdfast.worker.jobs import Call
 from holdfast.worker.protocol import JobFailed
@@ -44,7 +43,7 @@ def build(call: Call) -> dict[str, Any]:
         manifest = repository.manifest(found)
         short = found.snapshot.short if isinstance(found, Trashed) else found.short
         if args.get("path"):
-            args["path"] = _absolute(repository, manifest, str(args["path"]))
+            args["path"] = history.likeliest(repository, manifest.roots, str(args["path"]))
     if not args.get("to"):
         kept_trees.make_way(home, short)
     told = restoring.build(call)
@@ -57,17 +56,8 @@ def build(call: Call) -> dict[str, Any]:
                 intent.save(home, current)
                 if args.get("check"):
                     _must_pass(call, current)
-    return {**told, "files": manifest.files, "bytes": manifest.bytes, "path": args.get("path") or ""}
-
-
-def _absolute(repository: Repository, manifest: Manifest, path: str) -> str:
-    """A path as people say it: the first that the snapshot has, else the likeliest."""
-    meant = history.candidates(manifest.roots, path)
-    for one in meant:
-        with suppress(LookupError):
-            if contents.find(repository, manifest, one)[1] is not None:
-                return one
-    return meant[0]
+    path = args.get("path") or ""  # how much of the snapshot that is, is not counted
+    return {**told, "files": 0 if path else manifest.files, "bytes": 0 if path else manifest.bytes, "path": path}
 
 
 def _left_out_then(manifest: Manifest) -> list[str]:

@@ -13,6 +13,7 @@ import yaml
 from tests.harness.state_keeper import NOW, StateKeeper, serving, snapshot
 
 from holdfast.cli.client import KeeperClient
+from holdfast.cli.state_view import snapshot_lines
 from holdfast.state.answers import Deleted
 from holdfast.worker.protocol import Fault, JobFailed
 
@@ -69,6 +70,16 @@ def test_the_list_shows_what_is_special_and_warns(cli: Any, state: StateKeeper) 
     assert "holdfast restore bot bbbb33330000 --to NEW_DIRECTORY" in out
 
 
+def test_a_narrow_list_still_says_how_old_each_snapshot_is() -> None:
+    rows = [{"id": "aaaa1111".ljust(32, "0"), "at": NOW - 60.0, "cause": "timer", "label": "before the cleanup"}]
+    lines = snapshot_lines(rows, NOW, 40)
+    assert max(map(len, lines)) <= 40
+    assert lines[0].split()[:1] == ["SNAPSHOT"]
+    assert "AGE" in lines[0]
+    assert "1m00s" in lines[1]
+    assert "before the cleanup" in lines[2]
+
+
 def test_the_json_list_has_the_documented_shape_and_can_be_bounded(cli: Any, state: StateKeeper) -> None:
     rows = json.loads(cli("snapshots", "bot", "--json").out)["snapshots"]
     keys = {"id", "at", "cause", "label", "consistency", "files", "bytes", "bytes_new", "pinned", "remote"}
@@ -111,6 +122,12 @@ def test_a_restore_says_what_it_chose_what_goes_and_how_to_take_it_back(
     ):
         assert words in done.out, words
     assert "\x1b" not in done.out
+
+
+def test_what_takes_the_restore_of_one_path_back_is_about_that_path(cli: Any, state: StateKeeper) -> None:
+    state.jobs["restore"] = restored
+    done = cli("restore", "bot", "known-good", "--path", "/srv/bot/my notes", "--yes")
+    assert "take this back with: holdfast restore bot dddd55550000 --path '/srv/bot/my notes'" in done.out
 
 
 def test_without_a_terminal_and_without_yes_nothing_is_restored(cli: Any, state: StateKeeper) -> None:
@@ -201,11 +218,15 @@ def test_the_history_of_a_file_ends_with_how_to_read_it(cli: Any, state: StateKe
     ]
     state.jobs["log"] = [{"result": {"path": "/srv/bot/notes.md", "versions": versions}}]
     out = cli("state", "log", "bot", "notes.md").out
-    assert "holdfast state cat bot aaaa22220000 '/srv/bot/notes.md'" in out
+    assert "holdfast state cat bot aaaa22220000 /srv/bot/notes.md" in out
     assert state.last("log") == {"path": "notes.md"}
     state.jobs["log"] = [JobFailed(Fault.NOT_FOUND, "no such path")]
     done = cli("state", "log", "bot", "other")
-    assert (done.code, "no snapshot asked for holds other" in done.err) == (4, True)
+    assert (done.code, "other is in no snapshot that was asked for" in done.err) == (4, True)
+    versions = [{"snapshot": "aaaa2222".ljust(32, "0"), "at": NOW - 3600, "change": "changed"}]
+    state.jobs["log"] = [{"result": {"path": "/srv/bot/my notes", "versions": versions}}]
+    out = cli("state", "log", "bot", "my notes").out  # a directory cannot be printed
+    assert "holdfast restore bot aaaa22220000 --path '/srv/bot/my notes' --to NEW_DIRECTORY" in out
 
 
 def test_differences_are_shown_without_the_agents_escape_codes(cli: Any, state: StateKeeper) -> None:
@@ -259,6 +280,7 @@ def test_a_check_that_finds_damage_fails_and_names_it(cli: Any, state: StateKeep
     assert "aaaa11110000 /srv/bot/state.db: a block is missing" in done.out
     state.jobs["verify"] = [{"result": {"snapshots": 3, "restorable": 3, "faults": []}}]
     assert cli("state", "verify", "bot").code == 0
+    assert "bot: 3 snapshots checked" in cli("state", "verify").out  # everybody
 
 
 def test_costs_are_told_in_words(cli: Any, state: StateKeeper) -> None:

@@ -170,6 +170,13 @@ def test_all_agents_are_written_to_a_directory_to_look_first(disk: Path, tmp_pat
     assert not (tmp_path / "new" / "state").exists()
 
 
+def test_one_file_is_named_as_it_is_where_the_agent_lives(disk: Path, tmp_path: Path) -> None:
+    to = str(tmp_path / "look")
+    code, text = holdfast("restore", "one", "--from", str(disk), "--path", "note", "--to", to, home=tmp_path / "new")
+    assert code == 0, text
+    assert (tmp_path / "look" / "note").read_bytes() == b"one" * 5000
+
+
 def test_a_wrong_key_ends_before_anything_is_written(disk: Path, tmp_path: Path) -> None:
     code, text = holdfast("restore", "one", "--from", str(disk), home=tmp_path / "new", key=bytes(32))
     assert code != 0
