@@ -16,7 +16,8 @@ from pathlib import Path
 from holdfast.errors import RECOVERY_KEY_WRONG, SECOND_PLACE_BLOCKED, SECOND_PLACE_KEY, HoldfastError
 from holdfast.files import write_atomic
 from holdfast.state import config as configs
-from holdfast.state import exchange, keys, materialize
+from holdfast.state import exchange, keys, materialize, opening
+from holdfast.state.identity import acting_as
 from holdfast.state.model import Manifest, Rights, Snapshot
 from holdfast.state.names import CONFIG
 from holdfast.state.repository import Repository
@@ -104,10 +105,32 @@ def _make_way(directory: str, rights: Rights | None) -> None:
         missing.append(directory)
         directory = os.path.dirname(directory)
     for path in reversed(missing):
-        os.mkdir(path, 0o755)
-        if rights is not None:
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        _make(path, rights)
+
+
+def _make(path: str, rights: Rights | None) -> None:
+    """As ourselves where only root's or our own links lead there, for it may lie in nobody's place; else as the agent:
+    a link of its own may lead where it has no business. Raises OSError.
+    """
+    try:
+        parent, name = opening.open_parent(path, None)
+    except PermissionError:
+        if rights is None:
+            raise
+        with acting_as(rights):
+            parent, name = opening.open_parent(path, rights)
             try:
-                os.fchown(fd, rights.uid, rights.gid)
+                os.mkdir(name, 0o755, dir_fd=parent)
             finally:
-                os.close(fd)
+                os.close(parent)
+        return
+    try:
+        os.mkdir(name, 0o755, dir_fd=parent)
+        if rights is not None:
+            made = opening.open_directory(parent, name)
+            try:
+                os.fchown(made, rights.uid, rights.gid)
+            finally:
+                os.close(made)
+    finally:
+        os.close(parent)

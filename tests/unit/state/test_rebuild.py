@@ -19,9 +19,10 @@ from holdfast.errors import (
     SECOND_PLACE_OTHER,
     HoldfastError,
 )
-from holdfast.state import keys
+from holdfast.state import homecoming, keys
 from holdfast.state.homecoming import adopt_key
 from holdfast.state.local_store import LocalStore
+from holdfast.state.model import Rights
 from holdfast.state.rebuild import COMING, bring_home, open_remote, survey
 from holdfast.state.repository import Repository
 from holdfast.state.second_place import Layered, open_agent
@@ -125,6 +126,19 @@ def test_an_unknown_agent_is_said_to_be_unknown(disk: Path, tmp_path: Path) -> N
         with pytest.raises(HoldfastError) as caught:
             ask()
         assert caught.value.kind is SECOND_PLACE_EMPTY
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes directories for another user")
+def test_directories_above_a_path_are_the_agents_and_no_link_of_its_own_leads_root_elsewhere(tmp_path: Path) -> None:
+    agent, treasure = Rights(uid=54_321, gid=54_321), tmp_path / "treasure"
+    treasure.mkdir(mode=0o700)
+    homecoming._make_way(str(tmp_path / "a" / "b"), agent)
+    assert [(tmp_path / name).stat().st_uid for name in ("a", "a/b")] == [54_321, 54_321]
+    (tmp_path / "a" / "link").symlink_to(treasure)
+    os.lchown(tmp_path / "a" / "link", 54_321, 54_321)
+    with pytest.raises(PermissionError):
+        homecoming._make_way(str(tmp_path / "a" / "link" / "mine"), agent)
+    assert list(treasure.iterdir()) == []
 
 
 def test_a_home_never_loses_a_key_that_its_snapshots_need(tmp_path: Path) -> None:
