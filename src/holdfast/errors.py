@@ -330,6 +330,14 @@ LEDGER_IN_USE = _kind(
     "another process writes the ledger in {path}",
     "Only one keeper may write it: see `holdfast ps`. Reading and verifying work at any time.",
 )
+ANSWER_CUT_OFF = _kind(
+    "HF3011",
+    "AnswerCutOff",
+    "the keeper ended before it could say whether this is done: {what}",
+    "It is started again by itself, and finishes or undoes what was begun: never half of it stays. `holdfast ps` and "
+    "`holdfast events --since 5m` tell which; say it again if it was not done.",
+    5,
+)
 
 COMMAND_FAILED = _kind(
     "HF3020",

@@ -124,6 +124,7 @@ def incident_lines(known: dict[str, Any]) -> list[str]:
         f"  cause: {one_line(known.get('cause') or 'unknown')}",
         f"  exit: {one_line(known.get('exit') or 'none')}",
         f"  caught after {caught}, restored after {restored}, tiers {tiers}",
+        *([f"  state: {one_line(known['restored'])}"] if known.get("restored") else []),
         f"  post-mortem: {known.get('postmortem') or 'not written yet'}",
     ]
     lines += _listed("what changed since it was last good:", known.get("changes"), "text")

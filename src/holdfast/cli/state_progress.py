@@ -28,16 +28,22 @@ def follow(session: Session, method: str, path: str, body: dict[str, Any] | None
     """Ask, show progress, and return the result. `title`: what is done, a few words. Raises HoldfastError."""
     from holdfast.cli.client import AnsweredError
 
+    begun = False
     with shown(session, title) as show:
-        for message in session.client().messages(method, path, body):
-            if "error" in message:
-                raise AnsweredError(message["error"])
-            if "result" in message:
-                found = message["result"]
-                return found if isinstance(found, dict) else {}
-            told = message.get("progress") or {}
-            show(int(told.get("done") or 0), int(told.get("total") or 0), str(told.get("what") or ""))
-    raise HoldfastError(errors.KEEPER_UNREACHABLE, home=session.home.path)
+        try:
+            for message in session.client().messages(method, path, body):
+                begun = True
+                if "error" in message:
+                    raise AnsweredError(message["error"])
+                if "result" in message:
+                    found = message["result"]
+                    return found if isinstance(found, dict) else {}
+                told = message.get("progress") or {}
+                show(int(told.get("done") or 0), int(told.get("total") or 0), str(told.get("what") or ""))
+        except HoldfastError as error:
+            if not begun or error.kind.code != errors.KEEPER_UNREACHABLE.code:
+                raise
+    raise HoldfastError(errors.ANSWER_CUT_OFF, what=title)
 
 
 def shown(session: Session, title: str) -> AbstractContextManager[Shown]:

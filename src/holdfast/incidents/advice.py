@@ -44,9 +44,17 @@ def _of_machine(incident: Incident) -> list[str]:
     return [*found, "Nobody is restarted for it; `holdfast restart NAME` works at any time."]
 
 
+_WENT_BACK = (
+    "Its state went back in time: what is missing since then is in the former state, which is kept for some days.",
+    "Another moment than the one that was taken: `holdfast snapshots AGENT`, then `holdfast restore AGENT SNAPSHOT`.",
+)
+
+
 def steps(incident: Incident) -> list[str]:
     """One sentence each, the most useful first."""
     found = [_BY_KIND[incident.kind]] if incident.kind in _BY_KIND else []
+    if incident.restored:
+        found = [*(text.replace("AGENT", incident.agent) for text in _WENT_BACK), *found]
     if incident.node:
         return [*found, *_of_machine(incident)]
     if incident.outcome is Outcome.RECOVERED:

@@ -110,6 +110,7 @@ def detail(incident: Incident) -> dict[str, object]:
         **summary(incident),
         "closed_at": incident.closed_at,
         "exit": incident.exit,
+        "restored": incident.restored,
         "log_lines": list(incident.log_lines),
         "timeline": [{"at": moment.at, "text": moment.text} for moment in incident.timeline],
     }

@@ -108,7 +108,7 @@ def _validating(scene: Scene) -> str:
     if ladder.misbehaves:
         return f"back, but its behaviour is bad again ({', '.join(ladder.blamed)})"
     if ladder.good_since_mono is None:
-        return f"back after it {ladder.cause}, but: {scene.detail or 'no good check yet'}"
+        return f"back after it {_damaged(ladder.cause)}, but: {scene.detail or 'no good check yet'}"
     return f"back and good for {span(scene.now - ladder.good_since_mono)} after it {_past(scene)}"
 
 
@@ -126,7 +126,13 @@ def _past(scene: Scene) -> str:
     cause = scene.ladder.cause
     if scene.exit and cause.startswith(("exited", "was killed", "ended unseen")):
         return f"died ({scene.exit})"
-    return named(cause, scene.taken)
+    return _damaged(named(cause, scene.taken))
+
+
+def _damaged(cause: str) -> str:
+    """As what happened to the agent: "its state is damaged: ..." is what the ladder was told."""
+    rest = cause.removeprefix("its state is damaged")
+    return cause if rest == cause else f"was found with damaged state{rest}"
 
 
 def named(cause: str, taken: str) -> str:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from holdfast import errors
 from holdfast.cli import state_progress
 from holdfast.cli.session import Session
+from holdfast.errors import HoldfastError
 
 
 @pytest.mark.parametrize(
@@ -46,3 +51,20 @@ def test_a_terminal_gets_a_bar_that_is_taken_away(
     out, err = capsys.readouterr()
     assert out == ""
     assert "restoring [bot]" in err
+
+
+def test_work_that_is_cut_off_is_not_called_a_keeper_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    away = HoldfastError(errors.KEEPER_UNREACHABLE, home="/h")
+
+    def client(*first: dict[str, Any]) -> SimpleNamespace:
+        def messages(*_asked: object) -> Iterator[dict[str, Any]]:
+            yield from first
+            raise away
+
+        return SimpleNamespace(messages=messages)
+
+    for first, code in (((), "HF3001"), (({"progress": {"what": "stopping it"}},), "HF3011")):
+        monkeypatch.setattr(Session, "client", lambda _session, first=first: client(*first))
+        with pytest.raises(HoldfastError) as caught:
+            state_progress.follow(Session(as_json=True), "POST", "/x", {}, "restoring bot")
+        assert (caught.value.kind.code, caught.value.kind.exit_code) == (code, 5)

@@ -90,6 +90,19 @@ TABLE = [
     ),
     (
         scene(
+            Phase.RECOVERING,
+            cause="its state is damaged: /srv/a.json (JSON is malformed)",
+            incident=1,
+            tier=Tier.RESTORE,
+            running=True,
+            good_since_mono=NOW - 12,
+            due_mono=NOW + 48,
+        ),
+        "back and good for 12 s after it was found with damaged state: /srv/a.json (JSON is malformed)",
+        "counts as recovered in 48 s",
+    ),
+    (
+        scene(
             Phase.ESCALATED,
             cause="exited with 78",
             incident=1,
