@@ -206,8 +206,9 @@ def _bring_home(
     homecoming.adopt_key(session.home.path / "state", key, agent)
     state_dir = session.home.path / "state" / agent
     with shown(session, f"bringing {agent} home") as show:
-        repository = rebuild.bring_home(url, agent, state_dir, show, set_aside=yes)
-    notes = [] if kept else _put_back(session, state_dir, key, snapshot, manifest)
+        damaged: list[str] = []
+        repository = rebuild.bring_home(url, agent, state_dir, show, set_aside=yes, told=damaged.append)
+    notes = [*damaged, *([] if kept else _put_back(session, state_dir, key, snapshot, manifest))]
     paths = [root.path for root in manifest.roots]
     if session.as_json:
         answer = {"agent": agent, "snapshot": snapshot.id, "at": snapshot.at, "repository": str(repository)}
@@ -215,7 +216,7 @@ def _bring_home(
         session.answer({**answer, "paths": paths, "from": url, **more})
         return
     lines = _home_lines(agent, manifest, snapshot.short, snapshot.at)
-    click.echo("\n".join(lines if kept else _back_lines(agent, manifest, snapshot, notes)))
+    click.echo("\n".join([*lines, *damaged] if kept else _back_lines(agent, manifest, snapshot, notes)))
 
 
 def _is_kept(session: Session, agent: str) -> bool:

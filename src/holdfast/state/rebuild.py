@@ -83,10 +83,11 @@ def bring_home(
     progress: Progress = lambda done, total, what: None,
     *,
     set_aside: bool = False,
+    told: Callable[[str], None] = lambda sentence: None,
 ) -> Path:
     """Copy the whole repository to HOME/state/AGENT/repo and raise the epoch; returns its directory. Idempotent.
 
-    A repository that is here already is completed when it is the same; another one is refused, or with `set_aside`
+    A pack that is damaged there is left there, and `told`: it holds up nothing that does not need it. A repository that is here already is completed when it is the same; another one is refused, or with `set_aside`
     kept beside it under another name. Raises HoldfastError.
     """
     with _said(url), lock(state_dir):
@@ -103,7 +104,7 @@ def bring_home(
         here = LocalStore(place)
         here.put(CONFIG, theirs)
         _same_or_none(place, theirs, state_dir)
-        _copy(there, here, progress)
+        _copy(there, here, progress, told)
         if place != repo:
             if repo.is_dir() and not any(repo.iterdir()):
                 repo.rmdir()
@@ -144,7 +145,7 @@ def _same_or_none(place: Path, theirs: bytes, state_dir: Path) -> None:
         raise HoldfastError(SECOND_PLACE_OTHER, agent=peek(theirs).agent, path=str(state_dir))
 
 
-def _copy(there: Store, here: LocalStore, progress: Progress) -> None:
+def _copy(there: Store, here: LocalStore, progress: Progress, told: Callable[[str], None]) -> None:
     """Manifests are listed first and come last, after all packs they may need."""
     manifests = [found for prefix in (TRASH, SNAPS, PINS) for found in there.list(prefix)]
     packs = list(there.list(PACKS))
@@ -152,7 +153,10 @@ def _copy(there: Store, here: LocalStore, progress: Progress) -> None:
     missing = [found for found in (*packs, *manifests) if have.get(found.name) != found.size]
     total, done = sum(found.size for found in missing), 0
     for found in missing:
-        here.put(found.name, _checked(there, found))
+        try:
+            here.put(found.name, _checked(there, found))
+        except Damaged as damaged:
+            told(f"{damaged}; snapshots that need it cannot be restored whole: see `holdfast state verify --all`")
         done += found.size
         progress(done, total, "fetching")
 

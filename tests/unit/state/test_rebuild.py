@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from holdfast.errors import (
     HoldfastError,
 )
 from holdfast.state import homecoming, keys
+from holdfast.state.damage import Damaged, MissingBlob
 from holdfast.state.homecoming import adopt_key
 from holdfast.state.local_store import LocalStore
 from holdfast.state.model import Rights
@@ -93,6 +95,26 @@ def test_a_download_broken_off_leaves_nothing_that_looks_whole_and_goes_on(disk:
     bring_home(str(disk), "one", state_dir)
     assert not (state_dir / COMING).exists()
     assert len(Repository.open(LocalStore(state_dir / "repo"), KEY).snapshots()) == 3
+
+
+def test_one_damaged_pack_there_costs_what_needs_it_and_nothing_else(disk: Path, tmp_path: Path) -> None:
+    packs = [path for path in (disk / "agents" / "one" / "packs").rglob("*") if path.is_file()]
+    spoilt = min(packs, key=lambda path: path.stat().st_size)  # the largest one has what all snapshots share
+    data = bytearray(spoilt.read_bytes())
+    data[len(data) // 2] ^= 1
+    spoilt.write_bytes(data)
+    told: list[str] = []
+    repo = bring_home(str(disk), "one", tmp_path / "new" / "one", told=told.append)
+    assert len(told) == 1
+    assert spoilt.name in told[0]
+    back = Repository.open(LocalStore(repo), KEY)
+    whole = []
+    for one in back.snapshots():
+        with contextlib.suppress(Damaged, MissingBlob):
+            whole.append(contents(back, one)["count"])
+    assert len(back.snapshots()) == 3
+    assert len(whole) == 2
+    assert len(list(LocalStore(repo).list("packs/"))) == len(packs) - 1
 
 
 def test_another_history_of_that_name_is_refused_and_set_aside_only_when_asked(disk: Path, tmp_path: Path) -> None:
