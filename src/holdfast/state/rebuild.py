@@ -87,8 +87,9 @@ def bring_home(
 ) -> Path:
     """Copy the whole repository to HOME/state/AGENT/repo and raise the epoch; returns its directory. Idempotent.
 
-    A pack that is damaged there is left there, and `told`: it holds up nothing that does not need it. A repository that is here already is completed when it is the same; another one is refused, or with `set_aside`
-    kept beside it under another name. Raises HoldfastError.
+    A pack that is damaged there is left there, and `told`: it holds up nothing that does not need it. A repository that
+    is here already is completed when it is the same; another one is refused, or with `set_aside` kept beside it under
+    another name. Raises HoldfastError.
     """
     with _said(url), lock(state_dir):
         there = open_agent(url, agent)
