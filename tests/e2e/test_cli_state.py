@@ -142,6 +142,11 @@ def test_an_agent_removed_before_its_restore_had_proved_itself_is_restored_again
         assert _json(home, "restore", "counter", first, "--yes")["snapshot"] == first
         _json(home, "rm", "counter", "--yes")
     assert _json(home, "restore", "counter", first, "--yes")["phase"] == "healthy"
+    (home.directory / "data" / "marker").write_text("mine")
+    _json(home, "rm", "counter", "--yes")
+    shutil.rmtree(home.directory / "data")
+    assert _json(home, "undelete", "counter")["restored"]
+    assert (home.directory / "data" / "marker").read_text() == "mine"
 
 
 @pytest.mark.parametrize("words", [("undelete", "counter"), ("restore", "counter", "--yes")])

@@ -47,6 +47,7 @@ class Requests:
                 yield message
 
     async def _in_place(self, name: str, snapshot: str, path: str | None) -> AsyncGenerator[Message, None]:
+        await self._restoring.after_what_was_left(name)
         course = self._restoring.claim(name)
         stuck, came_back = "", False
         try:

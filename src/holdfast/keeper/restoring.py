@@ -42,7 +42,7 @@ STAYS = "the restored state was not taken back before the next restore"
 class Course:
     """One restore while this keeper works on it. `hold`: the agent must not be started. `args`: what its jobs are told.
 
-    `stuck`: why it could neither be finished nor undone.
+    `stuck`: why it could neither be finished nor undone. `left`: it was left half-way, and is only brought to its end.
     """
 
     def __init__(self, args: dict[str, Any], *, hold: bool = False) -> None:
@@ -50,6 +50,7 @@ class Course:
         self.hold = hold
         self.done = asyncio.Event()
         self.stuck = ""
+        self.left = False
 
 
 class Restoring:
@@ -195,6 +196,12 @@ class Restoring:
             del self._courses[name]
         self._keeper.snapshots.held_back.discard(name)
 
+    async def after_what_was_left(self, name: str) -> None:
+        """When a former restore, which only has to come to its end, has done so: no reason to refuse another one."""
+        course = self._courses.get(name)
+        if course is not None and course.left:
+            await course.done.wait()
+
     def under_way(self, name: str) -> Course | None:
         return self._courses.get(name)
 
@@ -322,6 +329,7 @@ class Restoring:
             course = self._courses[agent.name] = Course({}, hold=True)
             self.end(agent.name, course, error.summary)
             return course
+        course.left = True
         self._keeper.tasks.spawn(self._recover(agent, course))
         return course
 
