@@ -56,6 +56,7 @@ class CaptureRequest(Struct, frozen=True, kw_only=True):
     cache: Path | None = None  # the agent's cache directory; without one everything is read
     rest: Rest = Rest.UNKNOWN
     rest_until_mono: float | None = None  # when that ceases to be known
+    mapped: Callable[[], frozenset[int]] = frozenset  # inodes of files that change unseen, see mapped.py
     never: tuple[Path, ...] = ()  # directories never entered: Holdfast's own, where the agent's path holds them
 
 
@@ -144,6 +145,7 @@ class _Capture:
 
     def _through(self, cache: Cache, intake: Intake) -> Passage:
         passage = Passage(self._repository, intake, cache, self._exclusion, self._request.rights, self._never)
+        passage.mapped = self._request.mapped()  # now: whoever maps a file later changes its times within this passage
         with acting_as(self._request.rights):
             passage.all(self._request.paths)
         return passage

@@ -162,6 +162,10 @@ class Directory:
         """An entry that is no directory: as it was, or read."""
         before = self._before.get(name)
         trace = self._traces_before.get(name, b"")
+        if self._passage.mapped:
+            inode, size = walk.inode_and_size(facts[name])
+            if inode in self._passage.mapped and size <= limits.SNAPSHOT_REREAD_BYTES:
+                self._distrusted.add(name)
         if before is not None and not before.fuzzy and not self._changed(name, before, facts):
             self._entries.append(before)
             if trace:

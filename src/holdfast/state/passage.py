@@ -55,6 +55,7 @@ class Passage:
         self.never = never
         self._rights = rights
         self.since_ns = time.time_ns()
+        self.mapped: frozenset[int] = frozenset()  # inodes of files whose times do not tell when they change
         self._linked: dict[tuple[int, ...], Entry] = {}
         self.roots: tuple[Root, ...] = ()
         self.files = 0

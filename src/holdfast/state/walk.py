@@ -78,6 +78,11 @@ def mode_of(facts: bytes) -> int:
     return int(_FACTS.unpack(facts)[4])
 
 
+def inode_and_size(facts: bytes) -> tuple[int, int]:
+    inode, size, *_ = _FACTS.unpack(facts)
+    return inode, size
+
+
 def distrust(signature: bytes, names: set[bytes], since_ns: int, now_ns: int) -> bytes:
     """The signature to keep: entries that changed so shortly before they were read that a later change may look the
     same, and those in `names`, will not fit the next time, and so are read again.

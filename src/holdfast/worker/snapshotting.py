@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from holdfast.state import capture, freeze, scrub
 from holdfast.state.answers import Taken
 from holdfast.state.capture import CaptureRequest
 from holdfast.state.condemning import condemned_packs
+from holdfast.state.mapped import inodes
 from holdfast.state.model import Cause, Rest
 from holdfast.state.writer import Writer
 from holdfast.worker import listing, opening
@@ -52,7 +54,7 @@ def snapshot(call: Call) -> dict[str, Any]:
 
 
 def _request(args: dict[str, Any], home: Path) -> CaptureRequest:
-    freezer = None
+    freezer, mapped = None, partial(frozenset[int])
     if args.get("pid"):
         cgroups = tuple(args.get("cgroups", ()))
         freezer = freeze.choose(
@@ -61,6 +63,7 @@ def _request(args: dict[str, Any], home: Path) -> CaptureRequest:
             lambda: _members(cgroups, int(args["pid"])),
             home / freeze.MARK,
         )
+        mapped = partial(_mapped, cgroups, int(args["pid"]))
     cause = Cause(args["cause"])
     return CaptureRequest(
         agent=args["agent"],
@@ -75,6 +78,7 @@ def _request(args: dict[str, Any], home: Path) -> CaptureRequest:
         recipe=args["recipe"],
         spec=args["spec"],
         freezer=freezer,
+        mapped=mapped,
         always=cause is Cause.MANUAL and bool(args.get("label")),
         cache=home / "cache",
         rest=Rest(args.get("rest", "")),
@@ -91,6 +95,10 @@ def _members(cgroups: tuple[str, ...], pid: int) -> list[int]:
             if found:
                 return found
     return [one.pid for one in processes.tree(pid)]
+
+
+def _mapped(cgroups: tuple[str, ...], pid: int) -> frozenset[int]:
+    return inodes(_members(cgroups, pid))
 
 
 def _same_disk(home: Path, paths: tuple[str, ...]) -> bool | None:
