@@ -60,7 +60,11 @@ class IdList:
 
     def add(self, blob: bytes) -> bytes | None:
         """An extent's blob to store, when one is full; its id goes to `stored`."""
-        self._open += blob
+        return self.add_some(blob)
+
+    def add_some(self, blobs: bytes) -> bytes | None:
+        """As `add`, of several ids, none of which goes beyond the extent that is open."""
+        self._open += blobs
         if len(self._open) < IDS_IN_EXTENT * ID_BYTES:
             return None
         return self._full()

@@ -14,17 +14,20 @@ from __future__ import annotations
 import os
 import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from holdfast import limits
 from holdfast.state import guard, spool, sqlite_files, sqlite_reuse, sqlite_wal
 from holdfast.state.freeze import CannotFreeze, Freezer
 from holdfast.state.model import Rights
+from holdfast.state.sqlite_capture import Capture
 from holdfast.state.sqlite_files import Files
 from holdfast.state.sqlite_header import Header
 from holdfast.state.sqlite_image import Image, pieces_of
 from holdfast.state.sqlite_reuse import Trace
+
+__all__ = ["SUFFIXES", "Capture", "NotADatabase", "capture"]
 
 SUFFIXES = (b"-wal", b"-shm", b"-journal")  # beside a database: part of its image, never kept on their own
 _UNHELD_TRIES = 3
@@ -35,41 +38,6 @@ _OPENED = "it was opened, closed or written while it was read"
 
 class NotADatabase(Exception):
     """Only looks like one, or cannot be understood: keep it, and what stands beside it, as plain files."""
-
-
-class Capture:
-    """One database at one moment. Iterate once, then look at `fuzzy` and `trace`; close in any case.
-
-    Yields the next piece (bytes; PIECE_BYTES, the last one shorter) or how many further pieces are the same as in the
-    capture that left `previous` (int). The moment is that of its making, however late it is read.
-    """
-
-    def __init__(self, image: Image, held: ExitStack, doubt: Callable[[], str], trace: Trace | None) -> None:
-        self.image, self._held, self._doubt = image, held, doubt
-        self.wanted: list[int] | None = None  # pieces to read; None: all
-        self.fuzzy = ""  # why it may not be of one moment; known after the last piece
-        self.trace = trace
-
-    @property
-    def size(self) -> int:
-        """Of the image, bytes."""
-        return self.image.size
-
-    def __enter__(self) -> Capture:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._held.close()
-
-    def __iter__(self) -> Iterator[bytes | int]:
-        """Raises OSError (the disk cannot be read)."""
-        yield from self.image.all() if self.wanted is None else self.image.some(self.wanted)
-        self.fuzzy = "its log was written over while it was read" if self.image.torn else self._doubt()
-        if self.fuzzy:
-            self.trace = None
 
 
 def capture(
@@ -157,7 +125,9 @@ class _Taker:
             helper.close()
             return self.unheld("the index of its log cannot be read") if is_last else None
         image, trace, numbers = self._image(log, index, now)
-        taken = Capture(image, self._held, lambda: "" if helper.holds() else "its guard was ended", trace)
+        taken = Capture(
+            image, self._held, lambda: "" if helper.holds() else "its guard was ended", trace, self._previous
+        )
         if trace is not None:
             taken.wanted = self._wanted(
                 log, trace, lambda frame: pieces_of(numbers[frame:], trace.page_size, image.pieces)
@@ -214,7 +184,7 @@ class _Taker:
             now = sqlite_wal.sample(index)
             if now is not None and now.page_size == self._header.page_size:
                 image, trace, numbers = self._image(overlay, index, now)
-                taken = Capture(image, self._held, doubt, trace)
+                taken = Capture(image, self._held, doubt, trace, self._previous)
                 if trace is not None:
                     taken.wanted = self._wanted(
                         overlay, trace, lambda frame: pieces_of(numbers[frame:], trace.page_size, image.pieces)
@@ -334,7 +304,7 @@ class _Taker:
         else:
             page_size = self._header.page_size
             image, trace = Image(main, page_size, mark.size), Trace(*mark[:2], mark[2:], fresh, page_size, mark.size)
-        taken = Capture(image, self._held, doubt, trace)
+        taken = Capture(image, self._held, doubt, trace, self._previous)
         if trace is not None:
             every = sqlite_reuse.numbers(trace.touched)
             taken.wanted = self._wanted(overlay if self._header.wal else None, trace, lambda _: every)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
@@ -20,7 +20,7 @@ from holdfast import limits
 from holdfast.state import chunking, database, tree
 from holdfast.state.chunking import Cutter, IdList
 from holdfast.state.freeze import Freezer
-from holdfast.state.model import Content, Entry, Kind, Rights
+from holdfast.state.model import ID_BYTES, Content, Entry, Kind, Rights
 from holdfast.state.opening import open_file, user_xattrs
 from holdfast.state.pack import BlobKind
 from holdfast.state.shelf import Shelf
@@ -130,7 +130,7 @@ class Intake:
                 ids.stored(self.writer.put(last, BlobKind.EXTENT))
         return size
 
-    def _put(self, ids: IdList, pieces: list[bytes]) -> None:
+    def _put(self, ids: IdList, pieces: Sequence[bytes | memoryview]) -> None:
         if not pieces:
             return
         with self.ours():
@@ -171,12 +171,13 @@ class Intake:
 
     def _pieces(self, ids: IdList, taken: database.Capture, then: _Then) -> None:
         at = 0
-        gathered: list[bytes] = []
+        gathered: list[bytes | memoryview] = []
         for piece in taken:
             if isinstance(piece, int):
                 self._tick(0)
-                self._put(ids, gathered)
-                gathered = []
+                if gathered:
+                    self._put(ids, gathered)
+                    gathered = []
                 then.repeat(ids, at, piece)
                 at += piece
                 continue
@@ -199,7 +200,7 @@ class _Then:
         self._intake = intake
         self._extents = extents
         self._open = -1
-        self._ids: list[bytes] = []
+        self._ids = b""  # of the one that is open
 
     def repeat(self, ids: IdList, at: int, count: int) -> None:
         """The same `count` pieces from number `at` on. Whole extents are taken over unread."""
@@ -212,13 +213,17 @@ class _Then:
                 count -= tree.IDS_IN_EXTENT
                 continue
             if number != self._open:
-                self._ids = tree.split_ids(writer.repository.read(self._extents[number]))
+                self._ids = writer.repository.read(self._extents[number])
                 self._open = number
-            extent = ids.add(self._ids[inner])
+            taken = min(count, tree.IDS_IN_EXTENT - inner)
+            some = self._ids[inner * ID_BYTES : (inner + taken) * ID_BYTES]
+            if len(some) != taken * ID_BYTES:
+                raise tree.BadTree("a list of blobs is cut off")
+            extent = ids.add_some(some)
             if extent is not None:
                 ids.stored(writer.put(extent, BlobKind.EXTENT))
-            at += 1
-            count -= 1
+            at += taken
+            count -= taken
 
 
 def _entry(

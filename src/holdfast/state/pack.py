@@ -7,6 +7,7 @@ the writer, the index and verification.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -49,9 +50,9 @@ class Footer:
     blobs: list[BlobRow]
 
 
-def encode_frame(envelope: Envelope, number: int, pieces: list[bytes]) -> tuple[bytes, int, int]:
+def encode_frame(envelope: Envelope, number: int, pieces: Sequence[bytes | memoryview]) -> tuple[bytes, int, int]:
     """The bytes to store, the raw length, 1 if compressed. Runs in any thread."""
-    raw = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    raw = b"".join(pieces)  # of one alone, no copy is made
     packed = frames.compress(raw)
     if packed is None:
         return envelope.seal(number, raw), len(raw), 0

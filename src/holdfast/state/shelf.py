@@ -7,6 +7,7 @@ than FREEZE_SHELF_BYTES of them. Stands in for the writer in the second pass of 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from blake3 import blake3
 
@@ -47,13 +48,13 @@ class Shelf:
             self._hold(blob, data, kind)
         return blob
 
-    def put_many(self, pieces: list[bytes], kind: BlobKind = BlobKind.DATA) -> list[BlobId]:
+    def put_many(self, pieces: Sequence[bytes | memoryview], kind: BlobKind = BlobKind.DATA) -> list[BlobId]:
         """As the writer's. Raises TooMuch, StoreError."""
         blobs = [blake3(piece, key=self._key).digest(ID_BYTES) for piece in pieces]
         known = self._writer.known(blobs)
         for blob, piece in zip(blobs, pieces, strict=True):
             if blob not in self._held and blob not in known:
-                self._hold(blob, piece, kind)
+                self._hold(blob, bytes(piece), kind)
         return blobs
 
     def _hold(self, blob: BlobId, data: bytes, kind: BlobKind) -> None:

@@ -18,7 +18,7 @@ from holdfast.state.sqlite_header import is_database
 __all__ = ["PIECE_BYTES", "Image", "is_database", "pieces_of"]
 
 PIECE_BYTES = 8_192
-_WINDOW_BYTES = 1_048_576
+WINDOW_BYTES = 1_048_576
 
 
 def pieces_of(pages: Iterable[int], page_size: int, count: int) -> list[int]:
@@ -51,13 +51,11 @@ class Image:
     def pieces(self) -> int:
         return -(-self.size // PIECE_BYTES)
 
-    def all(self) -> Iterator[bytes]:
-        """Every piece, in order; the last may be shorter. Raises OSError."""
+    def windows(self) -> Iterator[memoryview]:
+        """All of it, in order, WINDOW_BYTES at a time; the last may be shorter. Raises OSError."""
         pages = sorted(self.overlay)
-        for start in range(0, self.size, _WINDOW_BYTES):
-            window = self._read(start, min(_WINDOW_BYTES, self.size - start), pages)
-            for offset in range(0, len(window), PIECE_BYTES):
-                yield window[offset : offset + PIECE_BYTES]
+        for start in range(0, self.size, WINDOW_BYTES):
+            yield memoryview(self._read(start, min(WINDOW_BYTES, self.size - start), pages))
 
     def some(self, wanted: Sequence[int]) -> Iterator[bytes | int]:
         """The pieces in `wanted` (in order); in place of the others how many were skipped. Raises OSError."""

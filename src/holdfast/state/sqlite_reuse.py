@@ -3,7 +3,8 @@
 Two proofs that a piece is the same. The database file was not written since: then only what came from the log, then or
 now, can differ. Or the same log has gone on since (its salts, and the checksum of the last frame known then, which
 vouches for every frame before it): then whatever checkpoints wrote into the database file stands in that log.
-Without a proof everything is read. Called by database.py.
+Without a proof everything is read; then stretches of several pieces are known again by their sums. Called by
+database.py.
 """
 
 from __future__ import annotations
@@ -11,9 +12,15 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 
+from blake3 import blake3
 from msgspec import Struct
 
 from holdfast.state.sqlite_image import PIECE_BYTES
+
+STRETCH_PIECES = 8
+STRETCH_BYTES = STRETCH_PIECES * PIECE_BYTES  # 2.5 MB of sums for a database of 10 GB
+SUM_BYTES = 16
+_UNKNOWN = bytes(SUM_BYTES)
 
 
 class Trace(Struct, frozen=True, array_like=True):
@@ -34,6 +41,7 @@ class Trace(Struct, frozen=True, array_like=True):
     backfilled: int = 0
     seal: bytes = b""  # checksum of the last frame
     touched: bytes = b""  # numbers of the pieces that the log holds pages of; see `numbers`
+    sums: bytes = b""  # of each stretch of the image; zeros, or too short: not known
 
 
 def numbers(packed: bytes) -> list[int]:
@@ -68,3 +76,27 @@ def differing(
     if before.size != now.size:  # where one of the two ends, pieces are cut differently or are new
         differ.update(range(min(before.size, now.size) // PIECE_BYTES, count))
     return sorted(piece for piece in differ if piece < count)
+
+
+def sum_of(stretch: bytes | memoryview) -> bytes:
+    return blake3(stretch).digest(SUM_BYTES)
+
+
+def is_same(before: Trace, number: int, found: bytes) -> bool:
+    """Whether a stretch is the one of that capture, by its sum: then its length is as well, and so are its pieces."""
+    at = number * SUM_BYTES
+    return found == before.sums[at : at + SUM_BYTES]
+
+
+def carried(before: Trace, size: int, read: list[int]) -> bytes:
+    """The sums that still hold for an image of `size` of which only the pieces in `read` may differ."""
+    if not before.sums:
+        return b""
+    sums = bytearray(before.sums[: -(-size // STRETCH_BYTES) * SUM_BYTES])
+    if size != before.size:  # the stretch in which one of the two ends has another length
+        del sums[min(size, before.size) // STRETCH_BYTES * SUM_BYTES :]
+    for number in {piece // STRETCH_PIECES for piece in read}:
+        at = number * SUM_BYTES
+        if at < len(sums):
+            sums[at : at + SUM_BYTES] = _UNKNOWN
+    return bytes(sums)

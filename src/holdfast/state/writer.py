@@ -9,6 +9,7 @@ while the caller reads; all queues are short, so memory stays flat. Called by ca
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
@@ -27,6 +28,7 @@ from holdfast.state.repository import Repository
 _T = TypeVar("_T")
 _THREADS = 2
 _FRAMES_AHEAD = 4
+_REMEMBERED_MAX = 65_536  # ids of a first snapshot, some 100 bytes each
 _BLOBS_PER_PACK = 16_384  # of very small files: bounds what is remembered of a pack that is not stored yet
 
 
@@ -34,7 +36,7 @@ class _OpenFrame:
     __slots__ = ("pieces", "rows", "size")
 
     def __init__(self) -> None:
-        self.pieces: list[bytes] = []
+        self.pieces: list[bytes | memoryview] = []
         self.rows: list[tuple[BlobId, int, int, int]] = []  # id, inner, length, kind
         self.size = 0
 
@@ -97,8 +99,11 @@ class Writer:
         self._take(blob, data, kind)
         return blob
 
-    def put_many(self, pieces: list[bytes], kind: BlobKind = BlobKind.DATA) -> list[BlobId]:
-        """As `put` for each, with one look into the index: for the pages of a database."""
+    def put_many(self, pieces: Sequence[bytes | memoryview], kind: BlobKind = BlobKind.DATA) -> list[BlobId]:
+        """As `put` for each, with one look into the index: for the pages of a database.
+
+        Views are kept as they are where all is new: then their buffer is stored as a whole.
+        """
         key = self._id_key
         blobs = [blake3(piece, key=key).digest(ID_BYTES) for piece in pieces]
         if not self._ready:
@@ -107,7 +112,7 @@ class Writer:
         fresh = self._fresh
         for blob, piece in zip(blobs, pieces, strict=True):
             if blob not in fresh and blob not in known:
-                self._take(blob, piece, kind)
+                self._take(blob, bytes(piece) if known else piece, kind)
         return blobs
 
     def has(self, blob: BlobId) -> bool:
@@ -131,7 +136,7 @@ class Writer:
         self._nothing_stored = self.repository.index.empty()
         self._ready = True
 
-    def _take(self, blob: BlobId, data: bytes, kind: BlobKind) -> None:
+    def _take(self, blob: BlobId, data: bytes | memoryview, kind: BlobKind) -> None:
         frame = self._looked_at if kind else self._data
         length = len(data)
         if frame.size + length > FRAME_BYTES and frame.pieces:
@@ -196,8 +201,10 @@ class Writer:
             future, name, pack, rows = self._storing.popleft()
             self._awaited(future)
             self.repository.index.add(name, pack.size, pack.envelope.header, pack.footer)
-            self._nothing_stored = False
             self.bytes_new += pack.size
+            if self._nothing_stored and len(self._fresh) <= _REMEMBERED_MAX:
+                continue  # all there is was put by this writer: the index need not be asked yet
+            self._nothing_stored = False
             self._fresh.difference_update(row[0] for row in rows)
 
     def flush(self) -> None:

@@ -25,7 +25,7 @@ def _taken(directory: Path, name: bytes = b"a.db") -> bytes:
     fd = os.open(directory, os.O_RDONLY)
     try:
         with database.capture(fd, name, None) as capture:
-            data = b"".join(piece for piece in capture if isinstance(piece, bytes))
+            data = b"".join(piece for piece in capture if not isinstance(piece, int))
             assert capture.fuzzy == ""
             return data
     finally:
