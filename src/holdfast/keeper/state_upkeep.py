@@ -60,6 +60,7 @@ class Place:
         self.uploading = False
         self.failures = 0
         self.lag = ""  # for people; "" nothing worth saying
+        self.store = ""  # the second place that `upload_due_mono` is about
         self.beside = ""  # the second place (`state.store`) that turned out to lie on the first one's disk
         self.done_at: dict[str, float] | None = None  # by chore; None: not read yet
         self.fresh: set[str] = set()  # chores for which there is a new snapshot
@@ -211,7 +212,11 @@ class StateUpkeep:
     # --- the second place ----------------------------------------------------------------------------------------
     def _upload_if_due(self, name: str, place: Place) -> None:
         agent = self._agents.get(name)
-        if agent is None or not agent.spec.state.store or place.uploading or place.upload_due_mono is None:
+        if agent is None or not agent.spec.state.store:
+            return
+        if agent.spec.state.store != place.store:  # whoever names another one wants to see whether it works
+            place.store, place.upload_due_mono = agent.spec.state.store, self._clock.now_mono()
+        if place.uploading or place.upload_due_mono is None:
             return
         if self._clock.now_mono() >= place.upload_due_mono:
             place.uploading = True

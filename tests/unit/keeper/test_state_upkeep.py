@@ -210,6 +210,18 @@ def test_a_second_place_that_is_away_is_told_without_a_number_that_grows_old(tmp
     play(tmp_path, work, "a", store="/mnt/second", store_every_s=60.0)
 
 
+def test_another_second_place_is_tried_at_once(tmp_path: Path) -> None:
+    async def work(keeping: Keeping) -> None:
+        says(keeping, "upload", error="", lasting=False, lag=lag(0, 0), words="", late=False)
+        await asyncio.sleep(1000.0)
+        before, agent = len(keeping.jobs.times("upload")), keeping.agents["a"]
+        agent.spec = structs.replace(agent.spec, state=structs.replace(agent.spec.state, store="/mnt/third"))
+        await asyncio.sleep(limits.STATE_UPKEEP_LOOK_S + 1.0)
+        assert len(keeping.jobs.times("upload")) == before + 1
+
+    play(tmp_path, work, "a", store="/mnt/second", store_every_s=3600.0)
+
+
 def test_the_second_place_is_collected_once_a_week_and_a_refusal_is_no_trouble(tmp_path: Path) -> None:
     async def work(keeping: Keeping) -> None:
         says(keeping, "upload", error="", lasting=False, lag=lag(0, 0), words="", late=False)
