@@ -32,8 +32,8 @@ LOOK_MAX_S = 600.0  # a comparison of a million files, on a loaded disk
 def state() -> None:
     """Look into the versions of an agent's state: histories, differences, contents, cost, soundness.
 
-    Wherever a SNAPSHOT is asked for, the first digits of an id, `newest`, `known-good` or a time ('10 min ago') do.
-    Nothing here touches the agent or its files.
+    Wherever a SNAPSHOT is asked for, the first digits of an id, `newest`, `known-good` or a time ('10 min ago') do;
+    `rm` and `pin` take ids alone. Nothing here touches the agent or its files.
     """
 
 
