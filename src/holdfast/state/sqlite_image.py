@@ -64,25 +64,19 @@ class Image:
             if piece > done:
                 yield piece - done
             start = piece * PIECE_BYTES
-            yield self._read(start, min(PIECE_BYTES, self.size - start), pages)
+            yield bytes(self._read(start, min(PIECE_BYTES, self.size - start), pages))
             done = piece + 1
         if done < self.pieces:
             yield self.pieces - done
 
-    def _read(self, start: int, length: int, pages: list[int]) -> bytes:
+    def _read(self, start: int, length: int, pages: list[int]) -> bytearray:
         """A stretch of the image. What lies beyond the end of the database file and in no frame is zero."""
         first, last = start // self.page_size + 1, (start + length - 1) // self.page_size + 1
         low = bisect_left(pages, first)
         high = bisect_left(pages, last + 1, low)
-        if high - low == last - first + 1 and self.page_size <= length:
-            found = bytearray(length)  # all of it stands in the overlay
-        else:
-            data = os.pread(self.main_fd, length, start)
-            if len(data) < length:
-                data += bytes(length - len(data))
-            if low == high:
-                return data
-            found = bytearray(data)
+        found = bytearray(length)
+        if high - low != last - first + 1 or self.page_size > length:  # not all of it stands in the overlay
+            os.preadv(self.main_fd, [found], start)
         for page in pages[low:high]:
             offset = (page - 1) * self.page_size - start
             content = self._page(page)
@@ -90,7 +84,7 @@ class Image:
                 content, offset = content[-offset:], 0
             content = content[: length - offset]
             found[offset : offset + len(content)] = content
-        return bytes(found)
+        return found
 
     def _page(self, page: int) -> bytes:
         offset = self.overlay[page]

@@ -2,8 +2,9 @@
 
 The manifest's object is the commit: it is put only after every blob it names is in a pack that `put` returned from. A
 writer that is left without `finish` leaves packs that nobody names, which the next run makes use of and gc takes out.
-A blob in a condemned pack counts as absent. Frames are compressed and sealed by two threads and packs stored by a third
-while the caller reads; all queues are short, so memory stays flat. Called by capture and by repacking; one at a time.
+A blob in a condemned pack counts as absent. Frames are compressed and sealed where they are filled: threads for that
+cost an eighth more CPU, which is the agent's, for a fifth less time. A thread stores the last pack meanwhile; only one
+waits there, so memory stays flat. Called by capture and by repacking; one at a time.
 """
 
 from __future__ import annotations
@@ -26,8 +27,6 @@ from holdfast.state.pack import FRAME_BYTES, PACK_BYTES, BlobKind, BlobRow, Pack
 from holdfast.state.repository import Repository
 
 _T = TypeVar("_T")
-_THREADS = 2
-_FRAMES_AHEAD = 4
 _REMEMBERED_MAX = 65_536  # ids of a first snapshot, some 100 bytes each
 _BLOBS_PER_PACK = 16_384  # of very small files: bounds what is remembered of a pack that is not stored yet
 
@@ -72,9 +71,7 @@ class Writer:
         self._frame_number = 0
         self._pack_rows: list[BlobRow] = []
         self._pack_raw = 0
-        self._encoding: deque[Future[tuple[bytes, int, int]]] = deque()
         self._storing: deque[tuple[Future[object], str, PackBuilder, list[BlobRow]]] = deque()
-        self._pool: ThreadPoolExecutor | None = None
         self._store_pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -83,9 +80,8 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for pool in (self._pool, self._store_pool):
-            if pool is not None:
-                pool.shutdown(wait=True, cancel_futures=True)
+        if self._store_pool is not None:
+            self._store_pool.shutdown(wait=True, cancel_futures=True)
 
     def put(self, data: bytes, kind: BlobKind = BlobKind.DATA) -> BlobId:
         """Its id; stored unless it is already. Raises StoreError, from a pack that was handed over before too."""
@@ -148,27 +144,23 @@ class Writer:
         self.blobs_new += 1
 
     def _hand_over(self, frame: _OpenFrame) -> None:
-        """Give a frame to the threads, and collect what they have done."""
+        """Put a frame into the pack, and a pack that is full on its way."""
         if not frame.pieces:
             return
         if self._pack is None:
             self._pack = PackBuilder(self.repository.keys, sealed=self.repository.config.encrypted)
             self._frame_number = 0
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(_THREADS, "frames")
         number = self._frame_number
         self._frame_number += 1
-        self._encoding.append(self._pool.submit(encode_frame, self._pack.envelope, number, frame.pieces))
+        try:
+            self._pack.add_frame(*encode_frame(self._pack.envelope, number, frame.pieces))
+        except BaseException as failure:
+            self._failure = failure
+            raise
         self._pack_rows += [(blob, number, inner, length, kind) for blob, inner, length, kind in frame.rows]
         frame.pieces, frame.rows, frame.size = [], [], 0
-        while len(self._encoding) > _FRAMES_AHEAD or (self._encoding and self._encoding[0].done()):
-            self._collect(self._pack)
         if self._pack.size >= PACK_BYTES or len(self._pack_rows) >= _BLOBS_PER_PACK:
             self._close_pack()
-
-    def _collect(self, pack: PackBuilder) -> None:
-        """The oldest frame the threads have been given."""
-        pack.add_frame(*self._awaited(self._encoding.popleft()))
 
     def _awaited(self, future: Future[_T]) -> _T:
         """What was put is gone with what failed, so this writer never commits again."""
@@ -183,8 +175,6 @@ class Writer:
         pack = self._pack
         if pack is None:
             return
-        while self._encoding:
-            self._collect(pack)
         self._pack = None
         rows, self._pack_rows = self._pack_rows, []
         pack.footer.blobs.extend(rows)
