@@ -80,6 +80,8 @@ def test_what_a_snapshot_holds_lies_between_before_and_after_and_can_be_read_aga
     listed = _json(home, "snapshots", "counter")["snapshots"]
     assert [(row["id"], row["cause"], row["label"]) for row in listed] == [(taken["id"], "manual", "first")]
     short = taken["id"][:8]
+    seen = _json(home, "describe", "counter")["versions"]
+    assert (seen["snapshots"], seen["newest"]["id"], seen["store"]) == (1, taken["id"], "")
 
     assert _bytes(home, "state", "cat", "counter", short, "marker") == b"before"
     assert least <= int(_bytes(home, "state", "cat", "counter", short, "count")) <= most + 1

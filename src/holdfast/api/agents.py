@@ -11,9 +11,10 @@ from starlette.responses import Response
 from holdfast import limits
 from holdfast.api.operation import Handler, Operation, answer, read_json
 from holdfast.healing.model import Phase
-from holdfast.keeper import outlook, status, views
+from holdfast.keeper import outlook, status, versions, views
 from holdfast.keeper.keeper import Keeper
 from holdfast.keeper.outlook import Outlook
+from holdfast.keeper.versions import Versions
 
 _RESTING = {Phase.STOPPED, Phase.FINISHED}
 _RUNNING = {Phase.HEALTHY, Phase.DEGRADED, Phase.FINISHED, Phase.ESCALATED}
@@ -27,16 +28,18 @@ class ActOptions(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Described(views.Description, kw_only=True):
-    """Everything known about one agent, and what lies ahead of it."""
+    """Everything known about one agent, and what lies ahead of it. `versions`: of its state, where it keeps any."""
 
     outlook: Outlook
+    versions: Versions | None = None
 
 
 async def describe(keeper: Keeper, request: Request) -> Response:
     name = request.path_params["name"]
     known = keeper.describe(name)
     ahead = outlook.of(keeper.agent(name), keeper.clock.now_mono(), keeper.clock.now_at())
-    return answer(Described(**structs.asdict(known), outlook=ahead))
+    kept = await versions.of(keeper, name)
+    return answer(Described(**structs.asdict(known), outlook=ahead, versions=kept))
 
 
 def _act(kind: str) -> Handler:

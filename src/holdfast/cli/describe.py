@@ -96,6 +96,7 @@ def _sections(known: Known) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     yield "observed", _observed(known)
     yield "last deaths", _deaths(known)
     yield "ahead", _ahead(known)
+    yield "versions of its state", _versions(known)
     yield "place", _place(known)
     yield "spec, where it differs from the defaults", _spec(known)
 
@@ -145,6 +146,21 @@ def _observed(known: Known) -> list[tuple[str, str]]:
         (str(one.get("source")), one_line(f"{MARK_OF.get(one.get('judgement'), '')} {one.get('detail') or ''}"))
         for one in (known.get("outlook") or {}).get("observed") or []
     ]
+
+
+def _versions(known: Known) -> list[tuple[str, str]]:
+    from holdfast.cli.render import one_line
+    from holdfast.cli.state_view import age, count, now, short
+
+    kept = known.get("versions")
+    if not kept:
+        return []
+    rows = [("kept", count(kept.get("snapshots"), "snapshot"))]
+    for title, key in (("newest", "newest"), ("known-good", "known_good")):
+        one = kept.get(key)
+        rows.append((title, f"{short(one['id'])}, {age(one['at'], now())}" if one else "none yet"))
+    rows.append(("2nd place", one_line(kept.get("store") or "none")))
+    return [*rows, *(("warning", one_line(text)) for text in kept.get("trouble") or [])]
 
 
 def _deaths(known: Known) -> list[tuple[str, str]]:

@@ -99,7 +99,22 @@ def test_describe_shows_deaths_and_leaves_out_what_is_empty(cli: Any, keeper: An
     assert re.search(r"^  env\.TOKEN +\*\*\*$", out, re.MULTILINE)
     assert "permit" not in out
     assert "cgroup" not in out
+    assert "versions of its state" not in out
     assert json.loads(cli("describe", "web", "--json").out) == known
+
+
+def test_describe_tells_which_versions_there_are_to_go_back_to(cli: Any, keeper: Any) -> None:
+    newest = {"id": "aaaa1111".ljust(32, "0"), "at": 1_700_000_000.0}
+    kept = {"snapshots": 1234, "newest": newest, "known_good": None, "store": "", "trouble": ["one \x1b[31mdisk"]}
+    keeper.routes["GET", "/v1/agents/web"] = (200, {**agent(), "versions": kept})
+    out = cli("describe", "web").out
+    for line in (
+        r"kept +1,234 snapshots",
+        r"newest +aaaa11110000, .* ago",
+        r"known-good +none yet",
+        r"warning +one disk",
+    ):
+        assert re.search(rf"^  {line}$", out, re.MULTILINE), line
 
 
 def _records(count: int) -> bytes:
