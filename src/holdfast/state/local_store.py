@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from holdfast import limits
 from holdfast.state.disk import TMP_PREFIX, Disk
-from holdfast.state.names import DAMAGED
+from holdfast.state.names import DAMAGED, PACKS
 from holdfast.state.objects import Missing, Stored, StoreError
 
 _LASTING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
@@ -24,10 +25,12 @@ _LASTING = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 class LocalStore:
     """See objects.Store. May be used by several threads at once."""
 
-    def __init__(self, root: Path, disk: Disk | None = None) -> None:
-        """Nothing is made before the first object is put."""
+    def __init__(self, root: Path, disk: Disk | None = None, *, leaves_room: bool = False) -> None:
+        """Nothing is made before the first object is put. `leaves_room`: no pack is put where agents would lack it."""
         self.root = root
         self.where = str(root)
+        self.made: list[str] = []  # packs that were created here, by their objects' names
+        self._leaves_room = leaves_room
         self._disk = disk or Disk()
         self._swept: set[Path] = set()
         self._safe: set[Path] = set()  # directories whose own name is known to be on the disk
@@ -36,12 +39,26 @@ class LocalStore:
         path = self._path(name)
         try:
             self._make_safe(path.parent)
+            if name.startswith(PACKS) and self._leaves_room:
+                self._check_room(name)
             created = self._publish(path, (data,) if isinstance(data, bytes) else data)
+            if created and name.startswith(PACKS):
+                self.made.append(name)
             self._disk.sync_directory(path.parent)
         except OSError as error:
             self._safe.discard(path.parent)
             self._failed("written", name, error)
         return created
+
+    def _check_room(self, name: str) -> None:
+        """Raises StoreError, as for a full disk."""
+        disk = os.statvfs(self.root)
+        least = min(limits.SNAPSHOT_LEAVES_BYTES, int(limits.SNAPSHOT_LEAVES_SHARE * disk.f_blocks * disk.f_frsize))
+        if disk.f_bavail * disk.f_frsize < least:
+            raise StoreError(
+                f"{name} could not be written in {self.where}: less than {least / 1e6:,.0f} MB are free on its disk, "
+                "which agents may need"
+            ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _publish(self, path: Path, pieces: Iterable[bytes]) -> bool:
         file, temporary = self._disk.create(path.parent)

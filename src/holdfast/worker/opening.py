@@ -101,7 +101,7 @@ def repository(
     """
     recovery = keys.recovery_key(Path(args["state_dir"]))
     home = directory(args)
-    store, cache = LocalStore(home / "repo"), home / "cache"
+    store, cache = LocalStore(home / "repo", leaves_room=True), home / "cache"
     url = args.get("store")
     try:
         found = kind.open(store, recovery, cache)

@@ -16,15 +16,18 @@ import msgspec
 from msgspec.structs import replace
 
 from holdfast.node import processes
-from holdfast.state import capture, freeze, scrub
+from holdfast.state import capture, freeze, names, scrub
 from holdfast.state.answers import Taken
 from holdfast.state.capture import CaptureRequest
 from holdfast.state.condemning import condemned_packs
+from holdfast.state.local_store import LocalStore
 from holdfast.state.mapped import inodes
-from holdfast.state.model import Cause, Rest
+from holdfast.state.model import Cause, Rest, Snapshot
+from holdfast.state.objects import StoreError
+from holdfast.state.repository import Repository
 from holdfast.state.writer import Writer
 from holdfast.worker import listing, opening
-from holdfast.worker.jobs import Call
+from holdfast.worker.jobs import Call, explain
 from holdfast.worker.protocol import Fault, JobFailed
 
 
@@ -38,19 +41,38 @@ def snapshot(call: Call) -> dict[str, Any]:
             (home / "cache" / "stat").unlink(missing_ok=True)
             request = replace(request, always=True)
         bad = scrub.known_bad(home / "cache")
-        with Writer(repository, condemned_packs(repository.store) | bad, held.epoch) as writer:
-            try:
+        writer = Writer(repository, condemned_packs(repository.store) | bad, held.epoch)
+        try:
+            with writer:
                 found = capture.take(
                     repository, writer, request, lambda said: call.progress(said.done, said.total, said.what)
                 )
-            except capture.CannotCapture as error:
-                raise JobFailed(Fault.REFUSED, str(error), lasting=True) from error
+        except capture.CannotCapture as error:
+            raise JobFailed(Fault.REFUSED, str(error), lasting=True) from error
+        except (StoreError, OSError) as error:
+            if explain(error)[0] is Fault.FULL:
+                _give_back(repository, writer.newest)
+            raise
         anew.unlink(missing_ok=True)
         row = None
         if found.snapshot is not None and found.manifest is not None:
             row = listing.row(found.snapshot, found.manifest, (), listing.remote(args))
     taken = Taken(snapshot=row, unchanged_since=found.unchanged_since)
     return {**msgspec.to_builtins(taken), "note": found.note, "same_disk": _same_disk(home, request.paths)}
+
+
+def _give_back(repository: Repository, newest: Snapshot | None) -> None:
+    """What a snapshot stored before it found no room: it would only keep the disk full, and no collection takes it
+    before there is a newer snapshot. Not where that was committed after all: its name may stand though `put` failed.
+    """
+    store = repository.store
+    assert isinstance(store, LocalStore)
+    with suppress(StoreError):
+        if repository.snapshots()[-1:] == ([newest] if newest is not None else []):
+            for _ in repository.delete_packs(
+                [pack for name in store.made if (pack := names.read_pack(name)) is not None]
+            ):
+                pass
 
 
 def _request(args: dict[str, Any], home: Path) -> CaptureRequest:
