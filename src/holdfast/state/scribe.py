@@ -17,6 +17,7 @@ from typing import NamedTuple
 from holdfast import limits
 from holdfast.state import tree
 from holdfast.state.contents import Act, Part
+from holdfast.state.direct import MIN_BYTES, Direct
 from holdfast.state.model import Content, Entry, Kind, Rights
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -53,6 +54,8 @@ class Scribe:
         self._file = -1
         self._at = 0
         self._spans: list[tuple[int, int]] | None = None
+        self._direct: Direct | None = None
+        self._is_direct = False  # the file that is open is written so
         self._first: dict[tuple[int, int], bytes] = {}
         self._uid = rights.uid if rights is not None else os.geteuid()
         self._gid = rights.gid if rights is not None else os.getegid()
@@ -132,12 +135,19 @@ class Scribe:
         self._file = os.open(top or entry.name, _NEW_FILE, 0o600, dir_fd=fd)
         self._at = 0
         self._spans = None
+        if entry.size >= MIN_BYTES and entry.content is not Content.SPARSE:
+            self._direct = self._direct or Direct()
+            self._is_direct = self._direct.begin(self._file)
         if entry.links is not None:
             self._first[entry.links] = self._path_of(entry)
 
     def _append(self, data: list[bytes]) -> None:
         if self._spans is not None:
             self._scatter(self._spans, data)
+            return
+        if self._is_direct and self._direct is not None:
+            for piece in data:
+                self._direct.add(piece)
             return
         if len(data) == 1:
             self._pour(data[0])
@@ -149,6 +159,9 @@ class Scribe:
                 self._pour(b"".join(some)[written:])
 
     def _pour(self, data: bytes) -> None:
+        if self._is_direct and self._direct is not None:
+            self._direct.add(data)
+            return
         written = os.write(self._file, data) if data else 0
         while written < len(data):
             written += os.write(self._file, memoryview(data)[written:])
@@ -169,6 +182,9 @@ class Scribe:
                 view = view[written:]
 
     def _end(self, entry: Entry) -> None:
+        if self._is_direct and self._direct is not None:
+            self._is_direct = False
+            self._direct.end()
         fd, self._file = self._file, -1
         self._spans = None
         try:
