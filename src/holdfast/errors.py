@@ -317,7 +317,13 @@ HOME_UNUSABLE = _kind(
     "{home} cannot be used: {reason}",
     "Choose another with --home DIR or HOLDFAST_HOME, or correct its owner and permissions.",
 )
-API_REFUSED = _kind("HF3008", "RequestRefused", "{reason}", "See `holdfast --help`.", 2)
+API_REFUSED = _kind(
+    "HF3008",
+    "RequestRefused",
+    "{reason}",
+    "Put right what the message names, then say it again. Nothing was changed; `holdfast COMMAND --help` tells more.",
+    2,
+)
 KEEPER_FAILED = _kind(
     "HF3009",
     "KeeperFailed",
@@ -538,7 +544,7 @@ SECOND_PLACE_FAILED = _kind(
     "HF6031",
     "SecondPlaceFailed",
     "the second place {where} cannot be used: {reason}",
-    "Remove that reason, then say it again. Nothing was changed there or here.",
+    "Put that right, then say it again. Nothing was changed there or here.",
 )
 SECOND_PLACE_OTHER = _kind(
     "HF6032",
@@ -572,7 +578,7 @@ SNAPSHOT_FAILED = _kind(
     "HF6040",
     "SnapshotFailed",
     "{agent}: its last snapshot could not be made: {reason}",
-    "Remove that reason; it is tried again by itself. Those made before: `holdfast snapshots {agent}`.",
+    "Put that right; it is tried again by itself. Those made before: `holdfast snapshots {agent}`.",
 )
 SNAPSHOTS_PAUSED = _kind(
     "HF6041",

@@ -97,12 +97,15 @@ def restore(
         raise click.UsageError("name an AGENT" if agent is None else "--key-file and --all belong to --from")
     found = _plan(session, agent, wished, path, compare=to is None)
     chosen = found["snapshot"]["id"]
+    again = _command(agent, chosen, path, to, clone)
     if dry_run or not session.as_json:
-        _show(session, found, path, to, dry_run=dry_run, err=clone is not None)
+        _show(session, found, path, to, err=clone is not None)
     if dry_run:
+        if not session.as_json:
+            click.echo(f"nothing was changed; do it with:  {again}", err=clone is not None)
         return
     if to is None and not yes:
-        _agree(session, agent)
+        _agree(session, agent, again)
     _carry_out(session, agent, {"snapshot": chosen, "path": path, "to": to, **({"clone": clone} if clone else {})})
 
 
@@ -173,15 +176,22 @@ def _plan(session: Session, agent: str, wished: str, path: str | None, *, compar
     return found
 
 
-def _show(
-    session: Session, found: dict[str, Any], path: str | None, to: str | None, *, dry_run: bool, err: bool
-) -> None:
+def _show(session: Session, found: dict[str, Any], path: str | None, to: str | None, *, err: bool) -> None:
     if session.as_json:
         session.answer({**found, "path": path or "", "to": to or "", "dry_run": True})
         return
     click.echo("\n".join(plan_lines(found, path, to, time.time())), err=err)
-    if dry_run:
-        click.echo("nothing was changed", err=err)
+
+
+def _command(agent: str, snapshot: str, path: str | None, to: str | None, clone: str | None) -> str:
+    """The same once more, with the snapshot's id: a time or `newest` may mean another one by then."""
+    from holdfast.cli.render import one_line
+    from holdfast.cli.state_view import short
+
+    words = [HELP, agent, short(snapshot)]
+    for option, value in (("--path", path), ("--to", to), ("--as", clone)):
+        words += [option, quote(one_line(value))] if value else []
+    return " ".join(words)
 
 
 def plan_lines(found: dict[str, Any], path: str | None, to: str | None, now_at: float) -> list[str]:
@@ -254,13 +264,13 @@ def _interruption(found: dict[str, Any]) -> str:
     return f"the agent ({phase}) is stopped for it and started again; if it does not get well, all is put back"
 
 
-def _agree(session: Session, agent: str) -> None:
+def _agree(session: Session, agent: str, again: str) -> None:
     """Raises USAGE when there is nobody to ask, click.Abort when the answer is no."""
     if session.as_json or not sys.stdin.isatty():
-        reason = f"this replaces the state of {agent}, and there is nobody to ask: say --yes, or look first with --to"
+        reason = f"this replaces the state of {agent}, and there is nobody to ask; do it with:  {again} --yes"
         raise HoldfastError(errors.USAGE, reason=reason, command=HELP)
     if not click.confirm("Go on?", default=False, err=True):
-        session.hint("nothing was changed")
+        session.hint(f"nothing was changed; later:  {again}")
         raise click.exceptions.Exit(1)
 
 
