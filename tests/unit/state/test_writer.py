@@ -47,7 +47,7 @@ def test_nothing_new_stores_a_manifest_alone_and_says_its_size(tmp_path: Path) -
     take(repository, [b"x" * 100])
     snapshot = take(repository, [b"x" * 100])
     size = (tmp_path / "repo" / "snaps" / snapshot.name).stat().st_size
-    assert abs(repository.manifest(snapshot).bytes_new - size) <= 4
+    assert abs(repository.manifest(snapshot).bytes_new - size) <= 16  # the number is packed with the rest
     assert len(packs(tmp_path)) == 1
 
 
