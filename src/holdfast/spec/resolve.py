@@ -71,6 +71,7 @@ class Resolver:
             at.refuse(expected, "no command", line=line)
         self._cross_checks(settings, recipe, at, line)
         self._beats(settings, strong)
+        self._kept(settings, layers[-1])
         if any(one.value is REFUSED for one in own.values()) or settings[("command",)].value is None:
             return None
         environment = {path[1]: str(one.value) for path, one in settings.items() if path[0] == "env" and len(path) == 2}
@@ -157,6 +158,16 @@ class Resolver:
 
     def _refuse(self, at: Setting, found: str, expected: str) -> None:
         self.problems.add(at.line, at.field, found, expected, file=at.file)
+
+    def _kept(self, settings: Layer, own: Layer) -> None:
+        """How state is kept, said of an agent that has none to keep, would be a promise without effect."""
+        if settings[("state", "paths")].value or ("state", "paths") in own:
+            return
+        said = next((one for path, one in own.items() if path[0] == "state" and one.value is not REFUSED), None)
+        if said is not None:
+            field = said.field.rpartition(".")[0] + ".paths"
+            expected = "the files and directories to keep, such as paths: [data]"
+            self.problems.add(said.line, field, "nothing", expected, file=said.file)
 
     def _beats(self, settings: Layer, strong: Layer) -> None:
         """Beats come over the socket that `notify` offers: without it, beats asked for by defaults are not due."""

@@ -66,6 +66,19 @@ def test_a_mistake_is_told(tmp_path: Path, text: str, found: str) -> None:
     assert found in _problem(tmp_path, f"a: {{command: [x], state: {text}}}")
 
 
+def test_what_is_said_of_state_without_any_paths_is_refused_and_defaults_may_say_it(tmp_path: Path) -> None:
+    said = _problem(tmp_path, "a: {command: [x], state: {every: 5m}}")
+    assert (
+        said
+        == "2: agents.a.state.paths: found nothing, expected the files and directories to keep, such as paths: [data]"
+    )
+    file = tmp_path / "holdfast.yaml"
+    file.write_text(
+        "defaults: {state: {every: 5m}}\nagents: {a: {command: [x]}, b: {command: [x], state: {paths: d}}}\n"
+    )
+    assert [one.state.every_s for one in recipes.load(file).agents] == [300.0, 300.0]
+
+
 def test_credentials_in_a_url_are_refused_and_not_repeated(tmp_path: Path) -> None:
     said = _problem(tmp_path, "a: {command: [x], state: {paths: d, store: 's3://KEY:geheim@b/p'}}")
     assert "expected a URL without credentials" in said
