@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from holdfast import limits
-from holdfast.state import validate
+from holdfast.state import forking, validate
 from holdfast.state.differences import shown
 from holdfast.state.history import is_other
 from holdfast.state.model import Content, Entry, Kind, Root, Snapshot
@@ -138,7 +138,11 @@ def _examined(repository: Repository, entry: Entry, scratch: Path) -> Findings:
         with path.open("wb") as file:
             for piece in repository.entry_stream(entry):
                 file.write(piece)
-        return validate.examine([str(path)], validate.DATABASES)
+        if os.geteuid() != 0:
+            return validate.examine([str(path)], validate.DATABASES)
+        os.chown(path, forking.NOBODY.uid, forking.NOBODY.gid)
+        scratch.chmod(0o711)  # what lies above it is closed to others
+        return validate.examine(["/database"], validate.DATABASES, inside=str(scratch))
     finally:
         path.unlink(missing_ok=True)
 

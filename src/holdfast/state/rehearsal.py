@@ -1,10 +1,12 @@
 """The restore drill: a snapshot built anew in a scratch directory by the code that restores, its databases checked.
 
-Invariant: nothing but the scratch directory is written, and it is gone afterwards. Called by verify.
+Invariants: nothing but the scratch directory (and one beside it) is written, and it is gone afterwards; what an agent
+has written is not taken apart with root's rights. Called by verify.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -15,7 +17,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from holdfast.errors import RESTORE_NO_SPACE, HoldfastError
-from holdfast.state import materialize
+from holdfast.state import forking, materialize
 from holdfast.state.differences import shown
 from holdfast.state.model import Content, Entry, Kind, Manifest, Snapshot
 from holdfast.state.objects import StoreError
@@ -23,6 +25,7 @@ from holdfast.state.repository import Repository
 
 _STEPS = 100_000  # of SQLite's machine between two looks at signals: some milliseconds
 _TOLD_MAX = 5  # faults of one database
+_LINE_MAX = 500  # characters of each; together less than a pipe takes at once
 
 
 class Rehearsed(Struct, frozen=True, kw_only=True):
@@ -37,6 +40,7 @@ def rehearse(
     repository: Repository, snapshot: Snapshot, scratch: Path, progress: Callable[[int, int, str], None]
 ) -> Rehearsed:
     """See verify.drill, which raises what this raises."""
+    aside = scratch.with_name(scratch.name + ".database")
     try:
         manifest = repository.manifest(snapshot)
         built = materialize.build_to(
@@ -47,10 +51,11 @@ def rehearse(
             progress=lambda done, total: progress(done, total, "restoring aside"),
         )
         databases = list(_databases(repository, manifest, built.where))
+        aside.mkdir(mode=0o711)  # what lies above it is closed to others
         faults = []
         for number, (path, restored) in enumerate(databases):
             progress(number, len(databases), "checking databases")
-            faults += [(shown(path), reason) for reason in check_database(restored)]
+            faults += [(shown(path), reason) for reason in check_aside(restored, aside)]
         return Rehearsed(bytes=manifest.bytes, databases=len(databases), faults=faults)
     except StoreError as error:
         if not error.lasting:
@@ -62,6 +67,43 @@ def rehearse(
         return Rehearsed(bytes=0, databases=0, faults=[("all of it", error.summary)])
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def check_aside(path: bytes, aside: Path) -> list[str]:
+    """As check_database, of a file that is moved into `aside` and gone afterwards. As root, by a child that is nobody
+    and sees nothing else: an agent has written that file. Raises OSError.
+    """
+    moved = aside / "database"
+    os.rename(path, moved)
+    if os.geteuid() != 0:
+        found = check_database(os.fsencode(moved))
+        moved.unlink()
+        return found
+    moved.chmod(0o600)
+    os.chown(moved, forking.NOBODY.uid, forking.NOBODY.gid)
+    readable, writable = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _in_child(str(aside), writable)
+    os.close(writable)
+    try:
+        with os.fdopen(readable, "rb") as told:
+            answer = told.read()
+    finally:
+        forking.end(child)
+        moved.unlink()
+    return [str(line) for line in json.loads(answer)] if answer else ["its check did not come to an end"]
+
+
+def _in_child(aside: str, out: int) -> None:
+    try:
+        (out,) = forking.keep_only(out)
+        forking.plain_signals()
+        forking.shut_in(aside)
+        os.write(out, json.dumps([line[:_LINE_MAX] for line in check_database(b"/database")]).encode())
+    finally:
+        os._exit(0)
 
 
 def check_database(path: bytes) -> list[str]:

@@ -55,13 +55,18 @@ def examine(
     validators: Iterable[Validator] = DATABASES,
     *,
     rights: Rights | None = None,
+    inside: str = "",
     timeout_s: float = limits.VALIDATE_MAX_S,
 ) -> Findings:
-    """Look at each file once, in a child process. What it had found when its time was over counts."""
+    """Look at each file once, in a child process. What it had found when its time was over counts.
+
+    `inside`: a directory that is all the child sees, as nobody; the trees are then named as seen from there. Only as
+    root; an ordinary user's child sees what the user does.
+    """
     readable, writable = os.pipe()
     child = os.fork()
     if child == 0:
-        _in_child(list(trees), list(validators), rights, writable)
+        _in_child(list(trees), list(validators), rights, inside, writable)
     os.close(writable)
     try:
         lines, ended = _gather(readable, time.monotonic() + timeout_s)
@@ -71,12 +76,15 @@ def examine(
     return _findings(lines, ended)
 
 
-def _in_child(trees: list[str], validators: list[Validator], rights: Rights | None, out: int) -> None:
+def _in_child(trees: list[str], validators: list[Validator], rights: Rights | None, inside: str, out: int) -> None:
     status = 1
     try:
         (out,) = forking.keep_only(out)
         forking.plain_signals()
-        forking.become(rights)
+        if inside:
+            forking.shut_in(inside)
+        else:
+            forking.become(rights)
         for line in _look(trees, validators):
             os.write(out, json.dumps(line).encode() + b"\n")
         os.write(out, b'["end"]\n')

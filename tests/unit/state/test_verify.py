@@ -153,3 +153,30 @@ def test_a_drill_of_a_damaged_snapshot_is_told_and_leaves_nothing(repository, st
 def test_what_is_no_database_fails_its_check(tmp_path):
     (tmp_path / "x").write_bytes(b"SQLite format 3\0" + noise(1))
     assert rehearsal.check_database(os.fsencode(tmp_path / "x"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be shut in")
+def test_as_root_a_database_is_taken_apart_by_nobody_who_sees_nothing_else(tmp_path, monkeypatch):
+    def spy(path):
+        return [str(os.geteuid()), str(os.listdir("/")), str(os.getgroups())]
+
+    monkeypatch.setattr(rehearsal, "check_database", spy)
+    (tmp_path / "x").write_bytes(b"y")
+    (tmp_path / "aside").mkdir()
+    found = rehearsal.check_aside(os.fsencode(tmp_path / "x"), tmp_path / "aside")
+    assert found == ["65534", "['database']", "[]"]
+    assert os.listdir(tmp_path) == ["aside"]
+    assert os.listdir(tmp_path / "aside") == []
+
+
+def test_a_database_that_is_no_longer_whole_fails_its_check_aside(tmp_path):
+    with sqlite3.connect(tmp_path / "good") as base:
+        base.execute("create table t (a)")
+        base.executemany("insert into t values (?)", [("x" * 500,)] * 100)
+    base.close()
+    broken = bytearray((tmp_path / "good").read_bytes())
+    broken[4096:8192] = bytes(4096)
+    (tmp_path / "bad").write_bytes(broken)
+    (tmp_path / "aside").mkdir(mode=0o711)
+    assert rehearsal.check_aside(os.fsencode(tmp_path / "good"), tmp_path / "aside") == []
+    assert rehearsal.check_aside(os.fsencode(tmp_path / "bad"), tmp_path / "aside")
