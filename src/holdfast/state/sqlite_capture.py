@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
+from itertools import groupby
 
 from msgspec.structs import replace
 
@@ -49,9 +50,10 @@ class Capture:
     def __iter__(self) -> Iterator[bytes | memoryview | int]:
         """Raises OSError (the disk cannot be read)."""
         previous, sums = self._previous, b""
-        if self.wanted is not None:
+        if self.wanted is not None and (previous is None or not previous.sums):
             yield from self.image.some(self.wanted)
-            sums = sqlite_reuse.carried(previous, self.size, self.wanted) if previous is not None else b""
+        elif self.wanted is not None and previous is not None:
+            sums = yield from self._some(self.wanted, previous)
         elif previous is None:  # most databases are never read as a whole again: no sums yet
             for window in self.image.windows():
                 yield from _pieces(window)
@@ -76,6 +78,27 @@ class Capture:
                     yield from _pieces(stretch)
                 sums.append(found)
         return b"".join(sums)
+
+    def _some(self, wanted: list[int], previous: Trace) -> Generator[memoryview | int, None, bytes]:
+        """The stretches that hold wanted pieces are read whole, so that their sums stay known. Returns the sums."""
+        sums, done = bytearray(sqlite_reuse.carried(previous, self.size, wanted)), 0
+        for number, pieces in groupby(wanted, lambda piece: piece // sqlite_reuse.STRETCH_PIECES):
+            stretch = self.image.stretch(number * sqlite_reuse.STRETCH_BYTES, sqlite_reuse.STRETCH_BYTES)
+            found = sqlite_reuse.sum_of(stretch)
+            at = number * sqlite_reuse.SUM_BYTES
+            sums.extend(bytes(max(0, at - len(sums))))  # not known
+            sums[at : at + len(found)] = found
+            if sqlite_reuse.is_same(previous, number, found):
+                continue
+            for piece in pieces:
+                if piece > done:
+                    yield piece - done
+                start = piece % sqlite_reuse.STRETCH_PIECES * PIECE_BYTES
+                yield stretch[start : start + PIECE_BYTES]
+                done = piece + 1
+        if done < self.image.pieces:
+            yield self.image.pieces - done
+        return bytes(sums)
 
 
 def _pieces(window: memoryview) -> Iterator[memoryview]:

@@ -46,6 +46,7 @@ class Image:
     overlay: dict[int, int] = field(default_factory=dict)
     salts: bytes = b""  # of a write-ahead log: each frame is checked to be the one meant
     torn: bool = False
+    _sorted: list[int] = field(default_factory=list)  # pages in the overlay
 
     @property
     def pieces(self) -> int:
@@ -53,13 +54,22 @@ class Image:
 
     def windows(self) -> Iterator[memoryview]:
         """All of it, in order, WINDOW_BYTES at a time; the last may be shorter. Raises OSError."""
-        pages = sorted(self.overlay)
+        pages = self._pages()
         for start in range(0, self.size, WINDOW_BYTES):
             yield memoryview(self._read(start, min(WINDOW_BYTES, self.size - start), pages))
 
+    def stretch(self, start: int, length: int) -> memoryview:
+        """A part of it, shorter only at its end. Raises OSError."""
+        return memoryview(self._read(start, min(length, self.size - start), self._pages()))
+
+    def _pages(self) -> list[int]:
+        if len(self._sorted) != len(self.overlay):
+            self._sorted = sorted(self.overlay)
+        return self._sorted
+
     def some(self, wanted: Sequence[int]) -> Iterator[bytes | int]:
         """The pieces in `wanted` (in order); in place of the others how many were skipped. Raises OSError."""
-        pages, done = sorted(self.overlay), 0
+        pages, done = self._pages(), 0
         for piece in wanted:
             if piece > done:
                 yield piece - done
