@@ -89,34 +89,27 @@ def test_it_costs_what_was_written_since(tmp_path: Path) -> None:
 def test_what_was_written_anew_with_the_same_content_is_known_by_its_sums(tmp_path: Path, journal: str) -> None:
     """Without any proof all is read, but only stretches that differ are cut into pieces; also when the size changes."""
     path, chance = tmp_path / "a.db", random.Random(7)
-    link = sqlite3.connect(path)
-    link.execute(f"PRAGMA journal_mode={journal}")
-    link.execute("CREATE TABLE t(a INTEGER PRIMARY KEY, b)")
-    link.executemany("INSERT INTO t VALUES(?, randomblob(4000))", ((row,) for row in range(400)))
-    link.commit()
-    image, trace, read = _taken(path)
-    reads = []
-    for number in range(30):
-        match number % 3:
-            case 0:
-                link.execute("UPDATE t SET b=randomblob(4000) WHERE a=?", (chance.randrange(400),))
-            case 1:
-                link.executemany("DELETE FROM t WHERE a=?", ((400 + row,) for row in range(chance.randrange(40))))
-                link.execute(f"REPLACE INTO t VALUES({400 + number}, randomblob({chance.randrange(90_000)}))")
-            case _:
-                link.execute("DELETE FROM t WHERE a>=400")
-        link.commit()
-        if number % 3 == 2:
-            link.execute("VACUUM")
-        if journal == "delete" and number % 5:  # as somebody does who copies it over
-            path.write_bytes(path.read_bytes())
-        if journal == "wal" and number % 4 == 0:
-            link.execute("PRAGMA wal_checkpoint(restart)")
-        image, trace, read = _taken(path, image, trace)
-        assert image == _taken(path)[0]
-        reads.append(read)
+    with SqlProcess(path) as sql:
+        sql.run(f"PRAGMA journal_mode={journal}", "CREATE TABLE t(a INTEGER PRIMARY KEY, b)", "BEGIN")
+        sql.run(*[f"INSERT INTO t VALUES({row}, randomblob(4000))" for row in range(400)], "COMMIT")
+        image, trace, read = _taken(path)
+        reads = []
+        for number in range(18):
+            match number % 3:
+                case 0:
+                    sql.run(f"UPDATE t SET b=randomblob(4000) WHERE a={chance.randrange(400)}")
+                case 1:
+                    sql.run(f"REPLACE INTO t VALUES({400 + number}, randomblob({chance.randrange(90_000)}))")
+                case _:
+                    sql.run("DELETE FROM t WHERE a>=400", "VACUUM")
+            if journal == "delete" and number % 5:  # as somebody does who copies it over
+                path.write_bytes(path.read_bytes())
+            if journal == "wal" and number % 4 == 0:
+                sql.run("PRAGMA wal_checkpoint(restart)")
+            image, trace, read = _taken(path, image, trace)
+            assert image == _taken(path)[0]
+            reads.append(read)
     assert min(reads) <= 24 < len(image) // PIECE_BYTES
-    link.close()
 
 
 def test_the_page_of_locks_is_passed_over(tmp_path: Path) -> None:
