@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
@@ -284,7 +284,7 @@ def _naive_copy(directory_fd: int, name: bytes, *_: object, **__: object) -> Ite
     copies = tempfile.mkdtemp(prefix="naive-", dir=directory)
     try:
         for suffix in ("", "-wal", "-journal"):
-            if os.path.exists(f"{directory}/{name.decode()}{suffix}"):
+            with suppress(FileNotFoundError):  # it may end at any moment
                 shutil.copy(f"{directory}/{name.decode()}{suffix}", f"{copies}/copy.db{suffix}")
         link = sqlite3.connect(f"{copies}/copy.db")
         try:
