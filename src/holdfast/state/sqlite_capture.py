@@ -68,15 +68,21 @@ class Capture:
     def _compared(self, previous: Trace) -> Generator[memoryview | int, None, bytes]:
         """All of it is read, but pieces are cut only from the stretches that differ. Returns the sums."""
         sums: list[bytes] = []
+        same = 0
         for window in self.image.windows():
             for start in range(0, len(window), sqlite_reuse.STRETCH_BYTES):
                 stretch = window[start : start + sqlite_reuse.STRETCH_BYTES]
                 found = sqlite_reuse.sum_of(stretch)
                 if sqlite_reuse.is_same(previous, len(sums), found):
-                    yield -(-len(stretch) // PIECE_BYTES)
+                    same += -(-len(stretch) // PIECE_BYTES)
                 else:
+                    if same:
+                        yield same
+                        same = 0
                     yield from _pieces(stretch)
                 sums.append(found)
+        if same:
+            yield same
         return b"".join(sums)
 
     def _some(self, wanted: list[int], previous: Trace) -> Generator[memoryview | int, None, bytes]:

@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from holdfast.state.sqlite_image import PIECE_BYTES
 
-STRETCH_PIECES = 8
-STRETCH_BYTES = STRETCH_PIECES * PIECE_BYTES  # 2.5 MB of sums for a database of 10 GB
+STRETCH_PIECES = 2  # more are hashed little faster, and more often one of them differs
+STRETCH_BYTES = STRETCH_PIECES * PIECE_BYTES  # 10 MB of sums for a database of 10 GB
 SUM_BYTES = 16
 _UNKNOWN = bytes(SUM_BYTES)
 
