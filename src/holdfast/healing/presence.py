@@ -319,8 +319,10 @@ def under_way(state: Ladder, policy: Policy, now: float) -> Outcome:
             return _unwanted(state, policy, now)
         if not state.running:
             return start_now(state, now)
-        due = now + policy.stop_grace_s + ACT_PATIENCE_S
-        return replace(state, due_mono=due), (restart.act(state, policy, Tier.NONE, hung=False),)
+        state = replace(state, due_mono=now + policy.stop_grace_s + ACT_PATIENCE_S)
+        if policy.once:  # a job that is done meanwhile is not restarted, and its end may be unheard: a stop is answered
+            return state, (StopTree(instance=state.instance, grace_s=policy.stop_grace_s),)
+        return state, (restart.act(state, policy, Tier.NONE, hung=False),)
     return state, ()
 
 
