@@ -78,7 +78,7 @@ class WorkerLink:
         """
         request = json.dumps({"job": name, "args": args, "gentle": gentle}).encode() + b"\n"
         for last in (False, True):
-            line, ours, theirs = None, *socket.socketpair()
+            line, writer, ours, theirs = None, None, *socket.socketpair()
             try:
                 with theirs:
                     line = await self._there()
@@ -87,7 +87,8 @@ class WorkerLink:
                     writer.write(request)
                     socket.send_fds(line, [json.dumps({"job": name}).encode()], [theirs.fileno()])
             except OSError as error:
-                ours.close()
+                # Closed by whom it belongs to: the loop would take the next socket of the same number for this one.
+                (writer or ours).close()
                 failed = JobFailed(Fault.INTERRUPTED, f"the worker could not be started: {error.strerror or error}")
             else:
                 try:

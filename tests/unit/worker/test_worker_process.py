@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine
@@ -200,3 +201,24 @@ def test_worker_and_jobs_end_with_the_keeper(tmp_path: Path) -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):
             keeper.kill()
+
+
+def test_a_job_that_a_dying_worker_did_not_take_is_begun_by_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line ended between two steps: the socket of the second try has the number that the first one's had."""
+
+    async def work(link: Link) -> None:
+        really, gone = link._there, socket.socket()
+        gone.close()
+        for number in range(3):
+            answers = [gone]
+
+            async def there(answers: list[socket.socket] = answers) -> socket.socket:
+                return answers.pop() if answers else await really()
+
+            await link.ask("echo", {})  # so that the worker is there
+            await asyncio.sleep(0.05)  # and that job's socket gone
+            monkeypatch.setattr(link, "_there", there)
+            assert (await link.ask("echo", {"n": number}))["args"] == {"n": number}
+            monkeypatch.setattr(link, "_there", really)
+
+    with_link(work)
