@@ -26,8 +26,10 @@ class Supervisor(Shell):
         kind = type(act)
         if kind is m.StopTree:
             self.stop("down", act.grace_s, Tier.NONE)
-        elif act.instance < self.epoch or (self.state == "finished" and kind is not m.Start):
+        elif act.instance < self.epoch:
             return
+        elif self.state == "finished" and kind is not m.Start:
+            self.emit(m.Down(reason="finished", instance=self.epoch))
         elif kind is m.Start:
             self.check.start_arrives(self.alive and self.state == "up")
             if self.state in ("down", "waiting", "asking", "finished"):

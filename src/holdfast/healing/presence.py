@@ -320,8 +320,6 @@ def under_way(state: Ladder, policy: Policy, now: float) -> Outcome:
         if not state.running:
             return start_now(state, now)
         state = replace(state, due_mono=now + policy.stop_grace_s + ACT_PATIENCE_S)
-        if policy.once:  # a job that is done meanwhile is not restarted, and its end may be unheard: a stop is answered
-            return state, (StopTree(instance=state.instance, grace_s=policy.stop_grace_s),)
         return state, (restart.act(state, policy, Tier.NONE, hung=False),)
     return state, ()
 

@@ -91,6 +91,8 @@ class Requests:
     def _to_agent(self, operation: str, agent: Agent, message: dict[str, Any]) -> dict[str, Any] | None:
         supervisor = self.init.supervisor
         if _is_stale(operation, agent, message):
+            if operation == "restart" and agent.epoch == int(message["instance"]):
+                supervisor.tell_finished(agent)  # whoever asks for it has not heard that the job is done
             return agent.status()
         if operation == "permit":
             supervisor.set_permit(agent, Permit(**message["permit"]))

@@ -383,7 +383,7 @@ class Supervisor(Memory):
             state, due, why = judge_restart(agent.permit, agent.code, agent.definition.once, now, guarded)
             if state == "finished":
                 agent.state = "finished"
-                self._emit("down", agent, reason="finished")
+                self.tell_finished(agent)
             elif state == "asking":
                 self._ask(agent, why)
             else:
@@ -417,6 +417,10 @@ class Supervisor(Memory):
         agent.state = "asking"
         self._emit("down", agent, reason="asking", why=why)
         self._note(agent)
+
+    def tell_finished(self, agent: Agent) -> None:
+        """Its job is done; told again to a keeper that would restart it."""
+        self._emit("down", agent, reason="finished")
 
     def _down(self, agent: Agent, reason: str) -> None:
         agent.state, agent.due_mono, agent.after = "down", 0.0, ""

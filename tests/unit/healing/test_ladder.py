@@ -561,8 +561,9 @@ def test_what_runs_well_is_never_restored_for_what_its_files_look_like() -> None
     assert run.see(m.StateDamaged(instance=1, cause="x")) == []
 
 
-def test_a_restart_of_a_job_whose_end_is_unheard_is_repeated_as_a_stop_which_is_always_answered() -> None:
+def test_a_restart_of_a_job_that_was_done_before_it_came_is_a_start() -> None:
     run = Run(Policy(jitter=0.0, once=True)).up()
     assert isinstance(run.see(m.Commanded(what="restart"))[-1], m.RestartTree)
-    assert isinstance(run.due()[-1], m.StopTree)
-    assert isinstance(run.see(m.Down(reason="stopped", instance=1))[-1], m.Start)
+    assert isinstance(run.due()[-1], m.RestartTree)
+    assert isinstance(run.see(m.Down(reason="finished", instance=1))[-1], m.Start)
+    assert run.see(m.Down(reason="finished", instance=1)) == []
