@@ -226,12 +226,17 @@ def down(state: Ladder, seen: Down, policy: Policy, now: float, roll: float) -> 
         return state, ()
     if seen.reason == "finished":
         return _told_finished(state, seen, policy, now)
-    if state.phase is not Phase.STOPPING:
+    if state.phase is not Phase.STOPPING and not _stopped_by_a_former_order(state, seen):
         return state, ()
     state = replace(_gone(state), planned_stop=False, instance=max(state.instance, seen.instance))
     if state.wanted:
         return start_now(state, now)
     return replace(state, phase=Phase.STOPPED, due_mono=None), ()
+
+
+def _stopped_by_a_former_order(state: Ladder, seen: Down) -> bool:
+    """A stop that a start had overtaken reached what runs after all, and its exit went unheard: it is started again."""
+    return state.wanted and state.running and state.pending is Tier.NONE and seen.instance == state.instance
 
 
 def _told_finished(state: Ladder, seen: Down, policy: Policy, now: float) -> Outcome:

@@ -53,9 +53,17 @@ def claim(local: Store, remote: Store) -> None:
             "snapshots would not be safe from a second writer there",
             lasting=True,
         )
-    if created:
+    if not created:
+        refuse_another(local, remote)
+
+
+def refuse_another(local: Store, remote: Store) -> None:
+    """Raises StoreError when the place holds another repository."""
+    ours = local.get(CONFIG)
+    try:
+        theirs = remote.get(CONFIG)
+    except Missing:
         return
-    theirs = remote.get(CONFIG)
     if theirs == ours:
         return
     mine, other = peek(ours), peek(theirs)
@@ -114,12 +122,13 @@ def _bring(state_dir: Path, url: str, agent: str, progress: Progress, now_at: fl
     with Queue(state_dir) as queue:
         try:
             check_disk(queue, url, state_dir)
-            remote = open_agent(url, agent)
+            local, remote = LocalStore(state_dir / "repo"), open_agent(url, agent)
+            refuse_another(local, remote)  # before the fence, whose advice is for one repository on two machines
             ours = fence.check(state_dir, remote)
         except StoreError as error:
             queue.say(tried_at=now_at, failures=int(queue.number("failures") or 0) + 1, error=str(error))
             raise
-        done = run(LocalStore(state_dir / "repo"), remote, queue, progress, now_at=now_at)
+        done = run(local, remote, queue, progress, now_at=now_at)
         if not ours:
             fence.claim(state_dir, remote)
         return done

@@ -567,3 +567,10 @@ def test_a_restart_of_a_job_that_was_done_before_it_came_is_a_start() -> None:
     assert isinstance(run.due()[-1], m.RestartTree)
     assert isinstance(run.see(m.Down(reason="finished", instance=1))[-1], m.Start)
     assert run.see(m.Down(reason="finished", instance=1)) == []
+
+
+def test_an_agent_that_a_former_order_stopped_is_started_again_without_an_incident() -> None:
+    run = Run().up()
+    assert isinstance(run.see(m.Down(reason="stopped", instance=1))[-1], m.Start)
+    assert run.state.incident == 0
+    assert run.see(m.Down(reason="stopped", instance=1)) == []
