@@ -133,6 +133,7 @@ def test_a_restore_survives_the_end_of_init_and_of_everything(scene: Scene, kill
         wait_until(path.exists, "the restore to begin")
         kill(scene)
         thread.join(60)
+        assert not thread.is_alive()
         scene.over()
 
 

@@ -1,7 +1,7 @@
 """A frame: several blobs one after another, compressed together. Small files and database pages shrink only so.
 
-What does not shrink is kept as it is, found out on three samples before the whole is tried. Called by the writer's
-threads and by the reader. The most costly code of a first snapshot. Any setting of zstd gives what every reader reads.
+What does not shrink is kept as it is, found out on three samples before the whole is tried. Called by the
+writer and the reader. The most costly code of a first snapshot. Any setting of zstd gives what every reader reads.
 """
 
 from __future__ import annotations
