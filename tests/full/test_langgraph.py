@@ -42,8 +42,9 @@ def test_the_example_loses_and_repeats_no_turn(installed: Installed) -> None:
         assert sorted(set(turns)) == list(range(1, max(turns) + 1)), "a turn is missing"
         # A death between the print and the counter shows one turn again, resumed from its last checkpoint.
         assert len(turns) - len(set(turns)) <= KILLS
-        assert home.row("thinker")["beat"]["cycle"] is not None
-        assert home.row("thinker")["health"]["behaviour"] == "ok"
+        # The turn is printed before the beat that follows it, so a new instance's first cycle is waited for.
+        home.wait_row("thinker", beat=lambda beat: beat is not None and beat["cycle"] is not None)
+        home.wait_row("thinker", health=lambda health: health["behaviour"] == "ok")
     finally:
         home.close()
 
