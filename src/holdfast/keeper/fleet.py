@@ -22,14 +22,14 @@ from holdfast.health.gate import has_gate
 from holdfast.keeper.views import FleetChange
 from holdfast.spec.depends import circle
 from holdfast.spec.masking import MASK, mask_url
-from holdfast.spec.model import AgentSpec, FleetSpec
+from holdfast.spec.model import AgentSpec, FleetSpec, Node
 
 FILE = "fleet.json"  # in the home; the last fleet that was accepted
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 # What may change without a new process: everything else is part of how the process is started.
 _LIVE_FIELDS = (
     "priority", "labels", "once", "health", "stop", "restart", "exit_codes", "ask_codes", "guarded_files",
-    "depends_on", "maintenance", "logs", "resources", "state",
+    "depends_on", "maintenance", "logs", "resources", "state", "memory", "idle", "scaling",
 )  # fmt: skip
 
 
@@ -64,6 +64,7 @@ def merge(old: FleetSpec, new: FleetSpec) -> FleetSpec:
         agents=(*kept, *added.values()),
         alerts=new.alerts or old.alerts,
         last_resort=new.last_resort or old.last_resort,
+        node=new.node if new.node != Node() else old.node,
         source=old.source or new.source,
     )
 

@@ -202,6 +202,35 @@ class State(Struct, frozen=True, kw_only=True):
     capture: Literal["guard", "freeze"] = "guard"
 
 
+class Memory(Struct, frozen=True, kw_only=True):
+    """What the agent needs of the node's memory, beside its hard limit (`limits.memory`).
+
+    `min_bytes`: protected, whatever others need. `start_bytes`: lease of a start, as declared; None: what was seen of
+    its starts, else `start_default_bytes`, which its recipe knows.
+    """
+
+    min_bytes: int = 0
+    start_bytes: int | None = None
+    start_default_bytes: int | None = None
+
+
+class Idle(Struct, frozen=True, kw_only=True):
+    """What becomes of an agent that has had nothing to do for `after_s`."""
+
+    after_s: float = limits.IDLE_AFTER_S
+    action: Literal["freeze", "stop", "none"] = "none"
+
+
+class Scaling(Struct, frozen=True, kw_only=True):
+    """This agent is the `number`th (from 1) replica of `group`, of which as many run as its queue asks for."""
+
+    group: str
+    number: int
+    least: int
+    most: int
+    per_queue_depth: float
+
+
 class AgentSpec(Struct, frozen=True, kw_only=True):
     """One agent, fully resolved."""
 
@@ -224,6 +253,9 @@ class AgentSpec(Struct, frozen=True, kw_only=True):
     logs: Logs = field(default_factory=Logs)
     resources: Resources = field(default_factory=Resources)
     state: State = field(default_factory=State)
+    memory: Memory = field(default_factory=Memory)
+    idle: Idle = field(default_factory=Idle)
+    scaling: Scaling | None = None  # one of a number of replicas that follows a queue
     # exit code ("0".."255" or a signal such as "SIGABRT") -> meaning in words
     exit_codes: dict[str, str] = {}
     ask_codes: tuple[int, ...] = ()  # exit codes after which init may not restart by itself (e.g. 78)
@@ -241,10 +273,18 @@ class AlertChannel(Struct, frozen=True, kw_only=True):
     ntfy: str | None = None  # POST of the text to this topic URL, title and priority as headers
 
 
+class Node(Struct, frozen=True, kw_only=True):
+    """How much of the machine's memory the fleet may use. None: see density.node_memory."""
+
+    memory_bytes: int | None = None
+    reserve_bytes: int | None = None
+
+
 class FleetSpec(Struct, frozen=True, kw_only=True):
     """All of holdfast.yaml, resolved."""
 
     version: int = 1
+    node: Node = field(default_factory=Node)
     source: str = ""  # path of the file it came from
     agents: tuple[AgentSpec, ...] = ()
     alerts: tuple[AlertChannel, ...] = ()
