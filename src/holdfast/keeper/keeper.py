@@ -33,6 +33,7 @@ from holdfast.keeper.capped_files import CappedFiles
 from holdfast.keeper.cases import Casebook, Ears, case_body
 from holdfast.keeper.checkpoint import Checkpoint
 from holdfast.keeper.collecting import Collecting, secret_values
+from holdfast.keeper.density import loop as density_loop
 from holdfast.keeper.disk_watch import DiskWatch
 from holdfast.keeper.evidence import AfterFault, Evidence
 from holdfast.keeper.hands import InitHands
@@ -158,6 +159,9 @@ class Keeper:
         self.health.deaf = lambda: self.stopping
         self.behaviour.heard = self.node.misbehaves
         self.casebook.covered = self.node.covers
+        self.semaphore = density_loop.Semaphore(
+            density_loop.Parts(self.agents, self.healer, self.link, places, self.tasks, lambda: self.fleet)
+        )
         self.queue = StartQueue(self.agents, self._grant, lambda: self.intake.is_adopted and not self.stopping)
         self.intake = Intake(
             self.agents,
@@ -195,6 +199,7 @@ class Keeper:
         self.health.begin()
         self.node.begin([one for one in self.casebook.known.values() if one.node and one.closed_at is None])
         self.proven.begin()
+        self.semaphore.begin()
         self.upkeep.begin()
         self.restoring.begin()
         self.outgoing.look()
@@ -206,6 +211,7 @@ class Keeper:
 
     async def close(self) -> None:
         """Finish what is under way, checkpoint, let go. Agents are not touched."""
+        self.semaphore.close()
         self.upkeep.close()
         self.restoring.close()
         self.snapshots.close()
@@ -264,6 +270,7 @@ class Keeper:
         self.snapshots.gone(agent.name)
         self.faults.gone(agent.name)
         self.collecting.forget(agent.name)
+        self.semaphore.gone(agent)
         self.recorder.record("agent.forgotten", agent.name, "was taken out of the fleet", {"forgotten": True})
         self.checkpoint.agent_gone(agent.name)
         self.tasks.spawn(_until_left(lambda: agent.name in self.agents or self.places.forget(agent)))
