@@ -23,9 +23,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
-from holdfast.state import database, freeze, guard, sqlite_reuse
+from holdfast.state.capture import freeze
+from holdfast.state.databases import database, guard, sqlite_reuse
+from holdfast.state.databases.sqlite_image import PIECE_BYTES
 from holdfast.state.model import Rights
-from holdfast.state.sqlite_image import PIECE_BYTES
 from tests.crash.database_writer import Ground, Progress, start
 
 GROUNDS = (

@@ -13,7 +13,7 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from holdfast.state.disk import Disk
+from holdfast.state.store.disk import Disk
 
 BLOCK = 512
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from holdfast.state import intent, places, scribe
+from holdfast.state.restore import intent, places, scribe
 
 Names = list[tuple[int, str, int | None]]  # directory, name, what it leads to from now on
 

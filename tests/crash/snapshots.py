@@ -26,13 +26,13 @@ from unittest import mock
 
 import msgspec
 
-from holdfast.state import index, names, writer, writing
-from holdfast.state.local_store import LocalStore
 from holdfast.state.model import Cause, Consistency, Content, Entry, Kind, Manifest, Root
-from holdfast.state.objects import Missing
-from holdfast.state.pack import BlobKind
-from holdfast.state.repository import Repository
-from holdfast.state.writer import Writer
+from holdfast.state.store import index, names, writer, writing
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.objects import Missing
+from holdfast.state.store.pack import BlobKind
+from holdfast.state.store.repository import Repository
+from holdfast.state.store.writer import Writer
 from tests.crash.power import QuickDisk, RecordingDisk, Step, after_power_cut
 
 KEY = b"recovery key of 32 bytes in all."

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import HoldfastError
-from holdfast.state import asides, entries, exchange, intent, places, swap
-from holdfast.state.exchange import Outcome
-from holdfast.state.intent import Place
+from holdfast.state.restore import asides, entries, exchange, intent, places, swap
+from holdfast.state.restore.exchange import Outcome
+from holdfast.state.restore.intent import Place
 from tests.harness import restore_kills as kills
 
 EVERY = int(os.environ.get("HOLDFAST_RESTORE_KILLS_EVERY", "3"))  # of the steps where two kills are combined

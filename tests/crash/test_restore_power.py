@@ -14,8 +14,8 @@ import pytest
 
 from holdfast import files, limits
 from holdfast.errors import HoldfastError
-from holdfast.state import asides, exchange, places, scribe
-from holdfast.state.exchange import Outcome
+from holdfast.state.restore import asides, exchange, places, scribe
+from holdfast.state.restore.exchange import Outcome
 from tests.crash.restore_power import Tape
 from tests.harness.restore_place import Place
 

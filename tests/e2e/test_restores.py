@@ -48,7 +48,7 @@ while True:
 """
 TIER_THREE_EVERY = int(os.environ.get("HOLDFAST_RESTORE_KILLS_EVERY", "12"))
 MORE = """
-from holdfast.state import schedule
+from holdfast.state.keeping import schedule
 schedule.pause = lambda *_, **__: ''
 limits.PROVEN_AFTER_S = limits.STATE_UPKEEP_LOOK_S = limits.KNOWN_GOOD_EVERY_S = 0.5
 limits.RESTORE_LOOK_S = 0.2

@@ -19,7 +19,7 @@ from tests.harness.keeper_home import KeeperHome
 from tests.harness.snapshot_home import NO_PAUSES, Row, counter, home_with, said, snapshots, take
 
 from holdfast.errors import HoldfastError
-from holdfast.state.writing import lock
+from holdfast.state.store.writing import lock
 
 QUICK_CHORES = (
     NO_PAUSES

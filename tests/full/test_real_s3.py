@@ -16,17 +16,17 @@ from pathlib import Path
 import pytest
 
 from holdfast import limits
-from holdfast.state import lag
-from holdfast.state.damage import Damaged
-from holdfast.state.local_store import LocalStore
-from holdfast.state.names import PACKS, SNAPS
-from holdfast.state.objects import StoreError
-from holdfast.state.rebuild import bring_home, open_remote, survey
-from holdfast.state.remote_store import RemoteStore
-from holdfast.state.repository import Repository
-from holdfast.state.second_place import Layered, open_agent
-from holdfast.state.upload import bring, known_there, standing
-from holdfast.state.writing import lock
+from holdfast.state.second_place import lag
+from holdfast.state.second_place.rebuild import bring_home, open_remote, survey
+from holdfast.state.second_place.remote_store import RemoteStore
+from holdfast.state.second_place.second_place import Layered, open_agent
+from holdfast.state.second_place.upload import bring, known_there, standing
+from holdfast.state.store.damage import Damaged
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.names import PACKS, SNAPS
+from holdfast.state.store.objects import StoreError
+from holdfast.state.store.repository import Repository
+from holdfast.state.store.writing import lock
 from tests.full.versitygw import VERSION, NotBuilt, serving
 from tests.harness.s3_server import S3Server
 from tests.harness.snapshot_chain import AT, KEY, commit, contents
@@ -182,7 +182,7 @@ def test_an_uploader_killed_anywhere_is_continued_by_the_next(url: str, tmp_path
     state_dir = tmp_path / "assistant"
     make(state_dir, 6, size=1_000_000)
     code = (
-        "import sys; from pathlib import Path; from holdfast.state.upload import bring;"
+        "import sys; from pathlib import Path; from holdfast.state.second_place.upload import bring;"
         f"bring(Path(sys.argv[1]), sys.argv[2], 'assistant', lambda d, t, w: print(d, flush=True), now_at={AT})"
     )
     for after in range(1, 8):

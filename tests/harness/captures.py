@@ -8,13 +8,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from holdfast.state import capture
-from holdfast.state.capture import CaptureRequest, Taken
-from holdfast.state.local_store import LocalStore
-from holdfast.state.materialize import build_to
+from holdfast.state.capture import capture
+from holdfast.state.capture.capture import CaptureRequest, Taken
 from holdfast.state.model import Entry, Kind, Manifest, Rights
-from holdfast.state.repository import Repository
-from holdfast.state.writer import Writer
+from holdfast.state.restore.materialize import build_to
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.repository import Repository
+from holdfast.state.store.writer import Writer
 
 KEY = b"k" * 32
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from holdfast.state.objects import Missing, Stored, StoreError
+from holdfast.state.store.objects import Missing, Stored, StoreError
 
 
 class Killed(BaseException):

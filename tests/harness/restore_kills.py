@@ -11,9 +11,9 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.state import asides, exchange, intent
-from holdfast.state.intent import Intent, Phase, Place
 from holdfast.state.model import Rights
+from holdfast.state.restore import asides, exchange, intent
+from holdfast.state.restore.intent import Intent, Phase, Place
 
 SHORT = "0123456789ab"
 Picture = dict[str, object]

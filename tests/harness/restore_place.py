@@ -6,12 +6,12 @@ import os
 import stat
 from pathlib import Path
 
-from holdfast.state import asides, exchange, intent, materialize
-from holdfast.state.capture import CaptureRequest, take
-from holdfast.state.local_store import LocalStore
+from holdfast.state.capture.capture import CaptureRequest, take
 from holdfast.state.model import Manifest, Rights, Snapshot
-from holdfast.state.repository import Repository
-from holdfast.state.writer import Writer
+from holdfast.state.restore import asides, exchange, intent, materialize
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.repository import Repository
+from holdfast.state.store.writer import Writer
 
 
 class Place:

@@ -77,7 +77,7 @@ def _noted(self, agent, one, kind, text, **more):
 restoring.Restoring.note = _noted
 """
 IN_THE_WORKER = """
-from holdfast.state import intent, places
+from holdfast.state.restore import intent, places
 def _stepped(module, name):
     inner = getattr(module, name)
     def outer(*args, **more):

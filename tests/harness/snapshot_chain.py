@@ -5,11 +5,11 @@ Called by tests of the second place, which need committed snapshots and nothing 
 
 from __future__ import annotations
 
-from holdfast.state import tree
 from holdfast.state.model import Cause, Consistency, Entry, Kind, Manifest, Root, Snapshot
-from holdfast.state.pack import BlobKind
-from holdfast.state.repository import Repository
-from holdfast.state.writer import Writer
+from holdfast.state.store import tree
+from holdfast.state.store.pack import BlobKind
+from holdfast.state.store.repository import Repository
+from holdfast.state.store.writer import Writer
 
 KEY = bytes(range(32))
 AT = 1_790_000_000.0

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from holdfast.state import tree
 from holdfast.state.model import Cause, Consistency, Content, Entry, Kind, Manifest, Root, Snapshot
-from holdfast.state.pack import BlobKind
-from holdfast.state.repository import Repository
-from holdfast.state.writer import Writer
+from holdfast.state.store import tree
+from holdfast.state.store.pack import BlobKind
+from holdfast.state.store.repository import Repository
+from holdfast.state.store.writer import Writer
 
 ROOT = "/srv/agent"
 Tree = Mapping[str, "bytes | Tree"]

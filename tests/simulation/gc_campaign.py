@@ -10,11 +10,12 @@ import random
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.state import gc, names
+from holdfast.state.keeping import gc
 from holdfast.state.model import Snapshot
-from holdfast.state.objects import StoreError
-from holdfast.state.repository import Repository
-from holdfast.state.writer import Writer
+from holdfast.state.store import names
+from holdfast.state.store.objects import StoreError
+from holdfast.state.store.repository import Repository
+from holdfast.state.store.writer import Writer
 from tests.harness.memory_store import Killed, MemoryStore
 from tests.harness.state_trees import draft, read_snapshot, write_tree
 

@@ -6,8 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.limits import GC_WAIT_S
-from holdfast.state import condemning, gc, names
-from holdfast.state.repository import Repository
+from holdfast.state.keeping import condemning, gc
+from holdfast.state.store import names
+from holdfast.state.store.repository import Repository
 from tests.harness.memory_store import Killed, MemoryStore
 from tests.harness.state_trees import read_snapshot, take
 from tests.simulation.gc_campaign import KEY, Campaign
@@ -49,7 +50,7 @@ def without_a_second_mark(monkeypatch):
 
 
 def with_writers_that_trust_condemned_packs(monkeypatch):
-    monkeypatch.setattr("holdfast.state.writer.condemned_packs", lambda store: frozenset())
+    monkeypatch.setattr("holdfast.state.store.writer.condemned_packs", lambda store: frozenset())
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,9 @@ from holdfast.errors import HoldfastError
 from holdfast.keeper.keeper import Keeper
 from holdfast.recipes.clone import definition
 from holdfast.spec.model import AgentSpec
-from holdfast.state import answers, choose, history
+from holdfast.state import answers
 from holdfast.state.answers import Differences, RestorePlan, SnapshotRow
+from holdfast.state.looking import choose, history
 from holdfast.state.model import Root
 
 AGENT_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

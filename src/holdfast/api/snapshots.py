@@ -16,8 +16,9 @@ from holdfast.api.jobs import Asked
 from holdfast.api.operation import Operation, Parameter, answer, integer, read_json, refused
 from holdfast.errors import HoldfastError
 from holdfast.keeper.keeper import Keeper
-from holdfast.state import answers, choose
+from holdfast.state import answers
 from holdfast.state.answers import SnapshotRow
+from holdfast.state.looking import choose
 from holdfast.state.model import Cause
 
 

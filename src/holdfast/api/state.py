@@ -12,7 +12,8 @@ from holdfast.api.jobs import Asked
 from holdfast.api.operation import Operation, Parameter, answer, read_json, refused
 from holdfast.api.snapshots import chosen, there
 from holdfast.keeper.keeper import Keeper
-from holdfast.state import answers, choose
+from holdfast.state import answers
+from holdfast.state.looking import choose
 
 LIVE = "live"  # instead of a snapshot: the tree as it stands now
 

@@ -146,7 +146,7 @@ def _wished(snapshot: str | None, at: str | None) -> str:
 
 def wish_text(text: str, *, prefer_id: bool) -> str:
     """A snapshot as a person names it, in a form that means the same everywhere. Raises click.UsageError."""
-    from holdfast.state import choose
+    from holdfast.state.looking import choose
 
     try:
         wished = choose.wish(text, time.time(), prefer_id=prefer_id)

@@ -22,7 +22,7 @@ from holdfast.errors import HoldfastError
 
 if TYPE_CHECKING:
     from holdfast.state.model import Manifest, Snapshot
-    from holdfast.state.repository import Repository
+    from holdfast.state.store.repository import Repository
 
 HELP = "holdfast restore"
 KEY_ENV = "HOLDFAST_RECOVERY_KEY"
@@ -32,7 +32,7 @@ KEEPER_ANSWER_S = 3.0  # whether one runs at all; it answers in milliseconds
 def survey(session: Session, url: str) -> None:
     """Who has snapshots there. Raises HoldfastError."""
     from holdfast.cli.render import clock, size, table, terminal_width
-    from holdfast.state import rebuild
+    from holdfast.state.second_place import rebuild
 
     found = rebuild.survey(url)
     if session.as_json:
@@ -70,7 +70,7 @@ def run(
 
     `yes`: snapshots that this home has made of another agent of that name are set aside for it.
     """
-    from holdfast.state.objects import StoreError
+    from holdfast.state.store.objects import StoreError
 
     key = _key(session, key_file)
     try:
@@ -84,7 +84,7 @@ def run(
 
 def run_all(session: Session, url: str, key_file: str | None, wished: str, *, to: str | None, yes: bool) -> None:
     """Every agent there, one after the other; with `to` each in a directory of its own below it."""
-    from holdfast.state import rebuild
+    from holdfast.state.second_place import rebuild
 
     found = [one for one in rebuild.survey(url) if one.newest is not None]
     if not found:
@@ -101,7 +101,7 @@ def run_all(session: Session, url: str, key_file: str | None, wished: str, *, to
 def _run(
     session: Session, agent: str, url: str, key: bytes, wished: str, path: str | None, to: str | None, yes: bool
 ) -> None:
-    from holdfast.state import rebuild
+    from holdfast.state.second_place import rebuild
 
     repository = rebuild.open_remote(url, agent, key)  # a wrong key ends here
     try:
@@ -117,7 +117,7 @@ def _run(
 
 def _key(session: Session, key_file: str | None) -> bytes:
     """Raises HoldfastError RECOVERY_KEY_UNUSABLE, USAGE."""
-    from holdfast.state import keys
+    from holdfast.state.store import keys
 
     try:
         if key_file == "-":
@@ -140,8 +140,8 @@ def _key(session: Session, key_file: str | None) -> bytes:
 
 def _chosen(repository: Repository, agent: str, wished: str) -> Snapshot:
     """Raises HoldfastError NO_SNAPSHOTS, SNAPSHOT_NOT_FOUND, SNAPSHOT_AMBIGUOUS."""
-    from holdfast.state import choose
     from holdfast.state.answers import SnapshotRow
+    from holdfast.state.looking import choose
     from holdfast.state.model import Cause
 
     snapshots = repository.snapshots()
@@ -167,7 +167,8 @@ def _write(
     from holdfast.cli.render import clock, one_line
     from holdfast.cli.state_progress import shown
     from holdfast.cli.state_view import count
-    from holdfast.state import history, materialize
+    from holdfast.state.looking import history
+    from holdfast.state.restore import materialize
 
     only = history.likeliest(repository, manifest.roots, path) if path else None
     began_mono = time.monotonic()
@@ -197,7 +198,7 @@ def _bring_home(
     session: Session, agent: str, url: str, key: bytes, snapshot: Snapshot, manifest: Manifest, yes: bool
 ) -> None:
     from holdfast.cli.state_progress import shown
-    from holdfast.state import homecoming, rebuild
+    from holdfast.state.second_place import homecoming, rebuild
 
     kept = _is_kept(session, agent)
     if not kept:
@@ -232,10 +233,10 @@ def _is_kept(session: Session, agent: str) -> bool:
 
 def _put_back(session: Session, state_dir: Path, key: bytes, snapshot: Snapshot, manifest: Manifest) -> list[str]:
     from holdfast.cli.state_progress import shown
-    from holdfast.state import homecoming
-    from holdfast.state.local_store import LocalStore
-    from holdfast.state.repository import Repository
-    from holdfast.state.writing import lock
+    from holdfast.state.second_place import homecoming
+    from holdfast.state.store.local_store import LocalStore
+    from holdfast.state.store.repository import Repository
+    from holdfast.state.store.writing import lock
 
     with lock(state_dir), shown(session, f"restoring {manifest.agent}") as show:
         local = Repository.open(LocalStore(state_dir / "repo"), key, state_dir / "cache")

@@ -155,7 +155,7 @@ def key_command(session: Session) -> None:
     import os
     import sys
 
-    from holdfast.state import keys
+    from holdfast.state.store import keys
 
     directory = session.home.path / "state"
     try:

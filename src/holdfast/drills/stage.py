@@ -327,8 +327,8 @@ def _second(directory: Path) -> str:
 
 def _empty(url: str, names: Iterable[str]) -> None:
     """Nothing of ours stays in a bucket; one that does not answer any more keeps it."""
-    from holdfast.state import second_place
-    from holdfast.state.objects import StoreError
+    from holdfast.state.second_place import second_place
+    from holdfast.state.store.objects import StoreError
 
     for name in names:
         with contextlib.suppress(StoreError):

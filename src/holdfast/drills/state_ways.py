@@ -23,8 +23,8 @@ from holdfast.drills.kept import Begun, Count
 from holdfast.drills.score import Result
 from holdfast.drills.stage import Row, ThrowAwayStage
 from holdfast.drills.watch import Watch
-from holdfast.state.choose import KNOWN_GOOD
 from holdfast.state.identity import acting_as
+from holdfast.state.looking.choose import KNOWN_GOOD
 from holdfast.state.model import Rights
 
 GOOD_MAX_S = limits.PROVEN_AFTER_S + 3 * limits.STATE_UPKEEP_LOOK_S + 30.0  # until there is something to restore

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from holdfast import limits
 from holdfast.healing.model import Ladder, Phase, Policy
-from holdfast.state.choose import KNOWN_GOOD
+from holdfast.state.looking.choose import KNOWN_GOOD
 
 
 class Stage(StrEnum):

@@ -28,8 +28,8 @@ from holdfast.keeper.state_jobs import result_of, words
 from holdfast.keeper.tier_three import TierThree
 from holdfast.keeper.words import span
 from holdfast.keeper.worker_link import Message
-from holdfast.state.intent import INTENT_NAME
-from holdfast.state.kept_trees import NAME as KEPT_NAME
+from holdfast.state.restore.intent import INTENT_NAME
+from holdfast.state.restore.kept_trees import NAME as KEPT_NAME
 from holdfast.worker.protocol import JobFailed
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 Invariants: no snapshot of an agent begins while one of it is under way; one agent's failures or slowness delay no
 other; what is made by the clock stands behind everybody else for CPU and disk, and stands still while memory or disk
 are short, which is said; a stop waits for its snapshot in bounded time and never fails with it. When is decided in
-state/schedule.py; the work is the worker's. Called by the health loop (agents change), hands.py (stops) and the API.
+state/keeping/schedule.py; the work is the worker's. Called by the health loop (agents change), hands.py (stops) and
+the API.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from holdfast.keeper.state_jobs import StateJobs, result_of, words
 from holdfast.keeper.state_pauses import Pauses
 from holdfast.keeper.tasks import Tasks
 from holdfast.keeper.worker_link import Message
-from holdfast.state import schedule
+from holdfast.state.keeping import schedule
+from holdfast.state.keeping.schedule import Choice, Course, Sight
 from holdfast.state.model import SHORT_ID_DIGITS, Cause
-from holdfast.state.schedule import Choice, Course, Sight
 from holdfast.worker.protocol import Fault, JobFailed
 
 Heard = Callable[[dict[str, Any]], None]

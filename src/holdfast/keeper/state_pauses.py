@@ -1,7 +1,7 @@
 """Whether snapshots by the clock stand still because memory or disk are short, and what is said of it.
 
 Invariant: a pause is said once when it lasts and once when it is over; a short one is not worth a word. Called by
-snapshots.py whenever a snapshot is due; the rule itself is state/schedule.py's.
+snapshots.py whenever a snapshot is due; the rule itself is state/keeping/schedule.py's.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from holdfast import limits
 from holdfast.health.resources import is_full
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.starvation import Starvation
-from holdfast.state import schedule
+from holdfast.state.keeping import schedule
 
 
 class Pauses:

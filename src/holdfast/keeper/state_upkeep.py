@@ -23,7 +23,8 @@ from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.snapshots import Keeping, Snapshots
 from holdfast.keeper.state_jobs import words
 from holdfast.keeper.tasks import Tasks
-from holdfast.state import lag, schedule
+from holdfast.state.keeping import schedule
+from holdfast.state.second_place import lag
 from holdfast.worker.protocol import JobFailed
 
 _WELL = frozenset({Phase.HEALTHY, Phase.DEGRADED})

@@ -19,7 +19,7 @@ from holdfast.keeper.state_gate import StateGate
 from holdfast.keeper.state_jobs import StateJobs
 from holdfast.keeper.state_upkeep import CHECK, StateUpkeep
 from holdfast.keeper.worker_link import WorkerLink
-from holdfast.state import freeze
+from holdfast.state.capture import freeze
 
 if TYPE_CHECKING:
     from holdfast.keeper.keeper import Keeper

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from holdfast.state import names
-from holdfast.state.choose import KNOWN_GOOD
+from holdfast.state.looking.choose import KNOWN_GOOD
 from holdfast.state.model import Snapshot
+from holdfast.state.store import names
 
 if TYPE_CHECKING:
     from holdfast.keeper.keeper import Keeper

@@ -1,6 +1,6 @@
 """What a recipe says of its agent's files: which must be whole for it to start, and what whole means.
 
-Data only. Recipes name validators; holdfast.state.validate carries them out.
+Data only. Recipes name validators; holdfast.state.checks.validate carries them out.
 """
 
 from __future__ import annotations

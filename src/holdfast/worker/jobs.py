@@ -135,8 +135,8 @@ def _outcome(call: Call, name: str) -> dict[str, Any]:
 def explain(error: Exception) -> tuple[str, str | dict[str, str], bool]:
     """An exception of a job in the protocol's words. Pure."""
     from holdfast.errors import HoldfastError
-    from holdfast.state.damage import Damaged, MissingBlob
-    from holdfast.state.objects import Missing, StoreError
+    from holdfast.state.store.damage import Damaged, MissingBlob
+    from holdfast.state.store.objects import Missing, StoreError
 
     if isinstance(error, HoldfastError):
         return error.kind.code, {key: str(value) for key, value in error.detail.items()}, False

@@ -12,12 +12,12 @@ from typing import Any
 import msgspec
 
 from holdfast.errors import HoldfastError
-from holdfast.state import upload
 from holdfast.state.answers import SnapshotRow
 from holdfast.state.model import Cause, Manifest, Snapshot
-from holdfast.state.names import Trashed
-from holdfast.state.objects import StoreError
-from holdfast.state.repository import Repository
+from holdfast.state.second_place import upload
+from holdfast.state.store.names import Trashed
+from holdfast.state.store.objects import StoreError
+from holdfast.state.store.repository import Repository
 from holdfast.worker import opening
 from holdfast.worker.jobs import Call
 

@@ -12,8 +12,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from holdfast.state import differences, history, keys, usage
-from holdfast.state import export as exports
+from holdfast.state.keeping import usage
+from holdfast.state.looking import differences, history
+from holdfast.state.looking import export as exports
+from holdfast.state.store import keys
 from holdfast.worker import listing, opening
 from holdfast.worker.jobs import Call
 from holdfast.worker.protocol import CHUNK_BYTES

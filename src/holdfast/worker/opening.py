@@ -15,14 +15,15 @@ from typing import Any
 
 from holdfast import limits
 from holdfast.errors import NO_SNAPSHOTS, STATE_IN_USE, HoldfastError
-from holdfast.state import keys, names, second_place
-from holdfast.state.local_store import LocalStore
 from holdfast.state.model import Manifest, Rights, Snapshot
-from holdfast.state.names import Trashed
-from holdfast.state.objects import Missing
-from holdfast.state.repository import Repository
-from holdfast.state.spare import Spare
-from holdfast.state.writing import Held, lock
+from holdfast.state.second_place import second_place
+from holdfast.state.store import keys, names
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.names import Trashed
+from holdfast.state.store.objects import Missing
+from holdfast.state.store.repository import Repository
+from holdfast.state.store.spare import Spare
+from holdfast.state.store.writing import Held, lock
 
 _LOCK_LOOK_S = 0.05
 

@@ -17,10 +17,12 @@ import msgspec
 
 from holdfast import limits
 from holdfast.spec.validator import Validator
-from holdfast.state import asides, carrying, exchange, history, intent, kept_trees, telling, validate
-from holdfast.state.intent import Intent, Phase, Place
+from holdfast.state.checks import validate
+from holdfast.state.looking import history
 from holdfast.state.model import Manifest
-from holdfast.state.names import Trashed
+from holdfast.state.restore import asides, carrying, exchange, intent, kept_trees, telling
+from holdfast.state.restore.intent import Intent, Phase, Place
+from holdfast.state.store.names import Trashed
 from holdfast.worker import opening, restoring
 from holdfast.worker.jobs import Call
 from holdfast.worker.protocol import JobFailed

@@ -1,7 +1,8 @@
 """The jobs of a restore: build beside the live files, exchange, then settle or go back.
 
-Invariants: each step is durable before the next and may be repeated after a kill (state/exchange.py); which step comes
-when, and that the agent stands still meanwhile, is the keeper's business. Called by jobs.py, in a child of the worker.
+Invariants: each step is durable before the next and may be repeated after a kill (exchange.py); which step
+comes when, and that the agent stands still meanwhile, is the keeper's business. Called by jobs.py, in a child of the
+worker.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from typing import Any
 
 import msgspec
 
-from holdfast.state import exchange, materialize
-from holdfast.state import verify as checks
-from holdfast.state.damage import Damaged, MissingBlob
-from holdfast.state.intent import Intent
+from holdfast.state.checks import verify as checks
 from holdfast.state.model import Snapshot
-from holdfast.state.names import Trashed
-from holdfast.state.objects import StoreError
-from holdfast.state.repository import Repository
+from holdfast.state.restore import exchange, materialize
+from holdfast.state.restore.intent import Intent
+from holdfast.state.store.damage import Damaged, MissingBlob
+from holdfast.state.store.names import Trashed
+from holdfast.state.store.objects import StoreError
+from holdfast.state.store.repository import Repository
 from holdfast.worker import opening
 from holdfast.worker.jobs import Call
 from holdfast.worker.protocol import Fault, JobFailed

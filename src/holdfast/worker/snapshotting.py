@@ -16,16 +16,18 @@ import msgspec
 from msgspec.structs import replace
 
 from holdfast.node import processes
-from holdfast.state import capture, freeze, names, scrub
 from holdfast.state.answers import Taken
-from holdfast.state.capture import CaptureRequest
-from holdfast.state.condemning import condemned_packs
-from holdfast.state.local_store import LocalStore
-from holdfast.state.mapped import inodes
+from holdfast.state.capture import capture, freeze
+from holdfast.state.capture.capture import CaptureRequest
+from holdfast.state.capture.mapped import inodes
+from holdfast.state.checks import scrub
+from holdfast.state.keeping.condemning import condemned_packs
 from holdfast.state.model import Cause, Rest, Snapshot
-from holdfast.state.objects import StoreError
-from holdfast.state.repository import Repository
-from holdfast.state.writer import Writer
+from holdfast.state.store import names
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.objects import StoreError
+from holdfast.state.store.repository import Repository
+from holdfast.state.store.writer import Writer
 from holdfast.worker import listing, opening
 from holdfast.worker.jobs import Call, explain
 from holdfast.worker.protocol import Fault, JobFailed

@@ -18,14 +18,17 @@ import msgspec
 
 from holdfast import limits
 from holdfast.errors import SNAPSHOT_NOT_FOUND, HoldfastError
-from holdfast.state import aging, exchange, gc, kept_trees, names, proof, scrub, thinning, trash, writing
 from holdfast.state.answers import Collected, Pinned, Removed
-from holdfast.state.local_store import LocalStore
+from holdfast.state.checks import proof, scrub
+from holdfast.state.keeping import aging, gc, thinning, trash
 from holdfast.state.model import Pin, Snapshot
-from holdfast.state.names import Trashed
-from holdfast.state.repository import Repository
-from holdfast.state.spare import forget_damaged
-from holdfast.state.upload_queue import Queue
+from holdfast.state.restore import exchange, kept_trees
+from holdfast.state.second_place.upload_queue import Queue
+from holdfast.state.store import names, writing
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.names import Trashed
+from holdfast.state.store.repository import Repository
+from holdfast.state.store.spare import forget_damaged
 from holdfast.worker import listing, opening
 from holdfast.worker.jobs import Call
 

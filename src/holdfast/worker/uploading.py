@@ -12,13 +12,15 @@ from typing import Any
 
 import msgspec
 
-from holdfast.state import aging, fence, gc, keys, lag, names, second_place, thinning, upload
 from holdfast.state.answers import Collected
-from holdfast.state.lag import Lag
-from holdfast.state.local_store import LocalStore
-from holdfast.state.objects import Missing, StoreError
-from holdfast.state.repository import Repository
-from holdfast.state.upload_queue import Queue
+from holdfast.state.keeping import aging, gc, thinning
+from holdfast.state.second_place import fence, lag, second_place, upload
+from holdfast.state.second_place.lag import Lag
+from holdfast.state.second_place.upload_queue import Queue
+from holdfast.state.store import keys, names
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.objects import Missing, StoreError
+from holdfast.state.store.repository import Repository
 from holdfast.worker import opening
 from holdfast.worker.jobs import Call
 

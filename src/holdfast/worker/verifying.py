@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 
-from holdfast.state import scrub, second_place
-from holdfast.state import verify as checks
 from holdfast.state.answers import Checked
-from holdfast.state.objects import StoreError
-from holdfast.state.repository import Repository
+from holdfast.state.checks import scrub
+from holdfast.state.checks import verify as checks
+from holdfast.state.second_place import second_place
+from holdfast.state.store.objects import StoreError
+from holdfast.state.store.repository import Repository
 from holdfast.worker import opening
 from holdfast.worker.jobs import Call
 

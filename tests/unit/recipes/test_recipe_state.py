@@ -17,7 +17,7 @@ from holdfast import recipes
 from holdfast.recipes import clone, openclaw_function
 from holdfast.spec.model import AgentSpec
 from holdfast.spec.validator import Kind
-from holdfast.state import validate
+from holdfast.state.checks import validate
 
 OPENCLAW = "recipe: openclaw\n    openclaw: {state_dir: state, port: 18801}"
 HERMES = "recipe: hermes\n    hermes: {home: state, port: 18642}"

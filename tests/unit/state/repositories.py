@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from holdfast.state.local_store import LocalStore
 from holdfast.state.model import Cause, Consistency, Content, Entry, Kind, Manifest, Root, Snapshot
-from holdfast.state.repository import Repository
-from holdfast.state.writer import Writer
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.repository import Repository
+from holdfast.state.store.writer import Writer
 
 KEY = bytes(range(32))
 AT = 1_790_000_000.5

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.harness.captures import Home, tar_of
 
 from holdfast import limits
-from holdfast.state.capture import CannotCapture
+from holdfast.state.capture.capture import CannotCapture
 from holdfast.state.model import Consistency, Content
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files that it cannot read as another user")
@@ -421,8 +421,8 @@ def test_giving_up_in_the_middle_commits_nothing_and_the_next_one_is_whole(home:
 
     for number in range(8):
         (work / f"{number}").write_bytes(os.urandom(400_000))
-    from holdfast.state import capture
-    from holdfast.state.writer import Writer
+    from holdfast.state.capture import capture
+    from holdfast.state.store.writer import Writer
 
     def give_up(_: object) -> None:
         raise Enough

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from tests.harness.captures import Home
 
-from holdfast.state import intake, opening, passage, walk
-from holdfast.state.capture import CannotCapture
-from holdfast.state.freeze import CannotFreeze
+from holdfast.state import opening
+from holdfast.state.capture import intake, passage, walk
+from holdfast.state.capture.capture import CannotCapture
+from holdfast.state.capture.freeze import CannotFreeze
 from holdfast.state.identity import acting_as
 from holdfast.state.model import Consistency, Rights
 

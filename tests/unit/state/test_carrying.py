@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from tests.harness import restore_kills as kills
 
-from holdfast.state import asides, carrying, exchange, intent, kept_trees, places
-from holdfast.state.intent import Phase, Place
+from holdfast.state.restore import asides, carrying, exchange, intent, kept_trees, places
+from holdfast.state.restore.intent import Phase, Place
 
 
 class Scene:

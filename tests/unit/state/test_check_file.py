@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.spec.validator import CODE, Kind, Validator
-from holdfast.state import json5, validate
+from holdfast.state.checks import json5, validate
 
 SETTINGS = """// mine
 { gateway: { mode: 'local', port: 0x4951, 'a key': .5, },

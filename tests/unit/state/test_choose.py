@@ -8,9 +8,9 @@ import pytest
 from msgspec import structs
 
 from holdfast.errors import HoldfastError
-from holdfast.state import choose
 from holdfast.state.answers import SnapshotRow
-from holdfast.state.choose import Choice, Wish
+from holdfast.state.looking import choose
+from holdfast.state.looking.choose import Choice, Wish
 from holdfast.state.model import Cause
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC).timestamp()

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from holdfast.state.chunking import CHUNK_MAX_BYTES, CHUNK_MIN_BYTES, Cutter, IdList
+from holdfast.state.capture.chunking import CHUNK_MAX_BYTES, CHUNK_MIN_BYTES, Cutter, IdList
 from holdfast.state.model import Content
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.state.direct import Direct
+from holdfast.state.restore.direct import Direct
 
 _MB = 1024 * 1024
 

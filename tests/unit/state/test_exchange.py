@@ -16,8 +16,8 @@ from tests.harness.restore_place import Place, facts, lay
 
 from holdfast import errors
 from holdfast.errors import HoldfastError
-from holdfast.state import asides, exchange, intent, places, telling
 from holdfast.state.model import Rights
+from holdfast.state.restore import asides, exchange, intent, places, telling
 
 AGENT = Rights(uid=29_871, gid=29_871)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts, and acts as another user")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.state.exclude import BadPattern, Exclusion
+from holdfast.state.capture.exclude import BadPattern, Exclusion
 
 
 @pytest.mark.parametrize(

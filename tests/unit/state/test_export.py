@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.harness.restore_place import Place, facts, lay
 
-from holdfast.state import exchange, export, materialize
+from holdfast.state.looking import export
+from holdfast.state.restore import exchange, materialize
 
 needs_tar = pytest.mark.skipif(shutil.which("tar") is None, reason="no tar here")
 

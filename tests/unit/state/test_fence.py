@@ -8,13 +8,13 @@ import pytest
 from tests.harness.memory_store import MemoryStore
 from tests.harness.snapshot_chain import AT, KEY, commit, contents
 
-from holdfast.state import fence, second_place
-from holdfast.state.fence import Fenced
-from holdfast.state.local_store import LocalStore
-from holdfast.state.objects import StoreError
-from holdfast.state.rebuild import bring_home
-from holdfast.state.repository import Repository
-from holdfast.state.upload import Uploaded, bring, standing
+from holdfast.state.second_place import fence, second_place
+from holdfast.state.second_place.fence import Fenced
+from holdfast.state.second_place.rebuild import bring_home
+from holdfast.state.second_place.upload import Uploaded, bring, standing
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.objects import StoreError
+from holdfast.state.store.repository import Repository
 
 
 class Machine:

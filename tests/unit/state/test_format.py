@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from holdfast.state import config, manifests, names
-from holdfast.state.ids import Keys, content_name
 from holdfast.state.model import Cause, Consistency, Content, Entry, Kind, Manifest, Root
-from holdfast.state.pack import TAIL, PackBuilder, decode_frame, encode_frame, read_footer, read_tail
-from holdfast.state.sealing import HEADER_BYTES
+from holdfast.state.store import config, manifests, names
+from holdfast.state.store.ids import Keys, content_name
+from holdfast.state.store.pack import TAIL, PackBuilder, decode_frame, encode_frame, read_footer, read_tail
+from holdfast.state.store.sealing import HEADER_BYTES
 
 TEXT = (Path(__file__).resolve().parents[3] / "docs" / "formats" / "snapshots.md").read_text().split("## Worked")[1]
 BLOCKS = [block.strip() for block in re.findall(r"```\n(.*?)```", TEXT, re.DOTALL)]

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.state import freeze
-from holdfast.state.freeze import CannotFreeze, CgroupV1, CgroupV2, Signals, Watched
+from holdfast.state.capture import freeze
+from holdfast.state.capture.freeze import CannotFreeze, CgroupV1, CgroupV2, Signals, Watched
 
 _PLACES = {
     "v2": ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"),

@@ -16,8 +16,8 @@ import pytest
 from tests.harness.captures import Home
 
 from holdfast import limits
-from holdfast.state import freeze
-from holdfast.state.freeze import Signals, Watched
+from holdfast.state.capture import freeze
+from holdfast.state.capture.freeze import Signals, Watched
 from holdfast.state.model import Consistency, Manifest
 
 # Counts in a file, then in another one, then in a database: none is ever ahead of the one before.

@@ -8,9 +8,10 @@ from tests.harness.memory_store import MemoryStore
 from tests.harness.state_trees import read_snapshot, take
 
 from holdfast.limits import GC_WAIT_S
-from holdfast.state import condemning, gc, names, trash
-from holdfast.state.gc import Look, plan
-from holdfast.state.repository import Repository
+from holdfast.state.keeping import condemning, gc, trash
+from holdfast.state.keeping.gc import Look, plan
+from holdfast.state.store import names
+from holdfast.state.store.repository import Repository
 
 KEY = bytes(32)
 DAY = 86_400.0

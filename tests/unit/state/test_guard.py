@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from tests.harness.sql_process import SqlProcess
 
-from holdfast.state import guard
-from holdfast.state.guard import Holding, Refused
+from holdfast.state.databases import guard
+from holdfast.state.databases.guard import Holding, Refused
 from holdfast.state.model import Rights
 
 _NOBODY = 65_534

@@ -7,9 +7,11 @@ from tests.harness.memory_store import MemoryStore
 from tests.harness.state_trees import ROOT, take
 
 from holdfast.errors import HoldfastError
-from holdfast.state import differences, history, names, usage
+from holdfast.state.keeping import usage
+from holdfast.state.looking import differences, history
 from holdfast.state.model import Root
-from holdfast.state.repository import Repository
+from holdfast.state.store import names
+from holdfast.state.store.repository import Repository
 
 AT = 1_790_000_000.0
 
@@ -132,7 +134,7 @@ def test_names_that_are_no_text_are_shown_escaped():
 
 
 def test_usage_tells_what_is_new_unique_in_trash_and_unused(repository):
-    from holdfast.state import trash
+    from holdfast.state.keeping import trash
 
     shared, middle, late = noise(1, 50_000), noise(2, 30_000), noise(3, 20_000)
     first = take(repository, {"s": shared}, AT)

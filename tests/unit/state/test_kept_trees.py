@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tests.harness.restore_place import Place
 
-from holdfast.state import asides, exchange, intent, kept_trees, materialize
 from holdfast.state.model import Manifest, Snapshot
+from holdfast.state.restore import asides, exchange, intent, kept_trees, materialize
 
 
 def _restored(place: Place, taken: tuple[Snapshot, Manifest], until_at: float) -> list[str]:

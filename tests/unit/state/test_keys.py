@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import RECOVERY_KEY_UNUSABLE, HoldfastError
-from holdfast.state import keys
+from holdfast.state.store import keys
 
 
 def test_it_is_made_once_and_is_for_us_alone(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.state.disk import TMP_PREFIX, Disk
-from holdfast.state.local_store import LocalStore
-from holdfast.state.objects import Missing, StoreError
+from holdfast.state.store.disk import TMP_PREFIX, Disk
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.objects import Missing, StoreError
 
 
 class FullDisk(Disk):

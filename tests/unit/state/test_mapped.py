@@ -14,7 +14,7 @@ from tests.harness.captures import Home
 from tests.unit.state.test_capture import age
 
 from holdfast import limits
-from holdfast.state import mapped
+from holdfast.state.capture import mapped
 
 
 @pytest.fixture

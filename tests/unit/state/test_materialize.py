@@ -19,10 +19,10 @@ from tests.harness.restore_place import Place, facts, lay
 
 from holdfast import errors
 from holdfast.errors import HoldfastError
-from holdfast.state import asides, exchange, intent, materialize, scribe
-from holdfast.state.damage import Damaged
 from holdfast.state.model import Rights
-from holdfast.state.objects import StoreError
+from holdfast.state.restore import asides, exchange, intent, materialize, scribe
+from holdfast.state.store.damage import Damaged
+from holdfast.state.store.objects import StoreError
 
 AGENT = Rights(uid=29_871, gid=29_871)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as another user")
@@ -348,11 +348,8 @@ def test_a_directory_in_a_parent_that_is_not_the_agents_is_restored_from_inside(
     }
 
 
-def _fought(ground: Path, least: int = 15, most: int = 60) -> tuple[Path, int]:
-    """What is root's, and how often an agent put a link to it into its tree while that was written.
-
-    `least` and `most`: how often it is written, unless what is root's was reached before.
-    """
+def _to_be_written(ground: Path) -> tuple[Place, Path]:
+    """An agent with many directories, and what is root's."""
     place = Place(ground, AGENT)
     for number in range(40):
         directory = place.live / f"d{number}"
@@ -363,7 +360,16 @@ def _fought(ground: Path, least: int = 15, most: int = 60) -> tuple[Path, int]:
     treasure = ground / "treasure"
     treasure.mkdir()
     treasure.chmod(0o755)
-    (treasure / "f0").write_text("root's")
+    (treasure / "kept").write_text("root's")
+    return place, treasure
+
+
+def _fought(ground: Path, least: int = 15, most: int = 60) -> tuple[Path, int]:
+    """What is root's, and how often an agent put a link to it into its tree while that was written.
+
+    `least` and `most`: how often it is written, unless what is root's was reached before.
+    """
+    place, treasure = _to_be_written(ground)
     taken = place.take()
     fresh = place.home / asides.fresh("data", taken[0].short)
     over = threading.Event()
@@ -404,7 +410,7 @@ def _is_roots(treasure: Path) -> bool:
     """Still as root left it."""
     status = treasure.stat()
     found = {path.name: path.read_text() if path.is_file() else "" for path in treasure.iterdir()}
-    return found == {"f0": "root's"} and (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, 0o755)
+    return found == {"kept": "root's"} and (status.st_uid, stat.S_IMODE(status.st_mode)) == (0, 0o755)
 
 
 @as_root
@@ -421,7 +427,20 @@ def test_the_same_look_finds_a_restore_that_follows_links_with_roots_rights(
 ) -> None:
     monkeypatch.setattr(materialize, "acting_as", lambda rights: contextlib.nullcontext())
     monkeypatch.setattr(scribe, "_DIRECTORY", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    treasure, _swapped = _fought(ground, least=600, most=600)
+    place, treasure = _to_be_written(ground)
+    taken = place.take()
+    make = os.mkdir
+
+    def make_and_lose(name: str, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
+        """The agent comes at the worst moment: between the making of a directory and the work in it."""
+        make(name, mode, dir_fd=dir_fd)
+        if name == "d7":
+            os.rename(name, "away", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+            os.symlink(treasure, name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "mkdir", make_and_lose)
+    with contextlib.suppress(HoldfastError):
+        place.build(taken)
     assert not _is_roots(treasure)
 
 

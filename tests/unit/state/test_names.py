@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.state import names
 from holdfast.state.model import Pin, Snapshot
+from holdfast.state.store import names
 
 ID = "0123456789abcdef" * 2
 

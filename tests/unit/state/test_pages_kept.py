@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.harness.captures import Home
 
-from holdfast.state import names
+from holdfast.state.store import names
 
 ROWS = 4_000  # of a thousand bytes: several extents
 

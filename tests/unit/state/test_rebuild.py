@@ -20,16 +20,17 @@ from holdfast.errors import (
     SECOND_PLACE_OTHER,
     HoldfastError,
 )
-from holdfast.state import homecoming, keys
-from holdfast.state.damage import Damaged, MissingBlob
-from holdfast.state.homecoming import adopt_key
-from holdfast.state.local_store import LocalStore
 from holdfast.state.model import Rights
-from holdfast.state.rebuild import COMING, bring_home, open_remote, survey
-from holdfast.state.repository import Repository
-from holdfast.state.second_place import Layered, open_agent
-from holdfast.state.upload import bring
-from holdfast.state.writing import lock
+from holdfast.state.second_place import homecoming
+from holdfast.state.second_place.homecoming import adopt_key
+from holdfast.state.second_place.rebuild import COMING, bring_home, open_remote, survey
+from holdfast.state.second_place.second_place import Layered, open_agent
+from holdfast.state.second_place.upload import bring
+from holdfast.state.store import keys
+from holdfast.state.store.damage import Damaged, MissingBlob
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.repository import Repository
+from holdfast.state.store.writing import lock
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from tests.harness.s3_server import SECRET, S3Server, free_port, moto
 from tests.harness.snapshot_chain import AT, KEY, commit, contents
 
 from holdfast import limits
-from holdfast.state import aws_profile
-from holdfast.state.local_store import LocalStore
-from holdfast.state.objects import Missing, StoreError
-from holdfast.state.rebuild import bring_home, open_remote, survey
-from holdfast.state.refusals import explain
-from holdfast.state.remote_store import RemoteStore, beginning, is_loopback, may_speak_http
-from holdfast.state.repository import Repository
-from holdfast.state.upload import bring, known_there, standing
+from holdfast.state.second_place import aws_profile
+from holdfast.state.second_place.rebuild import bring_home, open_remote, survey
+from holdfast.state.second_place.refusals import explain
+from holdfast.state.second_place.remote_store import RemoteStore, beginning, is_loopback, may_speak_http
+from holdfast.state.second_place.upload import bring, known_there, standing
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.objects import Missing, StoreError
+from holdfast.state.store.repository import Repository
 
 BUCKET = "holdfast-test"
 

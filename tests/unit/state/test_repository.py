@@ -18,17 +18,17 @@ from holdfast.errors import (
     STATE_FORMAT_NEWER,
     HoldfastError,
 )
-from holdfast.state import config as configs
-from holdfast.state import names, reading
-from holdfast.state.damage import Damaged, MissingBlob
-from holdfast.state.index import FILE_NAME
-from holdfast.state.local_store import LocalStore
 from holdfast.state.model import Content, Entry, Kind, Pin
-from holdfast.state.objects import Missing, StoreError
-from holdfast.state.pack import BlobKind, FrameRow
-from holdfast.state.repository import Repository
-from holdfast.state.sealing import Envelope
-from holdfast.state.writer import Writer
+from holdfast.state.store import config as configs
+from holdfast.state.store import names, reading
+from holdfast.state.store.damage import Damaged, MissingBlob
+from holdfast.state.store.index import FILE_NAME
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.objects import Missing, StoreError
+from holdfast.state.store.pack import BlobKind, FrameRow
+from holdfast.state.store.repository import Repository
+from holdfast.state.store.sealing import Envelope
+from holdfast.state.store.writer import Writer
 
 
 @pytest.mark.parametrize("encrypt", [True, False])

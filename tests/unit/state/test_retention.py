@@ -6,10 +6,10 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.state import aging, retention
-from holdfast.state.aging import Reading
+from holdfast.state.keeping import aging, retention
+from holdfast.state.keeping.aging import Reading
+from holdfast.state.keeping.retention import Held, Policy, plan
 from holdfast.state.model import Pin, Snapshot
-from holdfast.state.retention import Held, Policy, plan
 
 HOUR = 3600.0
 DAY = 86_400.0

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from tests.unit.state import repositories
 
-from holdfast.state import scrub
-from holdfast.state.local_store import LocalStore
-from holdfast.state.objects import Stored
+from holdfast.state.checks import scrub
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.objects import Stored
 
 A, B, C = (letter * 32 for letter in "abc")
 

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from holdfast.state.sealing import HEADER_BYTES, Envelope, Unsealable
+from holdfast.state.store.sealing import HEADER_BYTES, Envelope, Unsealable
 
 KEY = b"k" * 32
 

@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 from tests.harness.snapshot_chain import AT, KEY, commit, contents
 
-from holdfast.state import second_place, spare, verify
-from holdfast.state.damage import Damaged
-from holdfast.state.disk import Disk
-from holdfast.state.local_store import LocalStore
-from holdfast.state.objects import StoreError
-from holdfast.state.repository import Repository
-from holdfast.state.spare import Spare
-from holdfast.state.upload import run
-from holdfast.state.upload_queue import Queue
+from holdfast.state.checks import verify
+from holdfast.state.second_place import second_place
+from holdfast.state.second_place.upload import run
+from holdfast.state.second_place.upload_queue import Queue
+from holdfast.state.store import spare
+from holdfast.state.store.damage import Damaged
+from holdfast.state.store.disk import Disk
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.objects import StoreError
+from holdfast.state.store.repository import Repository
+from holdfast.state.store.spare import Spare
 
 
 class Two:

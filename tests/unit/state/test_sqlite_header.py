@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.state import sqlite_header
+from holdfast.state.databases import sqlite_header
 
 
 def _made(path: Path, *pragmas: str) -> bytes:

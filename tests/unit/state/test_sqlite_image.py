@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from tests.harness.sql_process import SqlProcess
 
-from holdfast.state import database
-from holdfast.state.sqlite_image import PIECE_BYTES, Image, pieces_of
-from holdfast.state.sqlite_reuse import Trace
+from holdfast.state.databases import database
+from holdfast.state.databases.sqlite_image import PIECE_BYTES, Image, pieces_of
+from holdfast.state.databases.sqlite_reuse import Trace
 
 
 def _taken(path: Path, before: bytes = b"", trace: Trace | None = None) -> tuple[bytes, Trace | None, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.harness.sql_process import SqlProcess
 
-from holdfast.state import database, sqlite_journal
+from holdfast.state.databases import database, sqlite_journal
 
 
 def _crash(path: Path, page_size: int, *more: str) -> None:

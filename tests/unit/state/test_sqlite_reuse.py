@@ -6,7 +6,7 @@ import pytest
 from msgspec import msgpack
 from msgspec.structs import replace
 
-from holdfast.state.sqlite_reuse import Trace, differing, numbers, packed
+from holdfast.state.databases.sqlite_reuse import Trace, differing, numbers, packed
 
 _BEFORE = Trace(
     device=1,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests.harness.sql_process import SqlProcess
 
-from holdfast.state import sqlite_wal
+from holdfast.state.databases import sqlite_wal
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from holdfast import limits
-from holdfast.state import schedule
-from holdfast.state.schedule import Choice, Course, Sight
+from holdfast.state.keeping import schedule
+from holdfast.state.keeping.schedule import Choice, Course, Sight
 
 UP = Sight("one", 60.0, True)
 DOWN = Sight("one", 60.0, False)

@@ -10,11 +10,12 @@ from tests.harness.memory_store import Killed, MemoryStore
 from tests.harness.state_trees import read_snapshot, take
 
 from holdfast.errors import HoldfastError
-from holdfast.state import aging, budget, names, thinning, trash
-from holdfast.state.aging import Reading, Times
+from holdfast.state.keeping import aging, budget, thinning, trash
+from holdfast.state.keeping.aging import Reading, Times
+from holdfast.state.keeping.retention import Held, Taking
 from holdfast.state.model import Pin, Snapshot
-from holdfast.state.repository import Repository
-from holdfast.state.retention import Held, Taking
+from holdfast.state.store import names
+from holdfast.state.store.repository import Repository
 
 DAY = 86_400.0
 START = 1_790_000_000.0

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.state import tree
 from holdfast.state.model import Content, Entry, Kind
+from holdfast.state.store import tree
 
 BLOB = b"0123456789abcdef"
 NAMES = st.binary(min_size=1, max_size=20).filter(lambda n: b"/" not in n and b"\0" not in n and n not in (b".", b".."))

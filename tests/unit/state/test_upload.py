@@ -13,16 +13,17 @@ from holdfast import limits
 from holdfast.init.launch import PASSED_ENV
 from holdfast.node.users import Identity
 from holdfast.pods.environment import clean
-from holdfast.state import condemning, lag
-from holdfast.state.lag import Lag
-from holdfast.state.local_store import LocalStore
-from holdfast.state.names import CONFIG, PACKS, PINS, SNAPS, TRASH, read_pack
-from holdfast.state.objects import Missing, Stored, StoreError
-from holdfast.state.rebuild import bring_home
-from holdfast.state.repository import Repository
-from holdfast.state.upload import bring, check_disk, known_there, run, standing
-from holdfast.state.upload_plan import look, to_delete
-from holdfast.state.upload_queue import FILE_NAME, Queue
+from holdfast.state.keeping import condemning
+from holdfast.state.second_place import lag
+from holdfast.state.second_place.lag import Lag
+from holdfast.state.second_place.rebuild import bring_home
+from holdfast.state.second_place.upload import bring, check_disk, known_there, run, standing
+from holdfast.state.second_place.upload_plan import look, to_delete
+from holdfast.state.second_place.upload_queue import FILE_NAME, Queue
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.names import CONFIG, PACKS, PINS, SNAPS, TRASH, read_pack
+from holdfast.state.store.objects import Missing, Stored, StoreError
+from holdfast.state.store.repository import Repository
 
 
 class Cut(BaseException):

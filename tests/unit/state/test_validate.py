@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.state import asides, validate
-from holdfast.state.validate import Kind, Validator
+from holdfast.state.checks import validate
+from holdfast.state.checks.validate import Kind, Validator
+from holdfast.state.restore import asides
 
 JSON = Validator(kind=Kind.JSON, path="*.json")
 

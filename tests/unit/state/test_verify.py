@@ -8,8 +8,9 @@ import pytest
 from tests.harness.memory_store import MemoryStore
 from tests.harness.state_trees import take
 
-from holdfast.state import names, rehearsal, verify
-from holdfast.state.repository import Repository
+from holdfast.state.checks import rehearsal, verify
+from holdfast.state.store import names
+from holdfast.state.store.repository import Repository
 
 KEY = bytes(32)
 AT = 1_790_000_000.0

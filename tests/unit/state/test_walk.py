@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.state import walk
-from holdfast.state.statcache import Cache, Notes, Record
+from holdfast.state.capture import walk
+from holdfast.state.capture.statcache import Cache, Notes, Record
 
 SECOND = 1_000_000_000
 

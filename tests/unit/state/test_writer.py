@@ -12,15 +12,16 @@ import pytest
 from tests.unit.state.repositories import KEY, draft, kept, made, opened, pieces, take
 
 from holdfast.errors import STATE_IN_USE, HoldfastError
-from holdfast.state import condemning, trash, writing
-from holdfast.state import writer as writers
-from holdfast.state.disk import Disk
-from holdfast.state.ids import content_name
-from holdfast.state.local_store import LocalStore
-from holdfast.state.objects import StoreError
-from holdfast.state.pack import BlobKind
-from holdfast.state.repository import Repository
-from holdfast.state.writer import Writer
+from holdfast.state.keeping import condemning, trash
+from holdfast.state.store import writer as writers
+from holdfast.state.store import writing
+from holdfast.state.store.disk import Disk
+from holdfast.state.store.ids import content_name
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.objects import StoreError
+from holdfast.state.store.pack import BlobKind
+from holdfast.state.store.repository import Repository
+from holdfast.state.store.writer import Writer
 
 
 def packs(directory: Path) -> list[Path]:

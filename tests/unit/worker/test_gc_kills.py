@@ -16,9 +16,11 @@ from typing import Any
 import pytest
 from tests.harness.snapshot_chain import commit, contents
 
-from holdfast.state import condemning, gc, keys, trash, verify
-from holdfast.state.local_store import LocalStore
-from holdfast.state.repository import Repository
+from holdfast.state.checks import verify
+from holdfast.state.keeping import condemning, gc, trash
+from holdfast.state.store import keys
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.repository import Repository
 from holdfast.worker import upkeep
 from holdfast.worker.jobs import Call
 

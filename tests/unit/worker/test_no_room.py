@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from holdfast import limits
-from holdfast.state import keys, local_store
-from holdfast.state.local_store import LocalStore
-from holdfast.state.objects import StoreError
-from holdfast.state.repository import Repository
+from holdfast.state.store import keys, local_store
+from holdfast.state.store.local_store import LocalStore
+from holdfast.state.store.objects import StoreError
+from holdfast.state.store.repository import Repository
 from holdfast.worker import snapshotting
 from holdfast.worker.jobs import explain
 from holdfast.worker.protocol import Fault

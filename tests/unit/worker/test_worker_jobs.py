@@ -20,7 +20,7 @@ from msgspec import structs
 from holdfast import errors
 from holdfast.keeper.tasks import Tasks
 from holdfast.keeper.worker_link import WorkerLink
-from holdfast.state import aging
+from holdfast.state.keeping import aging
 from holdfast.worker.protocol import Fault, JobFailed
 
 Ask = Callable[..., Coroutine[Any, Any, dict[str, Any]]]

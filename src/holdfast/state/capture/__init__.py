@@ -1,0 +1,1 @@
+"""Taking a snapshot: what changed below the state paths, read as the agent, stored as ourselves."""

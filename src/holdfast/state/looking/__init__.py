@@ -1,0 +1,1 @@
+"""Looking into snapshots without restoring: which one, what is in it, what differs."""

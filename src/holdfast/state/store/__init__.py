@@ -1,0 +1,1 @@
+"""One agent's repository: immutable objects, their format on disk, who may write, and what they mean together."""
