@@ -534,8 +534,22 @@ TICK_CALM_S = 1.0
 TICK_BUSY_S = 0.25  # leases and the kernel's word keep the promise, not the speed of looking
 TICK_TIGHT_S = 0.1
 TICK_BLIND_S = 0.025  # without ceilings our own readings are all there is
-IDLE_AFTER_S = 900.0
+IDLE_AFTER_S = 900.0  # people pause for minutes, and come back
+IDLE_AFTER_MIN_S = 1.0  # signs of work are looked at about once a second
 HIBERNATE_WAKE_S = 30.0  # an agent that was just woken is left awake
 REPLICAS_UP_S = 15.0  # between two steps up: a start needs so long before it takes work off the queue
 REPLICAS_DOWN_S = 300.0  # a queue that comes back within five minutes would start them all again
+REPLICAS_MAX = 1000  # of one agent, as many as a machine runs at all
+QUEUE_DEPTH_MAX = 1e9  # a number that an agent reports; more is a mistake
+NODE_MEMORY_MIN_BYTES = 32 * 1000 * 1000  # smaller, and nothing is left beside the reserve
+NODE_KEPT_MIN_BYTES = 1000 * 1000  # of `node.reserve`
 CAPACITY_SAFETY = 1.1  # on what was observed: the next agent is not the last one
+
+# --- what is remembered of an agent's use, for `capacity` -------------------------------------------------------------
+HISTORY_SHARE = 0.95  # the rest is a peak that all agents never have at once
+HISTORY_READINGS_MIN = 12  # of work: two minutes; fewer say more about its start than about its work
+HISTORY_READINGS_MAX = 4_096  # then halved: about half a day of work, so that a mark follows a new version within days
+HISTORY_AGED_S = 7 * 86_400.0  # of CPU: a week has work days and quiet days
+HISTORY_WORK_CORES = 0.02  # an agent that waits takes less: a beat, a timer, a poll
+HISTORY_START_S = 120.0  # after its start it is loading: that is the start's peak, which is kept apart
+HISTORY_KEPT_EVERY_S = 300.0  # written down: five minutes of readings are a small loss

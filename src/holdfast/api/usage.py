@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.api.operation import Operation, answer
+from holdfast.keeper.density import shown
 from holdfast.keeper.keeper import Keeper
 from holdfast.keeper.views import NodeView, UsageView
 
@@ -26,7 +27,7 @@ async def of_agent(keeper: Keeper, request: Request) -> Response:
 
 
 async def of_node(keeper: Keeper, request: Request) -> Response:
-    return answer(keeper.node.view())
+    return answer(shown.Look(keeper).node(keeper.node.view()))
 
 
 OPERATIONS = (

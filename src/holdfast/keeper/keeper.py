@@ -34,6 +34,7 @@ from holdfast.keeper.cases import Casebook, Ears, case_body
 from holdfast.keeper.checkpoint import Checkpoint
 from holdfast.keeper.collecting import Collecting, secret_values
 from holdfast.keeper.density import loop as density_loop
+from holdfast.keeper.density import shown
 from holdfast.keeper.disk_watch import DiskWatch
 from holdfast.keeper.evidence import AfterFault, Evidence
 from holdfast.keeper.hands import InitHands
@@ -341,16 +342,19 @@ class Keeper:
     # --- the API: looking ----------------------------------------------------------------------------------------
     def status(self) -> views.Status:
         now = self.clock.now_mono()
-        heard = bool(self.fleet.alerts)
+        heard, memory = bool(self.fleet.alerts), shown.Look(self)
         self.resources.freshen(now)
         processes = list(self.intake.processes.values())
         keeper = self.intake.processes["keeper"]
         keeper.pid = os.getpid()
         return views.Status(
             holdfast=views.Own(version=__version__, processes=processes),
-            agents=[status.row(agent, now, self.resources.usage(name), heard) for name, agent in self.agents.items()],
+            agents=[
+                status.row(agent, now, self.resources.usage(name), heard, memory.of(agent))
+                for name, agent in self.agents.items()
+            ],
             warnings=notices.warnings(self),
-            node=self.node.view(),
+            node=memory.node(self.node.view()),
         )
 
     def describe(self, name: str) -> views.Description:
@@ -358,7 +362,8 @@ class Keeper:
         self.resources.freshen(now)
         usage = self.resources.usage(name)
         lags = self.log_settings.lags.get(name, [])
-        return status.description(agent, now, usage, bool(self.fleet.alerts), self.places.describe(agent), lags)
+        pod, memory = self.places.describe(agent), shown.Look(self).of(agent)
+        return status.description(agent, now, usage, bool(self.fleet.alerts), pod, lags, memory)
 
     def phase(self, name: str) -> Phase:
         return self.agent(name).ladder.phase

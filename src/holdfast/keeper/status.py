@@ -8,21 +8,23 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from holdfast.healing.model import Ladder, Phase, Tier
 from holdfast.health.gate import has_gate
 from holdfast.health.model import HealthValue
 from holdfast.keeper import behaviour, words
 from holdfast.keeper.agent import Agent
+from holdfast.keeper.density.shown import NOTHING, Shown
 from holdfast.keeper.fleet import masked_agent
 from holdfast.keeper.permits import message
 from holdfast.keeper.views import AgentRow, BeatView, Description, Levels, UsageView
 from holdfast.logs.ship_lag import Lag
 
 
-def row(agent: Agent, now: float, usage: UsageView | None, heard: bool) -> AgentRow:
-    """The agent's line in `ps`. `heard`: an alert has somewhere to go."""
-    return AgentRow(**_fields(agent, now, usage, heard))
+def row(agent: Agent, now: float, usage: UsageView | None, heard: bool, memory: Shown = NOTHING) -> AgentRow:
+    """The agent's line in `ps`. `heard`: an alert has somewhere to go; `memory`: as the leases see it."""
+    return AgentRow(**_fields(agent, now, usage, heard), **structs.asdict(memory))
 
 
 def description(
@@ -32,10 +34,12 @@ def description(
     heard: bool,
     pod: dict[str, Any] | None,
     shipping: list[Lag] | None = None,
+    memory: Shown = NOTHING,
 ) -> Description:
     """Everything known, secrets masked."""
     return Description(
         **_fields(agent, now, usage, heard),
+        **structs.asdict(memory),
         spec=msgspec.to_builtins(masked_agent(agent.spec)),
         ladder=msgspec.to_builtins(agent.ladder),
         deaths=list(agent.memory.deaths),

@@ -69,7 +69,13 @@ class DiskView(Struct, frozen=True, kw_only=True):
 
 
 class NodeView(Struct, frozen=True, kw_only=True):
-    """The machine. `incident`: the open one of the node; `held_back`: agents that are not healed because of it."""
+    """The machine. `incident`: the open one of the node; `held_back`: agents that are not healed because of it.
+
+    Memory (None: nobody read it yet): the node has `memory_bytes`, `reserve_bytes` of them are kept, agents may use
+    `budget_bytes` now, which shrinks when other software takes more. Of the budget `agents_bytes` are in use,
+    `leased_bytes` are given out (in use, and what each may grow) and `free_bytes` are left: negative when the reserve
+    is being eaten. `neighbours`: who takes so much that agents feel it.
+    """
 
     starved: bool = False
     why: str = ""
@@ -78,10 +84,44 @@ class NodeView(Struct, frozen=True, kw_only=True):
     disks: list[DiskView] = []
     incident: str | None = None
     held_back: int = 0
+    memory_bytes: int | None = None
+    reserve_bytes: int | None = None
+    budget_bytes: int | None = None
+    agents_bytes: int | None = None
+    leased_bytes: int | None = None
+    free_bytes: int | None = None
+    swap_free_bytes: int | None = None
+    available_bytes: int | None = None
+    memory_why: str = ""  # which memory the node's is
+    queued: int = 0  # agents that wait for their start
+    neighbours: list[str] = []
+
+
+class QueuedView(Struct, frozen=True, kw_only=True):
+    """How an agent stands in the queue of starts. `position` from 1; `estimate_s` None: nobody can tell."""
+
+    position: int
+    why: str
+    estimate_s: float | None = None
+
+
+class ReplicaView(Struct, frozen=True, kw_only=True):
+    """One of a number of replicas that follows a queue. `wanted`: how many of the group run now."""
+
+    group: str
+    number: int
+    wanted: int | None = None
 
 
 class AgentRow(Struct, kw_only=True):
-    """One agent in `ps`. `why` is one sentence, `next` says what happens when."""
+    """One agent in `ps`. `why` is one sentence, `next` says what happens when.
+
+    `usage_bytes`: memory that cannot be dropped, as the leases count it; `lease_bytes`: what it may use now;
+    `ceiling_bytes`: where the kernel holds it, None where nothing but its declared limit does; `start_lease_bytes`:
+    what is kept for its start, while it starts. `shed_order`: 1 goes first when a more important agent needs memory,
+    None is not shed. `asleep`: "frozen" or "stopped", because it was idle; `saved_bytes`: what that gave back;
+    `wake_s`: how long its last wake took.
+    """
 
     name: str
     phase: Phase
@@ -100,6 +140,16 @@ class AgentRow(Struct, kw_only=True):
     beat: BeatView | None = None
     usage: UsageView | None = None
     good_s: float | None = None  # while it recovers: good for so long without a break
+    lease_bytes: int | None = None
+    usage_bytes: int | None = None
+    ceiling_bytes: int | None = None
+    start_lease_bytes: int | None = None
+    shed_order: int | None = None
+    asleep: Literal["", "frozen", "stopped"] = ""
+    saved_bytes: int | None = None
+    wake_s: float | None = None
+    queued: QueuedView | None = None
+    replica: ReplicaView | None = None
 
 
 class ProcessRow(Struct, kw_only=True):
