@@ -17,6 +17,7 @@ from holdfast.health.gate import Gate
 from holdfast.health.model import HealthValue, Observed
 from holdfast.incidents.changes import Proven
 from holdfast.incidents.model import Incident
+from holdfast.keeper.density.asleep import Asleep, RestView
 from holdfast.keeper.permits import Permit
 from holdfast.keeper.restore_course import Restoration
 from holdfast.keeper.views import Death
@@ -38,6 +39,7 @@ class Memory(Struct, kw_only=True):
     defined: str = ""  # digest of the definition that init confirmed
     restoration: Restoration | None = None  # the restore of its state that is not over yet
     restored_from: str = ""  # told in its environment until the next planned restart
+    asleep: Asleep | None = None  # put to sleep because it had nothing to do
 
 
 class World(Struct, kw_only=True):
@@ -58,8 +60,8 @@ class Agent:
     __slots__ = (
         "beats",
         "caught_live", "checked_mono", "detail", "endpoint", "fault_mono", "gate", "good_mono", "incident", "last_exit",
-        "leaving", "memory", "observed", "oom_kills", "owner", "permit_held", "place", "policy", "spec", "stops",
-        "taken", "tidied", "usage_of", "waits_for", "world",
+        "leaving", "memory", "observed", "oom_kills", "owner", "permit_held", "place", "policy", "rest_view", "spec",
+        "stops", "taken", "tidied", "usage_of", "waits_for", "world",
     )  # fmt: skip
 
     def __init__(self, spec: AgentSpec, policy: Policy, memory: Memory) -> None:
@@ -87,6 +89,7 @@ class Agent:
         self.waits_for = ""  # whom its start waits for, one clause
         self.beats: Beats | None = None  # what the running instance said of itself
         self.observed: dict[str, Observed] = {}  # by source: what each says of the running instance
+        self.rest_view = RestView()  # whether it sleeps, and what that saved
         self.caught_live = True  # the last fault was seen as it happened, not told later
 
     @property

@@ -34,6 +34,7 @@ from holdfast.keeper.cases import Casebook, Ears, case_body
 from holdfast.keeper.checkpoint import Checkpoint
 from holdfast.keeper.collecting import Collecting, secret_values
 from holdfast.keeper.density import loop as density_loop
+from holdfast.keeper.density import sleeping_wiring
 from holdfast.keeper.density import shown
 from holdfast.keeper.disk_watch import DiskWatch
 from holdfast.keeper.evidence import AfterFault, Evidence
@@ -163,6 +164,7 @@ class Keeper:
         self.semaphore = density_loop.Semaphore(
             density_loop.Parts(self.agents, self.healer, self.link, places, self.tasks, lambda: self.fleet)
         )
+        self.sleepers = sleeping_wiring.build(self)
         self.queue = StartQueue(self.agents, self._grant, lambda: self.intake.is_adopted and not self.stopping)
         self.intake = Intake(
             self.agents,
@@ -201,6 +203,7 @@ class Keeper:
         self.node.begin([one for one in self.casebook.known.values() if one.node and one.closed_at is None])
         self.proven.begin()
         self.semaphore.begin()
+        self.sleepers.begin()
         self.upkeep.begin()
         self.restoring.begin()
         self.outgoing.look()
@@ -212,6 +215,7 @@ class Keeper:
 
     async def close(self) -> None:
         """Finish what is under way, checkpoint, let go. Agents are not touched."""
+        self.sleepers.close()
         self.semaphore.close()
         self.upkeep.close()
         self.restoring.close()
@@ -272,6 +276,7 @@ class Keeper:
         self.faults.gone(agent.name)
         self.collecting.forget(agent.name)
         self.semaphore.gone(agent)
+        self.sleepers.gone(agent.name)
         self.recorder.record("agent.forgotten", agent.name, "was taken out of the fleet", {"forgotten": True})
         self.checkpoint.agent_gone(agent.name)
         self.tasks.spawn(_until_left(lambda: agent.name in self.agents or self.places.forget(agent)))

@@ -20,6 +20,7 @@ from holdfast.incidents.changes import Proven
 from holdfast.incidents.model import Incident
 from holdfast.keeper.agent import Memory, unpack_ladder
 from holdfast.keeper.alarms import Alarm
+from holdfast.keeper.density.asleep import Asleep
 from holdfast.keeper.restore_course import Restoration
 from holdfast.keeper.store import Items, Store
 from holdfast.keeper.views import Death
@@ -137,6 +138,8 @@ def _apply_to_agent(recalled: Recalled, record: Record, body: dict[str, Any]) ->
         memory.proven = msgspec.convert(body["proven"], Proven)
     if "restoration" in body:
         memory.restoration = msgspec.convert(body["restoration"], Restoration | None)
+    if "asleep" in body:
+        memory.asleep = msgspec.convert(body["asleep"], Asleep | None)
     if "restored_from" in body:
         memory.restored_from = str(body["restored_from"])
     if "death" in body:
