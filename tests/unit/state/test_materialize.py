@@ -431,10 +431,10 @@ def test_the_same_look_finds_a_restore_that_follows_links_with_roots_rights(
     taken = place.take()
     make = os.mkdir
 
-    def make_and_lose(name: str, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
+    def make_and_lose(name: str | bytes, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
         """The agent comes at the worst moment: between the making of a directory and the work in it."""
         make(name, mode, dir_fd=dir_fd)
-        if name == "d7":
+        if os.fsdecode(name) == "d7":
             os.rename(name, "away", src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
             os.symlink(treasure, name, dir_fd=dir_fd)
 
