@@ -70,4 +70,11 @@ def _fleet_keys(old: FleetSpec, new: FleetSpec) -> list[KeyChange]:
     if old.last_resort != new.last_resort:
         was, will_be = (shown(("command",), fleet.last_resort) for fleet in (old, new))
         found.append(KeyChange(key="last_resort", before=was, after=will_be))
+    for key, was_bytes, will_be_bytes in (
+        ("node.memory", old.node.memory_bytes, new.node.memory_bytes),
+        ("node.reserve", old.node.reserve_bytes, new.node.reserve_bytes),
+    ):
+        if was_bytes != will_be_bytes:
+            was, will_be = (shown(("limits", "memory"), value) for value in (was_bytes, will_be_bytes))
+            found.append(KeyChange(key=key, before=was, after=will_be))
     return found

@@ -13,7 +13,20 @@ from typing import Any
 from msgspec.structs import replace
 
 from holdfast import limits
-from holdfast.spec.model import AgentSpec, CommandProbe, Health, Limits, Logs, Resources, Restart, State, Stop
+from holdfast.spec.model import (
+    AgentSpec,
+    CommandProbe,
+    Health,
+    Idle,
+    Limits,
+    Logs,
+    Memory,
+    Resources,
+    Restart,
+    Scaling,
+    State,
+    Stop,
+)
 from holdfast.spec.recipe import Given, Path
 
 
@@ -54,6 +67,13 @@ def build(
         logs=_logs(get),
         resources=_resources(get),
         state=_state(get, name),
+        memory=Memory(
+            min_bytes=get("memory", "min") or 0,
+            start_bytes=get("memory", "start"),
+            start_default_bytes=get("memory", "start_default"),
+        ),
+        idle=Idle(after_s=get("idle", "after"), action=get("idle", "action")),
+        scaling=scaling if isinstance(scaling := get("replicas"), Scaling) else None,
         exit_codes=each("exit_codes"),
         ask_codes=given.ask_codes,
         notify=get("notify"),
@@ -214,6 +234,12 @@ def settings_of(spec: AgentSpec) -> dict[Path, Any]:
         ("state", "budget"): state.budget_bytes,
         ("state", "encrypt"): state.encrypt,
         ("state", "capture"): state.capture,
+        ("memory", "min"): spec.memory.min_bytes or None,
+        ("memory", "start"): spec.memory.start_bytes,
+        ("memory", "start_default"): spec.memory.start_default_bytes,
+        ("idle", "after"): spec.idle.after_s,
+        ("idle", "action"): spec.idle.action,
+        ("replicas",): spec.scaling,
         ("secret_env",): spec.secret_env,
         ("ask_codes",): spec.ask_codes,
         ("scrub_env",): spec.scrub_env,

@@ -36,7 +36,9 @@ def effective(loaded: Loaded) -> list[Effective]:
 
 
 def _rows(one: Resolved) -> list[Effective]:
-    hidden: tuple[Path, ...] = (("env_file",), ("template",), ("replicas",))
+    hidden: tuple[Path, ...] = (("env_file",), ("template",))
+    if one.spec.scaling is None:
+        hidden += (("replicas",),)
     if one.spec.health.http is None:
         hidden += (("health", "start_gate"),)
     paths = [path for path in one.settings if path not in hidden]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from holdfast import limits
-from holdfast.spec import amounts, blocks, keeping, readers, watching
+from holdfast.spec import amounts, blocks, keeping, readers, sharing, watching
 from holdfast.spec.model import Maintenance
 from holdfast.spec.readers import Shaped
 from holdfast.spec.recipe import Default, Path
@@ -36,7 +36,10 @@ _AGENT: dict[Path, Field] = {
     ),
     ("template",): Field(readers.text, None, "no template", "the template whose keys lie under its own"),
     ("replicas",): Field(
-        amounts.whole(1, 1000), None, "one agent with the plain name", "so many agents, named NAME-1 to NAME-n"
+        sharing.replicas,
+        None,
+        "one agent with the plain name",
+        "so many agents, named NAME-1 to NAME-n, or {min, max, per_queue_depth}: as many as a queue asks for",
     ),
     ("command",): Field(
         readers.words, None, "a recipe may give it, else it is required", "the program and its arguments; no shell"
@@ -264,7 +267,26 @@ _STATE: dict[Path, Field] = {
         "guard: each database at one moment; freeze: all files, while it stands still for up to 250 ms",
     ),
 }  # fmt: skip
-FIELDS: dict[Path, Field] = _AGENT | _HEALTH | _LIFE | _LOGS | _RESOURCES | _STATE
+_SHARING: dict[Path, Field] = {
+    ("memory", "min"): Field(
+        amounts.size(limits.MEMORY_LIMIT_MIN_BYTES, none="none"), None, "nobody is promised memory unasked",
+        "memory that it keeps, whatever others need", "bytes",
+    ),
+    ("memory", "start"): Field(
+        amounts.size(limits.MEMORY_LIMIT_MIN_BYTES, none="none"), None,
+        "what its starts were seen to take, a fifth more; at first what its recipe knows",
+        "memory that must be free before it is started", "bytes",
+    ),
+    ("idle", "after"): Field(
+        amounts.duration(limits.IDLE_AFTER_MIN_S), limits.IDLE_AFTER_S, "people pause for minutes, and come back",
+        "with nothing to do for so long it is put to sleep", "s",
+    ),
+    ("idle", "action"): Field(
+        sharing.action, "none", "only its owner knows whether it may sleep",
+        "how: freeze (paged out where there is swap, awake in milliseconds), stop (its port is held), or none",
+    ),
+}  # fmt: skip
+FIELDS: dict[Path, Field] = _AGENT | _HEALTH | _LIFE | _LOGS | _RESOURCES | _STATE | _SHARING
 
 # Keys of later versions, with what they will be about.
 RESERVED: dict[Path, str] = {
@@ -287,6 +309,7 @@ SWITCHED_OFF: dict[str, dict[Path, Any]] = {
         ("resources", "descriptors"): limits.SHARE_NEVER,
     },
     "state": {("state", "paths"): ()},
+    "idle": {("idle", "action"): "none"},
 }
 # `depends_on` for all would make each agent wait for itself.
 NOT_IN_DEFAULTS: frozenset[str] = frozenset(("template", "replicas", "command", "depends_on"))

@@ -6,16 +6,17 @@ in all files together, replicas included. Called by `load.py`.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from holdfast import limits
-from holdfast.spec import amounts, apart, depends, readers
+from holdfast.spec import amounts, apart, depends, readers, sharing
 from holdfast.spec.build import program
 from holdfast.spec.document import Mapping, Scalar, Sequence
 from holdfast.spec.fields import NOT_IN_DEFAULTS, NOT_IN_TEMPLATES, RESERVED, later
 from holdfast.spec.include import Document
 from holdfast.spec.layers import Layer, LayerReader
-from holdfast.spec.model import AlertChannel, FleetSpec
+from holdfast.spec.model import AlertChannel, FleetSpec, Node, Scaling
 from holdfast.spec.problems import Problems, nearest, show
 from holdfast.spec.readers import REFUSED, Cursor, Reader
 from holdfast.spec.recipe import RecipeBook
@@ -67,6 +68,7 @@ class Reading:
         last_resort: Any = _own_command(main["last_resort"]) if "last_resort" in main else ()
         return FleetSpec(
             source=source,
+            node=sharing.node(main["node"]) if "node" in main else Node(),
             agents=tuple(one.spec for one in self.resolved),
             alerts=tuple(channel for one in parts for channel in self._alerts(one.get("alerts"))),
             last_resort=() if last_resort is REFUSED else last_resort,
@@ -85,9 +87,6 @@ class Reading:
                 one.top.unknown(key, TOP_LEVEL)
         if "version" in parts:
             amounts.whole(1, 1)(parts["version"])
-        if "node" in parts:
-            for key, inner in parts["node"].pairs():
-                inner.refuse(later("settings of the node"), f"the key {show(key.text)}")
         return parts
 
     def _defaults(self, at: Cursor | None) -> Layer:
@@ -118,8 +117,8 @@ class Reading:
             if not isinstance(inner.node, Mapping) or not named:
                 continue
             flawed = len(self.problems.found) > before
-            for name in self._replicas(key, inner, layers):
-                self._take(name, key, inner, layers, flawed)
+            for number, name in enumerate(self._replicas(key, inner, layers), 1):
+                self._take(name, key, inner, [*layers[:-1], _numbered(own, key.text, number)], flawed)
 
     def _template(self, own: Layer, templates: dict[str, Layer]) -> list[Layer]:
         asked = own.get(("template",))
@@ -136,15 +135,16 @@ class Reading:
         asked = layers[-1].get(("replicas",))
         if asked is None or asked.value is REFUSED:
             return [key.text]
-        names = [f"{key.text}-{number}" for number in range(1, asked.value + 1)]
+        count = asked.value.most if isinstance(asked.value, sharing.Spread) else asked.value
+        names = [f"{key.text}-{number}" for number in range(1, count + 1)]
         if len(names[-1]) > limits.AGENT_NAME_MAX:
-            at.refuse(f"a name short enough for -{asked.value} behind it", f"the name {show(key.text)}")
+            at.refuse(f"a name short enough for -{count} behind it", f"the name {show(key.text)}")
             return []
         recipe = next((layer[("recipe",)] for layer in reversed(layers) if ("recipe",) in layer), None)
         form = self.book.find(str(recipe.value)) if recipe else None
-        if form is not None and not form.replicable and asked.value > 1:
+        if form is not None and not form.replicable and count > 1:
             expected = f"agents of their own: {form.name} agents cannot share a port and a state directory"
-            self.problems.add(asked.line, asked.field, f"{asked.value} replicas", expected, file=asked.file)
+            self.problems.add(asked.line, asked.field, f"{count} replicas", expected, file=asked.file)
             return []
         return names
 
@@ -186,3 +186,15 @@ class Reading:
                 if found is not REFUSED:
                     channels.append(AlertChannel(**{key.text: found}))
         return channels
+
+
+def _numbered(own: Layer, group: str, number: int) -> Layer:
+    """The agent's own layer, as that of one replica when they follow a queue."""
+    asked = own.get(("replicas",))
+    if asked is None or not isinstance(asked.value, sharing.Spread):
+        return own
+    spread = asked.value
+    scaling = Scaling(
+        group=group, number=number, least=spread.least, most=spread.most, per_queue_depth=spread.per_queue_depth
+    )
+    return own | {("replicas",): replace(asked, value=scaling)}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from holdfast.spec import masking, units
+from holdfast.spec import agreement, masking, units
 from holdfast.spec.build import build
 from holdfast.spec.envfile import EnvLine, read_env_file
 from holdfast.spec.fields import BUILT_IN
@@ -72,6 +72,12 @@ class Resolver:
         self._cross_checks(settings, recipe, at, line)
         self._beats(settings, strong)
         self._kept(settings, layers[-1])
+        for one in agreement.contradictions(settings, strong):
+            place = one.at if one.at.line else Setting(None, "", line, at.field, file=at.problems.file)
+            wrong = (
+                place.field.rpartition(".")[0] + f".{one.key[-1]}" if one.at.line else ".".join((at.field, *one.key))
+            )
+            self.problems.add(place.line, wrong, one.found, one.expected, file=place.file)
         if any(one.value is REFUSED for one in own.values()) or settings[("command",)].value is None:
             return None
         environment = {path[1]: str(one.value) for path, one in settings.items() if path[0] == "env" and len(path) == 2}

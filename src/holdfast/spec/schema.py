@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from holdfast.spec import sharing
 from holdfast.spec.fields import FIELDS, NOT_IN_DEFAULTS, NOT_IN_TEMPLATES, SWITCHED_OFF, Field
 from holdfast.spec.layers import OPTION_READERS
 from holdfast.spec.readers import OFF, TEXT, WORDS, Shape, either, list_of
@@ -25,6 +26,8 @@ _GROUPS = {
     "restart": "the ladder's numbers, and planned restarts",
     "logs": "how much of what it prints is kept, and where it is sent",
     "resources": "from when on the use of a resource is told; off: never",
+    "memory": "what it needs of the node's memory, beside its hard limit",
+    "idle": "what becomes of it when it has nothing to do; off: nothing",
 }
 # A merge key stands where a mapping stands; editors see it unmerged.
 _MERGE: Shape = {"<<": {"type": ["object", "array"]}}
@@ -42,7 +45,7 @@ def schema(book: RecipeBook) -> dict[str, Any]:
         "agents": _named("#/$defs/agent", "The agents, by name."),
         "alerts": _alerts(),
         "last_resort": _says(WORDS, "Run when Holdfast's own keeper stays dead for a minute."),
-        "node": {"type": "object", "maxProperties": 0, "description": "Settings of the machine: none in this version."},
+        "node": _says(sharing.NODE_SHAPE, "How much of the machine's memory the fleet may use."),
     }
     agent = _keys(book)
     return {

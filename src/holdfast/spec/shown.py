@@ -25,12 +25,16 @@ from holdfast.spec.model import (
     Maintenance,
     PlannedTime,
     PushBeat,
+    Scaling,
     Shipping,
 )
 from holdfast.spec.problems import one_line
 from holdfast.spec.recipe import Path
 
-_UNITS = {path: one.unit for path, one in FIELDS.items()} | {("health", "start_cpu"): "s"}
+_UNITS = {path: one.unit for path, one in FIELDS.items()} | {
+    ("health", "start_cpu"): "s",
+    ("memory", "start_default"): "bytes",
+}
 # Where None is no missing limit but something switched off.
 _OFF = ("health", "restart", "logs", "resources", "maintenance")
 
@@ -97,6 +101,8 @@ def _block(value: Any) -> str:
         case Shipping(kind=kind, url=url, headers=headers):
             named = f" with {', '.join(headers)}" if headers else ""
             return f"{kind} {mask_url(url)}{named}"
+        case Scaling(number=number, least=least, most=most, per_queue_depth=depth):
+            return f"{least} to {most}, one for each {depth:g} that wait (this is number {number})"
     return str(value)
 
 

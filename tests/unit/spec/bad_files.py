@@ -39,10 +39,48 @@ BAD: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         ("1: llm: found the reserved key llm, expected nothing yet: the LLM gateway will come with a later version",),
     ),
     (
-        "a key of node",
-        "node: {memory: 4G}\nagents: {}\n",
+        "slips in node",
+        "node: {memory: 4g, reserv: 1G}\nagents: {}\n",
         (
-            '1: node.memory: found the key "memory", expected nothing yet: settings of the node will come with a later version',
+            '1: node.memory: found "4g", expected a size such as 500M or 1.5G, at least 32M, did you mean 4G',
+            '1: node.reserv: found the unknown key "reserv", expected one of memory, reserve, did you mean reserve',
+        ),
+    ),
+    (
+        "a reserve as large as the node",
+        "node:\n  memory: 1G\n  reserve: 1000M\nagents: {}\n",
+        ("3: node.reserve: found 1G, expected less than memory (1G)",),
+    ),
+    (
+        "a node that is a number",
+        "node: 4G\nagents: {}\n",
+        ('1: node: found "4G", expected a mapping with memory, reserve',),
+    ),
+    (
+        "a minimum and a start above the limit",
+        "agents:\n  a:\n    command: [x]\n    limits: {memory: 1G}\n    memory: {min: 2G,\n      start: 1200M}\n",
+        (
+            "5: agents.a.memory.min: found min 2G, expected at most limits.memory (1G)",
+            "6: agents.a.memory.start: found start 1200M, expected at most limits.memory (1G)",
+        ),
+    ),
+    (
+        "an idle time without an action",
+        "agents:\n  a: {command: [x], idle: {after: 5m}}\n  b: {command: [x], idle: {after: 5m, action: sleep}}\n  c: {command: [x], idle: {after: 10ms, action: stop}}\n",
+        (
+            "2: agents.a.idle.action: found nothing, expected what becomes of it then: freeze or stop",
+            '3: agents.b.idle.action: found "sleep", expected freeze, stop or none',
+            '4: agents.c.idle.after: found "10ms", expected a duration from 1s to 30d, such as 10s or 1h30m',
+        ),
+    ),
+    (
+        "replicas by a queue, with slips",
+        "agents:\n  a: {command: [x], replicas: {min: 3, max: 2, per_queue_depth: 10}}\n  b: {command: [x], replicas: {max: 2}}\n  c: {command: [x], replicas: {max: 2, per_queue_depth: 0}}\n  d: {command: [x], replicas: {max: 2, per_queue_depth: 1, mx: 1}}\n",
+        (
+            "2: agents.a.replicas: found min 3, expected min at most max (2)",
+            "3: agents.b.replicas: found a mapping without per_queue_depth, expected the key per_queue_depth",
+            "4: agents.c.replicas.per_queue_depth: found the number 0, expected a number above 0: so much of the queue is for one replica",
+            '5: agents.d.replicas.mx: found the unknown key "mx", expected one of max, min, per_queue_depth, did you mean max',
         ),
     ),
     (

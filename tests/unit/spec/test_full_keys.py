@@ -16,11 +16,15 @@ from holdfast.spec.model import (
     AgentSpec,
     CommandProbe,
     FileBeat,
+    Idle,
     LogPattern,
     LogWatch,
     Maintenance,
+    Memory,
+    Node,
     PlannedTime,
     PushBeat,
+    Scaling,
     Shipping,
 )
 from holdfast.spec.recipe import Given
@@ -114,6 +118,11 @@ def _value(spec: AgentSpec, name: str) -> Any:
         ("resources: {descriptors: off}", "resources.descriptors", NEVER),
         ("resources: off", "resources.disk", NEVER),
         ("resources: off", "resources.memory_alarm", NEVER),
+        ("memory: {min: 300M, start: 1.2G}", "memory", Memory(min_bytes=300_000_000, start_bytes=1_200_000_000)),
+        ("memory: {min: none, start: none}", "memory", Memory()),
+        ("idle: {after: 5m, action: freeze}", "idle", Idle(after_s=300.0, action="freeze")),
+        ("idle: {action: stop}", "idle", Idle(action="stop")),
+        ("idle: off", "idle", Idle()),
     ],
 )
 def test_a_key_means_what_it_says(tmp_path: Path, body: str, name: str, value: object) -> None:
@@ -162,6 +171,31 @@ def test_a_wrong_value_says_what_was_expected(tmp_path: Path, body: str, said: s
     assert caught.value.detail["count"] == 1
 
 
+def test_replicas_that_follow_a_queue_are_as_many_agents_as_the_most(tmp_path: Path) -> None:
+    file = tmp_path / "holdfast.yaml"
+    file.write_text(
+        "node: {memory: 4G, reserve: 512M}\nagents:\n  a: {command: [x], replicas: {max: 3, per_queue_depth: 2.5}}\n"
+        "  b: {command: [x], depends_on: [a]}\n"
+    )
+    loaded = recipes.read(file)
+    assert loaded.fleet.node == Node(memory_bytes=4_000_000_000, reserve_bytes=512_000_000)
+    second = next(one for one in loaded.fleet.agents if one.name == "a-2")
+    assert second.scaling == Scaling(group="a", number=2, least=1, most=3, per_queue_depth=2.5)
+    assert [need.agent for need in loaded.fleet.agents[-1].depends_on] == ["a-1", "a-2", "a-3"]
+    shown = {one.field: one.value for one in recipes.effective(loaded) if one.agent == "a-2"}
+    assert shown["replicas"] == "1 to 3, one for each 2.5 that wait (this is number 2)"
+    settings = settings_of(second)
+    again = build("a-2", "process", settings, Given(), (), str(tmp_path))
+    assert (again, settings_of(again)) == (second, settings)
+
+
+def test_a_contradiction_with_a_limit_of_the_defaults_names_what_stands_nearer(tmp_path: Path) -> None:
+    with pytest.raises(HoldfastError) as caught:
+        _agent(tmp_path, "limits: {memory: 100M}", "defaults: {memory: {min: 200M}}\n")
+    assert "1: defaults.memory.min: found min 200M" in str(caught.value.detail["problems"])
+    assert _agent(tmp_path, "idle: {action: stop}", "defaults: {idle: {after: 1h}}\n").idle.after_s == 3600
+
+
 def test_beats_asked_for_by_defaults_are_not_due_where_there_is_no_socket(tmp_path: Path) -> None:
     assert _agent(tmp_path, "notify: false", "defaults: {health: {beat: 60s}}\n").health.beat_s is None
     assert _agent(tmp_path, "once: false", "defaults: {health: {beat: 60s}}\n").health.beat_s == 60
@@ -203,7 +237,8 @@ def test_settings_become_a_specification_and_back(tmp_path: Path) -> None:
         tmp_path,
         """user: u, labels: {a: b}, env: {A: b}, limits: {memory: 1G}, exit_codes: {3: x}, maintenance: on,
         health: {beat: 1m, file: f, command: [x], log: [x], push: 5m, function: off},
-        restart: {at: "04:00 UTC", when_idle: true}, logs: {rate: off, files: a}, resources: {memory: off}""",
+        restart: {at: "04:00 UTC", when_idle: true}, logs: {rate: off, files: a}, resources: {memory: off},
+        memory: {min: 1M}, idle: {action: freeze}""",
     )
     values = settings_of(spec)
     again = build(spec.name, spec.recipe, values, Given(ask_codes=spec.ask_codes), spec.secret_env, str(tmp_path))
