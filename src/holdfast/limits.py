@@ -547,8 +547,8 @@ CAPACITY_SAFETY = 1.1  # on what was observed: the next agent is not the last on
 
 # --- what is remembered of an agent's use, for `capacity` -------------------------------------------------------------
 HISTORY_SHARE = 0.95  # the rest is a peak that all agents never have at once
-HISTORY_READINGS_MIN = 12  # of work: two minutes; fewer say more about its start than about its work
-HISTORY_READINGS_MAX = 4_096  # then halved: about half a day of work, so that a mark follows a new version within days
+HISTORY_READINGS_MIN = 12  # of work: three minutes; fewer say more about its start than about its work
+HISTORY_READINGS_MAX = 4_096  # then halved: seventeen hours of work, so that a mark follows a new version within days
 HISTORY_AGED_S = 7 * 86_400.0  # of CPU: a week has work days and quiet days
 HISTORY_WORK_CORES = 0.02  # an agent that waits takes less: a beat, a timer, a poll
 HISTORY_START_S = 120.0  # after its start it is loading: that is the start's peak, which is kept apart

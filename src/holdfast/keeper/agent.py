@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from holdfast.density.history import History
 from holdfast.healing.model import Ladder, Policy
 from holdfast.health.beats import Beats
 from holdfast.health.gate import Gate
@@ -39,6 +40,7 @@ class Memory(Struct, kw_only=True):
     defined: str = ""  # digest of the definition that init confirmed
     restoration: Restoration | None = None  # the restore of its state that is not over yet
     restored_from: str = ""  # told in its environment until the next planned restart
+    history: History = History()  # what it was seen to use; not in the ledger, so a lost store begins it anew
     asleep: Asleep | None = None  # put to sleep because it had nothing to do
 
 

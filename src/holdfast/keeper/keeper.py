@@ -36,6 +36,7 @@ from holdfast.keeper.collecting import Collecting, secret_values
 from holdfast.keeper.density import loop as density_loop
 from holdfast.keeper.density import sleeping_wiring
 from holdfast.keeper.density import shown
+from holdfast.keeper.density.histories import Histories
 from holdfast.keeper.disk_watch import DiskWatch
 from holdfast.keeper.evidence import AfterFault, Evidence
 from holdfast.keeper.hands import InitHands
@@ -164,6 +165,8 @@ class Keeper:
         self.semaphore = density_loop.Semaphore(
             density_loop.Parts(self.agents, self.healer, self.link, places, self.tasks, lambda: self.fleet)
         )
+        self.histories = Histories(self.semaphore.lease, lambda name: self.checkpoint.agent(name))
+        self.resources.looked.append(self.histories.looked)
         self.sleepers = sleeping_wiring.build(self)
         self.queue = StartQueue(self.agents, self._grant, lambda: self.intake.is_adopted and not self.stopping)
         self.intake = Intake(
@@ -276,6 +279,7 @@ class Keeper:
         self.faults.gone(agent.name)
         self.collecting.forget(agent.name)
         self.semaphore.gone(agent)
+        self.histories.gone(agent.name)
         self.sleepers.gone(agent.name)
         self.recorder.record("agent.forgotten", agent.name, "was taken out of the fleet", {"forgotten": True})
         self.checkpoint.agent_gone(agent.name)

@@ -82,6 +82,7 @@ class Resources:
         self._passing = False
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self.looked: list[Callable[[Agent, int | None, float | None, int | None, float], None]] = []
 
     # --- for others ----------------------------------------------------------------------------------------------
     def curve(self, name: str) -> list[tuple[float, int]]:
@@ -224,6 +225,9 @@ class Resources:
         wanted, bounds = agent.spec.resources, agent.spec.limits
         held.share = rules.cpu_share(held.look.cpu_s, look.cpu_s, now - held.looked_mono, bounds.cpus)
         held.look, held.looked_mono = look, now
+        cores = None if held.share is None else held.share * (bounds.cpus or 1.0)
+        for follow in self.looked:
+            follow(agent, look.used_bytes, cores, held.disk_bytes, now)
         every = limits.TREND_EVERY_LOOKS * (1 if bounds.memory_bytes else 5)
         if held.looks % every == every - 1:
             held.trend = growth(held.curve.points(), held.began_mono, now) if held.curve.may_grow() else None

@@ -118,8 +118,8 @@ class AgentRow(Struct, kw_only=True):
 
     `usage_bytes`: memory that cannot be dropped, as the leases count it; `lease_bytes`: what it may use now;
     `ceiling_bytes`: where the kernel holds it, None where nothing but its declared limit does; `start_lease_bytes`:
-    what is kept for its start, while it starts. `shed_order`: 1 goes first when a more important agent needs memory,
-    None is not shed. `asleep`: "frozen" or "stopped", because it was idle; `saved_bytes`: what that gave back;
+    what is kept for its start, while it starts. `shed_order`: 1 goes first when a more important agent needs memory;
+    None: it is down or `protected`, since less important ones are there to go. `asleep`: "frozen" or "stopped", because it was idle; `saved_bytes`: what that gave back;
     `wake_s`: how long its last wake took.
     """
 
@@ -144,6 +144,7 @@ class AgentRow(Struct, kw_only=True):
     usage_bytes: int | None = None
     ceiling_bytes: int | None = None
     start_lease_bytes: int | None = None
+    protected: bool = False
     shed_order: int | None = None
     asleep: Literal["", "frozen", "stopped"] = ""
     saved_bytes: int | None = None

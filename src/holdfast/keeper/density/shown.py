@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct, structs
 
+from holdfast.density import leases
+from holdfast.density.model import Reading
 from holdfast.healing.model import Phase
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.views import NodeView, QueuedView, ReplicaView
@@ -25,6 +27,7 @@ class Shown(Struct, frozen=True, kw_only=True):
     usage_bytes: int | None = None
     ceiling_bytes: int | None = None
     start_lease_bytes: int | None = None
+    protected: bool = False
     shed_order: int | None = None
     asleep: Literal["", "frozen", "stopped"] = ""
     saved_bytes: int | None = None
@@ -44,15 +47,19 @@ class Look:
         self._starts: Any = getattr(keeper, "starts", None)
         self._sleepers: Any = getattr(keeper, "sleepers", None)
         self._scaler: Any = getattr(keeper, "scaler", None)
+        reading: Reading | None = None if self._semaphore is None else self._semaphore.reading
+        self._seen = {one.name: one for one in reading.agents} if reading is not None else {}
+        self._protected = leases.protected(reading) if reading is not None else frozenset()
         victims = self._semaphore.victims() if self._semaphore is not None else ()
-        self._order = {name: number for number, name in enumerate(victims, start=1)}
+        line = (name for name in victims if name not in self._protected)
+        self._order = {name: number for number, name in enumerate(line, start=1)}
         self._agents = keeper.agents
 
     def of(self, agent: Agent) -> Shown:
         """One agent's part."""
         asleep, saved, wake_s = self._rest(agent)
         lease = self._semaphore.lease(agent.name) if self._semaphore is not None else None
-        seen = self._semaphore.seen(agent.name) if self._semaphore is not None else None
+        seen = self._seen.get(agent.name)
         usage = lease.usage_bytes if lease is not None else seen.usage_bytes if seen is not None else None
         start = self._starts.lease_bytes(agent) if self._starts is not None else 0
         return Shown(
@@ -60,6 +67,7 @@ class Look:
             usage_bytes=usage,
             ceiling_bytes=None if seen is None else seen.ceiling_bytes,
             start_lease_bytes=start or None,
+            protected=agent.name in self._protected,
             shed_order=self._order.get(agent.name),
             asleep=asleep,
             saved_bytes=saved,
