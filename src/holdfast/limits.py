@@ -553,3 +553,18 @@ HISTORY_AGED_S = 7 * 86_400.0  # of CPU: a week has work days and quiet days
 HISTORY_WORK_CORES = 0.02  # an agent that waits takes less: a beat, a timer, a poll
 HISTORY_START_S = 120.0  # after its start it is loading: that is the start's peak, which is kept apart
 HISTORY_KEPT_EVERY_S = 300.0  # written down: five minutes of readings are a small loss
+
+# --- leaks: a planned restart before the limit ------------------------------------------------------------------------
+QUIET_HOUR_BEGINS_H = 3  # local time: few people ask their agents anything between three and five ...
+QUIET_HOUR_ENDS_H = 5  # ... and jobs of the night, which begin on the hour of midnight to two, are over
+LEAK_LAST_S = 600.0  # before the limit at the latest: a stop with its grace, evidence and a slow start fit in
+LEAK_LAST_SHARE = 0.1  # of the time one fill takes, if that is less: who fills in ten minutes is not stopped at once
+LEAK_BUSY_S = 900.0  # before the quiet hour ends, who is still busy is restarted nevertheless
+LEAK_NIGHT_MARGIN = 1.5  # a quiet hour is waited for only if the limit is this many times as far away
+LEAK_AGAIN_S = 600.0  # a program that fills sooner is not helped by restarts: then the ladder has to see it die
+LEAK_NODE_SHARE = 0.1  # of the budget must be held by one without a limit: else it is not what fills the node
+LEAK_RUSH_S = 30.0  # a leak too quick for a trend is judged over the last readings ...
+LEAK_RUSH_SPAN_S = 12.0  # ... of at least so long: a request that takes much memory is over by then, or holds it
+LEAK_RUSH_POINTS_MIN = 6
+RECENT_POINTS = 32  # readings kept for that, of each agent with a limit
+LEAK_RUSH_LAST_S = 15.0  # beyond the grace of its stop, before the limit

@@ -8,6 +8,7 @@ Called by keeper.resources, and by the post-mortem through `Resources.curve`.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -130,6 +131,29 @@ def growth(points: list[Point], began_mono: float, now: float) -> Trend | None:
         return None
     before = [point.used_bytes for point in own if point.mono < window[0].mono]
     if before and max(before) >= window[-1].used_bytes:
+        return None
+    return Trend(slope, span)
+
+
+def rush(recent: Sequence[Point], earlier: Iterable[Point], now: float) -> Trend | None:
+    """A growth too quick for a confirmed trend: each of the last readings above the one before, for LEAK_RUSH_SPAN_S.
+
+    `earlier`: the curve of the same instance. A level it has reached before, and left again, is no leak.
+    """
+    window = [point for point in recent if now - limits.LEAK_RUSH_S <= point.mono <= now]
+    if len(window) < limits.LEAK_RUSH_POINTS_MIN or window[-1].mono - window[0].mono < limits.LEAK_RUSH_SPAN_S:
+        return None
+    slopes = sorted(
+        (later.used_bytes - one.used_bytes) / (later.mono - one.mono)
+        for number, one in enumerate(window)
+        for later in window[number + 1 :]
+        if later.mono > one.mono
+    )
+    slope, span = slopes[len(slopes) // 2], window[-1].mono - window[0].mono
+    rising = sum(1 for each in slopes if each > 0) / len(slopes)
+    if slope <= 0 or rising < limits.TREND_RISING_SHARE or slope * span < limits.TREND_GROWTH_MIN_BYTES:
+        return None
+    if any(point.mono < window[0].mono and point.used_bytes >= window[-1].used_bytes for point in earlier):
         return None
     return Trend(slope, span)
 

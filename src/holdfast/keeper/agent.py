@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from holdfast.density.admission import Standing
 from holdfast.density.history import History
 from holdfast.healing.model import Ladder, Policy
 from holdfast.health.beats import Beats
@@ -34,6 +35,8 @@ class Memory(Struct, kw_only=True):
     deaths: tuple[Death, ...] = ()
     pod: int = 1
     start_cpu_s: float | None = None  # CPU seconds the last start was seen to take
+    start_peak_bytes: int | None = None  # memory that its starts were seen to take at their peak
+    start_s: float | None = None  # how long the last one took until it was ready and flat
     settled_at: float = 0.0  # the last planned slot that was done or passed over; 0: none was looked at yet
     beat_instance: int = 0  # the last one that was heard to beat
     proven: Proven | None = None  # what the last instance ran with that was good for a while
@@ -41,6 +44,7 @@ class Memory(Struct, kw_only=True):
     restoration: Restoration | None = None  # the restore of its state that is not over yet
     restored_from: str = ""  # told in its environment until the next planned restart
     history: History = History()  # what it was seen to use; not in the ledger, so a lost store begins it anew
+    leaked_at: float = 0.0  # wall clock of its last restart because of a leak
     asleep: Asleep | None = None  # put to sleep because it had nothing to do
 
 
@@ -63,7 +67,7 @@ class Agent:
         "beats",
         "caught_live", "checked_mono", "detail", "endpoint", "fault_mono", "gate", "good_mono", "incident", "last_exit",
         "leaving", "memory", "observed", "oom_kills", "owner", "permit_held", "place", "policy", "rest_view", "spec",
-        "stops", "taken", "tidied", "usage_of", "waits_for", "world",
+        "standing", "stops", "taken", "tidied", "usage_of", "waits_for", "world",
     )  # fmt: skip
 
     def __init__(self, spec: AgentSpec, policy: Policy, memory: Memory) -> None:
@@ -89,6 +93,7 @@ class Agent:
         self.tidied = 0  # number of the pod whose predecessors are being taken away
         self.usage_of = 0  # instance whose memory is being read
         self.waits_for = ""  # whom its start waits for, one clause
+        self.standing: Standing | None = None  # how it stands in the queue of starts
         self.beats: Beats | None = None  # what the running instance said of itself
         self.observed: dict[str, Observed] = {}  # by source: what each says of the running instance
         self.rest_view = RestView()  # whether it sleeps, and what that saved

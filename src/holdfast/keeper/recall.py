@@ -130,10 +130,16 @@ def _apply_to_agent(recalled: Recalled, record: Record, body: dict[str, Any]) ->
         memory.pod = int(body["pod"])
     if "start_cpu_s" in body:
         memory.start_cpu_s = float(body["start_cpu_s"])
+    if "start_peak_bytes" in body:
+        memory.start_peak_bytes = int(body["start_peak_bytes"])
+    if "start_s" in body:
+        memory.start_s = float(body["start_s"])
     if "beat_instance" in body:
         memory.beat_instance = int(body["beat_instance"])
     if "settled_at" in body:
         memory.settled_at = float(body["settled_at"])
+    if "leaked_at" in body:
+        memory.leaked_at = float(body["leaked_at"])
     if "proven" in body:
         memory.proven = msgspec.convert(body["proven"], Proven)
     if "restoration" in body:

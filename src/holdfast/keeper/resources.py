@@ -1,14 +1,15 @@
 """Reads what agents use, at a pace that costs next to nothing, and tells what it means.
 
-Invariant: nothing here restarts anything. Fast memory readings happen only where a limit is declared; everything else
-once in LOOK_EVERY_S, in slices, so that no probe waits for it; with nobody running there is no wake-up. High-rate
-readings are never written down. Called by the health loop (instances come and go) and by the keeper for the API and
-the post-mortem, which draws `curve(name)`.
+Invariant: nothing here restarts anything; `grew` is told of each reading, and may. Fast memory readings happen only
+where a limit is declared; everything else once in LOOK_EVERY_S, in slices, so that no probe waits for it; with nobody
+running there is no wake-up. High-rate readings are never written down. Called by the health loop (instances come and
+go) and by the keeper for the API and the post-mortem, which draws `curve(name)`.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from holdfast import errors, limits
@@ -18,7 +19,7 @@ from holdfast.health import resources as rules
 from holdfast.health import usage
 from holdfast.health.model import Judgement, Observed
 from holdfast.health.resources import ALARM, WELL, Standing
-from holdfast.health.trend import Curve, Trend, growth, limit_in_s
+from holdfast.health.trend import Curve, Point, Trend, growth, limit_in_s, rush
 from holdfast.home import Home
 from holdfast.keeper import disk_use
 from holdfast.keeper.agent import Agent
@@ -33,15 +34,17 @@ class _Held:
     """What is known of one agent's use. All but the curve begins anew with each instance."""
 
     __slots__ = ("began_mono", "curve", "disk_bytes", "look", "looked_mono", "looks", "net", "net_pid", "rates",
-                 "share", "standing", "trend")  # fmt: skip
+                 "recent", "share", "standing", "trend")  # fmt: skip
 
     def __init__(self) -> None:
         self.curve = Curve()
         self.disk_bytes: int | None = None
+        self.recent: deque[Point] = deque(maxlen=limits.RECENT_POINTS)  # each reading while there is a limit
         self.begin(0.0, 0)
 
     def begin(self, now: float, net_pid: int) -> None:
         self.began_mono = now
+        self.recent.clear()
         self.look = usage.Look()
         self.looked_mono = 0.0
         self.looks = 0
@@ -73,6 +76,7 @@ class Resources:
         self._alarms = alarms
         self._cgroups_of = cgroups_of
         self._report = report
+        self.grew: Callable[[Agent, int, Trend | None, Trend | None], None] = lambda agent, used, trend, quick: None
         self._usage = usage.Usage()
         self._held: dict[str, _Held] = {}
         self._used: dict[str, int] = {}
@@ -166,11 +170,13 @@ class Resources:
         self._timer = None
         now = asyncio.get_running_loop().time()
         self._read(now)
-        for name, used in self._used.items():
+        for name, used in list(self._used.items()):
             agent = self._agents.get(name)
             limited = agent is not None and agent.spec.limits.memory_bytes
             if agent is not None and (limited or self._was_told(name)):  # a limit may have been taken away
                 self._judge_memory(agent, self._held[name], used, now)
+            if agent is not None:
+                self._grew(agent, self._held[name], used, now)
         if now - self._look_mono >= limits.LOOK_EVERY_S * 0.9 and not self._passing:
             self._look_mono, self._passing = now, True
             self._tasks.spawn(self._pass())
@@ -181,6 +187,17 @@ class Resources:
         self._used = self._usage.rss_bytes()
         for name, used in self._used.items():
             self._held[name].curve.add(now, used)
+
+    def _grew(self, agent: Agent, held: _Held, used: int, now: float) -> None:
+        """Growth that may have to be acted upon: a confirmed one, or a quick one close to the limit."""
+        limit = agent.spec.limits.memory_bytes
+        quick = None
+        if limit:
+            held.recent.append(Point(now, used))
+            if used >= limit * agent.spec.resources.memory_alarm:
+                earlier = (point for point in held.curve.points() if point.mono >= held.began_mono)
+                quick = rush(held.recent, earlier, now)
+        self.grew(agent, used, held.trend, quick)
 
     async def _pass(self) -> None:
         """One look at each agent, in slices."""
