@@ -26,13 +26,24 @@ from holdfast.limits import ACT_PATIENCE_S, HANDS_OFF_LOOK_S, PERMIT_SLACK_S, RE
 _FAILING = frozenset({Phase.STARTING, Phase.UNHEALTHY, Phase.RECOVERING, Phase.BACKOFF})
 
 
-def fail(state: Ladder, policy: Policy, now: float, roll: float, cause: str, by_init: bool = False) -> Outcome:
-    """The agent failed. `by_init`: it died while init may have held a permit, so a tier-1 restart is init's to do."""
+def fail(
+    state: Ladder,
+    policy: Policy,
+    now: float,
+    roll: float,
+    cause: str,
+    by_init: bool = False,
+    in_vain: bool = False,
+) -> Outcome:
+    """The agent failed. `by_init`: it died while init may have held a permit, so a tier-1 restart is init's to do.
+
+    `in_vain`: a restart was tried against just this, and it came again: the next tier.
+    """
     if policy.hands_off:
         return held(state, now, cause), ()
     state, opened = open_incident(state, policy, now, cause)
-    tier = choose(state, policy, now)
-    if tier is Tier.RESTORE and by_init and not state.running and restart.available(state, policy, now):
+    tier = choose(state, policy, now, in_vain)
+    if tier is Tier.RESTORE and not in_vain and by_init and not state.running and restart.available(state, policy, now):
         tier = Tier.RESTART  # init may hold a permit for it; when it holds none it asks, and then the restore follows
     if tier is Tier.ALERT:
         state, said = alert.escalate(state, policy, now, roll)
@@ -83,11 +94,11 @@ def take_up(state: Ladder, policy: Policy, now: float, roll: float) -> Outcome:
     return fail(state, policy, now, roll, state.cause)
 
 
-def choose(state: Ladder, policy: Policy, now: float) -> Tier:
+def choose(state: Ladder, policy: Policy, now: float, in_vain: bool = False) -> Tier:
     """The lowest tier with budget, not below the incident's own; of damaged state a restore."""
     if state.damaged and restore.available(state, policy):
         return Tier.RESTORE
-    if restart.available(state, policy, now):
+    if not in_vain and restart.available(state, policy, now):
         return Tier.RESTART
     if recreate.available(state):
         return Tier.RECREATE

@@ -39,6 +39,13 @@ class Phase(StrEnum):
     STOPPED = "stopped"
     FINISHED = "finished"
     ESCALATED = "escalated"
+    SHED = "shed"  # set aside: it went for another's memory, and comes back when there is room
+    HIBERNATING = "hibernating"  # set aside: it was idle, and is woken by whatever needs it
+    SPARE = "spare"  # set aside: a replica that is not needed now
+
+
+Aside = Literal["", "shed", "hibernating", "spare"]
+ASIDE_PHASES = frozenset({Phase.SHED, Phase.HIBERNATING, Phase.SPARE})
 
 
 class Tier(IntEnum):
@@ -103,6 +110,11 @@ class Ladder(Struct, frozen=True, kw_only=True):
     degraded: str = ""
     cause: str = ""  # of the open incident, one clause
     damaged: str = ""  # what is broken in its state, found in the open incident and not restored yet, one clause
+    aside: Aside = ""  # wanted, but to be down for now: the phase it has, or will have once its stop is over
+    aside_mono: float | None = None  # since when; with `aside` empty: called back before its stop was over
+    aside_text: str = ""  # why, one clause
+    aside_grace_s: float | None = None  # of the stop that sets it aside; None: the policy's
+    memory_deaths_mono: tuple[float, ...] = ()  # deaths by its own use of memory that still count
 
 
 class PermitTerms(Struct, frozen=True, kw_only=True):
@@ -137,6 +149,7 @@ class Exited(Struct, frozen=True, tag=True):
     signal: int | None = None
     expected: bool = False
     lived_s: float = 0.0
+    memory: bool = False  # the kernel killed it for the memory that it used itself
 
 
 class SpawnFailed(Struct, frozen=True, tag=True):
@@ -208,6 +221,24 @@ class Commanded(Struct, frozen=True, tag=True):
     what: Literal["start", "stop", "restart"]
 
 
+class SetAside(Struct, frozen=True, tag=True):
+    """It shall be down for now, though it is wanted: no failure, no budget, nobody is told.
+
+    `grace_s` of its stop; None: as for any planned stop. For one that is aside already, `shed` changes nothing but the
+    time it is given to go; the others change why it is aside. Level-triggered: may be said again.
+    """
+
+    why: Literal["shed", "hibernating", "spare"]
+    text: str = ""
+    grace_s: float | None = None
+
+
+class CalledBack(Struct, frozen=True, tag=True):
+    """It shall run again: from aside into the queue of starts. Nothing for one that is not aside."""
+
+    text: str = ""
+
+
 class Swept(Struct, frozen=True, tag=True):
     """The rest of the tree is gone; `left` processes had to be killed."""
 
@@ -272,6 +303,8 @@ Observation = (
     | Degraded
     | Starved
     | Commanded
+    | SetAside
+    | CalledBack
     | Swept
     | Down
     | Asked

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from holdfast.healing import restart, validate
-from holdfast.healing.model import AskSlot, Commanded, Ladder, Outcome, Phase, Policy, StopTree, Tier
+from holdfast.healing import restart, setting_aside, validate
+from holdfast.healing.model import ASIDE_PHASES, AskSlot, Commanded, Ladder, Outcome, Phase, Policy, StopTree, Tier
 from holdfast.healing.presence import start_now
 from holdfast.limits import ACT_PATIENCE_S, QUEUE_ASK_S
 
@@ -20,6 +20,8 @@ def commanded(state: Ladder, seen: Commanded, policy: Policy, now: float, roll: 
         return stop(state, policy, now)
     if state.phase in (Phase.STOPPED, Phase.FINISHED):
         return replace(state, wanted=True, phase=Phase.QUEUED, due_mono=now + QUEUE_ASK_S), (AskSlot(),)
+    if state.aside:
+        return setting_aside.back(taken_over(state), now)
     if state.phase is Phase.STOPPING:
         # The stop in flight is not taken back; the start follows it.
         return (state if state.wanted else replace(state, wanted=True)), ()
@@ -59,6 +61,7 @@ def taken_over(state: Ladder) -> Ladder:
         restarts_mono=(),
         recreated_mono=None,
         restored_mono=None,
+        memory_deaths_mono=(),
         damaged="",
         quiet_tries=0,
         next_try_mono=None,
@@ -85,10 +88,11 @@ def stop(state: Ladder, policy: Policy, now: float) -> Outcome:
         return state, ()
     if _restart_under_way(state) and state.pending is Tier.RESTART:
         state = restart.count(state, policy, 1, now)  # it may come to pass before the stop does
-    if state.phase in (Phase.QUEUED, Phase.FINISHED):
+    state = setting_aside.forgotten(taken_over(state))
+    if state.phase in (Phase.QUEUED, Phase.FINISHED) or state.phase in ASIDE_PHASES:
         return replace(state, wanted=False, phase=Phase.STOPPED, due_mono=None), ()
     state = replace(
-        taken_over(state),
+        state,
         wanted=False,
         phase=Phase.STOPPING,
         planned_stop=True,

@@ -11,8 +11,9 @@ import signal
 
 from msgspec.structs import replace
 
-from holdfast.healing import alert, climb, restart, validate
+from holdfast.healing import alert, climb, restart, setting_aside, validate
 from holdfast.healing.model import (
+    ASIDE_PHASES,
     Action,
     Adopted,
     Asked,
@@ -37,7 +38,7 @@ from holdfast.limits import ACT_PATIENCE_S, PERMIT_SLACK_S, QUEUE_ASK_S
 
 UNSEEN = "ended unseen"
 # Here nothing runs and nothing was promised to: of a newer instance that ended only the number is news.
-_UNPROMISED = frozenset({Phase.QUEUED, Phase.STOPPED, Phase.FINISHED})
+_UNPROMISED = frozenset({Phase.QUEUED, Phase.STOPPED, Phase.FINISHED}) | ASIDE_PHASES
 
 
 def spawned(state: Ladder, seen: Spawned, policy: Policy, now: float, roll: float) -> Outcome:
@@ -50,7 +51,7 @@ def arrive(state: Ladder, policy: Policy, now: float, instance: int, by_permit: 
     """A newer instance runs. Numbers between it and the last one known were restarts by permit nobody told us of."""
     charged = unplanned(state, instance, by_permit)
     opened: tuple[Action, ...] = ()
-    if charged and not state.planned_stop and state.wanted:
+    if charged and not state.planned_stop and state.wanted and not state.aside:
         if not state.incident:
             state, opened = climb.open_incident(state, policy, now, UNSEEN)
         state = replace(state, tier=max(state.tier, Tier.RESTART))
@@ -58,7 +59,7 @@ def arrive(state: Ladder, policy: Policy, now: float, instance: int, by_permit: 
         state = replace(state, restarts_total=state.restarts_total + 1)
     state = restart.count(restart.forget_old(state, policy, now), policy, charged, now)
     state = replace(state, instance=instance)
-    if not state.wanted:
+    if not state.wanted or state.aside:
         return _unwanted(replace(state, running=True), policy, now)
     return _runs(state, policy, now), opened
 
@@ -75,7 +76,8 @@ def planned_start_under_way(state: Ladder) -> bool:
     """An act of ours other than tier 1 will bring, or has brought, a new instance."""
     if state.phase in (Phase.RECOVERING, Phase.ESCALATED):
         return state.pending > Tier.RESTART
-    return (not state.running and state.phase is Phase.STARTING) or (state.phase is Phase.STOPPING and state.wanted)
+    restarted = state.phase is Phase.STOPPING and state.wanted and not state.aside
+    return (not state.running and state.phase is Phase.STARTING) or restarted
 
 
 def by_init_alone(state: Ladder) -> bool:
@@ -89,6 +91,8 @@ def _runs(state: Ladder, policy: Policy, now: float) -> Ladder:
     state = replace(
         state,
         running=True,
+        aside_mono=None,
+        aside_grace_s=None,
         gate_passed=not gated,
         started_mono=now,
         last_start_mono=now,
@@ -108,6 +112,8 @@ def _runs(state: Ladder, policy: Policy, now: float) -> Ladder:
 
 def _unwanted(state: Ladder, policy: Policy, now: float) -> Outcome:
     """Stop it (again), until init says that it is down."""
+    if state.aside:
+        return setting_aside.stop(state, policy, now)
     due = now + ACT_PATIENCE_S + (policy.stop_grace_s if state.running else 0.0)
     state = replace(state, phase=Phase.STOPPING, planned_stop=True, pending=Tier.NONE, due_mono=due)
     return state, (StopTree(instance=state.instance, grace_s=policy.stop_grace_s),)
@@ -139,9 +145,12 @@ def exited(state: Ladder, seen: Exited, policy: Policy, now: float, roll: float)
         state, before = arrive(state, policy, now, seen.instance, by_init_alone(state))
     stranger = state.strikes > 0 and not state.gate_passed
     state = _gone(state)
-    if state.phase is Phase.STOPPING:
+    done = policy.once and seen.code == 0 and not seen.expected
+    if state.phase is Phase.STOPPING and not (done and state.aside):
         return replace(state, due_mono=now + ACT_PATIENCE_S), before
-    if policy.once and seen.code == 0 and not seen.expected:
+    if seen.memory and not seen.expected:
+        state = restart.count_memory_death(state, policy, now)
+    if done:
         state, after = finished(state)
     elif state.phase is Phase.ESCALATED:
         state, after = replace(state, due_mono=alert.due(state, policy, now)), ()
@@ -154,12 +163,15 @@ def exited(state: Ladder, seen: Exited, policy: Policy, now: float, roll: float)
         state, after = replace(state, phase=Phase.STARTING, due_mono=now + ACT_PATIENCE_S), ()
     else:
         cause = exit_words(seen) + (" while its port was taken by another process" if stranger else "")
-        state, after = climb.fail(state, policy, now, roll, cause, by_init=True)
+        again = seen.memory and restart.memory_deaths(state, policy, now) > 1
+        state, after = climb.fail(state, policy, now, roll, cause, by_init=True, in_vain=again)
     return state, before + after
 
 
 def exit_words(seen: Exited) -> str:
     """How it ended, as one clause."""
+    if seen.memory:
+        return "was killed for memory"
     if seen.code is not None:
         return f"exited with {seen.code}"
     if seen.signal is not None:
@@ -176,7 +188,7 @@ def finished(state: Ladder) -> Outcome:
     if state.incident:
         closed = (CloseIncident(incident=state.incident, outcome="recovered"),)
     state = replace(
-        _gone(state),
+        setting_aside.forgotten(_gone(state)),
         wanted=False,
         phase=Phase.FINISHED,
         tier=Tier.NONE,
@@ -206,7 +218,7 @@ def spawn_failed(state: Ladder, seen: SpawnFailed, policy: Policy, now: float, r
     else:
         charged = int(state.pending is Tier.RESTART)
     state = restart.count(restart.forget_old(state, policy, now), policy, charged, now)
-    if not state.wanted or state.phase is Phase.QUEUED:
+    if not state.wanted or state.aside or state.phase is Phase.QUEUED:
         return state, ()
     state = replace(state, planned_stop=False, last_start_mono=now)
     if state.phase is Phase.ESCALATED:
@@ -229,9 +241,16 @@ def down(state: Ladder, seen: Down, policy: Policy, now: float, roll: float) -> 
     if state.phase is not Phase.STOPPING and not _stopped_by_a_former_order(state, seen):
         return state, ()
     state = replace(_gone(state), planned_stop=False, instance=max(state.instance, seen.instance))
+    if state.aside:
+        return setting_aside.down(state), ()
     if state.wanted:
-        return start_now(state, now)
+        return _follow_up(state, now)
     return replace(state, phase=Phase.STOPPED, due_mono=None), ()
+
+
+def _follow_up(state: Ladder, now: float) -> Outcome:
+    """What follows a stop of one that is wanted: its start, by the queue where it had been set aside."""
+    return setting_aside.queued(state, now) if setting_aside.is_called_back(state) else start_now(state, now)
 
 
 def _stopped_by_a_former_order(state: Ladder, seen: Down) -> bool:
@@ -242,12 +261,12 @@ def _stopped_by_a_former_order(state: Ladder, seen: Down) -> bool:
 def _told_finished(state: Ladder, seen: Down, policy: Policy, now: float) -> Outcome:
     if not policy.once or not state.wanted:
         return state, ()
-    if state.phase is Phase.STOPPING:
+    if state.phase is Phase.STOPPING and not state.aside:
         state = replace(_gone(state), instance=max(state.instance, seen.instance))
-        return start_now(state, now)  # it ended before a person's restart reached it
+        return _follow_up(state, now)  # it ended before a person's restart reached it
     if seen.instance > state.instance:
         return finished(replace(state, instance=seen.instance))
-    if not state.running and state.phase in (Phase.QUEUED, Phase.STARTING):
+    if not state.running and (state.aside or state.phase in (Phase.QUEUED, Phase.STARTING)):
         return state, ()  # old news: a person wants it to run again
     return finished(state)
 
@@ -293,7 +312,7 @@ def adopted(state: Ladder, seen: Adopted, policy: Policy, now: float, roll: floa
             return state, told
         return under_way(state, policy, now)  # the keeper may have died before it sent the act it had decided on
     if seen.running and not state.running:
-        if not state.wanted:
+        if not state.wanted or state.aside:
             return _unwanted(replace(state, running=True), policy, now)
         return _runs(state, policy, now), ()
     # Nobody watched while the keeper was away: a good run and the wait for the gate begin anew.
@@ -320,10 +339,10 @@ def under_way(state: Ladder, policy: Policy, now: float) -> Outcome:
     if phase is Phase.STARTING and not state.running:
         return start_now(state, now)
     if phase is Phase.STOPPING:
-        if not state.wanted:
+        if not state.wanted or state.aside:
             return _unwanted(state, policy, now)
         if not state.running:
-            return start_now(state, now)
+            return _follow_up(state, now)
         state = replace(state, due_mono=now + policy.stop_grace_s + ACT_PATIENCE_S)
         return state, (restart.act(state, policy, Tier.NONE, hung=False),)
     return state, ()
@@ -332,13 +351,21 @@ def under_way(state: Ladder, policy: Policy, now: float) -> Outcome:
 def node_booted(state: Ladder, seen: NodeBooted, policy: Policy, now: float, roll: float) -> Outcome:
     """Back to the desired state. Times are void; an open incident stays open until the agent is validated."""
     if seen.finished and policy.once and state.wanted:
-        to_run_again = not state.running and state.phase in (Phase.QUEUED, Phase.STARTING, Phase.STOPPING)
+        waiting = state.phase in (Phase.QUEUED, Phase.STARTING, Phase.STOPPING) or state.phase in ASIDE_PHASES
+        to_run_again = not state.running and waiting
         if seen.instance > state.instance or not to_run_again:
             return finished(replace(state, instance=max(state.instance, seen.instance)))
+    if not state.wanted:
+        phase = Phase.FINISHED if state.phase is Phase.FINISHED else Phase.STOPPED
+    elif state.aside and state.aside != "shed":
+        phase = Phase(state.aside)
+    else:
+        phase = Phase.QUEUED  # the shed as well: what there was no room for is gone with everything else
+        state = setting_aside.forgotten(state)
     state = replace(
         _gone(state),
         instance=max(state.instance, seen.instance),
-        phase=Phase.QUEUED if state.wanted else (Phase.FINISHED if state.phase is Phase.FINISHED else Phase.STOPPED),
+        phase=phase,
         tier=Tier.NONE,
         pending=Tier.NONE,
         by_init=False,
@@ -352,9 +379,11 @@ def node_booted(state: Ladder, seen: NodeBooted, policy: Policy, now: float, rol
         last_start_mono=None,
         starved=False,
         damaged="",
-        due_mono=now + QUEUE_ASK_S if state.wanted else None,
+        aside_mono=now if state.aside else None,
+        memory_deaths_mono=(),
+        due_mono=now + QUEUE_ASK_S if phase is Phase.QUEUED else None,
     )
-    return state, (AskSlot(),) if state.wanted else ()
+    return state, (AskSlot(),) if phase is Phase.QUEUED else ()
 
 
 def slot_granted(state: Ladder, seen: SlotGranted, policy: Policy, now: float, roll: float) -> Outcome:

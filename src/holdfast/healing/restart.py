@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from holdfast.healing.model import Action, Ladder, PermitTerms, Phase, Policy, RestartTree, Start, Tier
+from holdfast.healing.model import ASIDE_PHASES, Action, Ladder, PermitTerms, Phase, Policy, RestartTree, Start, Tier
 
-_NEVER_BY_PERMIT = frozenset({Phase.STOPPING, Phase.STOPPED, Phase.FINISHED, Phase.ESCALATED})
+_NEVER_BY_PERMIT = frozenset({Phase.STOPPING, Phase.STOPPED, Phase.FINISHED, Phase.ESCALATED}) | ASIDE_PHASES
 
 
 def forget_old(state: Ladder, policy: Policy, now: float) -> Ladder:
@@ -22,6 +22,9 @@ def forget_old(state: Ladder, policy: Policy, now: float) -> Ladder:
     window_s = policy.window_s  # compared as `at + window`, exactly as decay_due adds: a timer must find its work
     if state.restarts_mono and state.restarts_mono[0] + window_s <= now:
         state = replace(state, restarts_mono=tuple(at for at in state.restarts_mono if at + window_s > now))
+    if state.memory_deaths_mono and state.memory_deaths_mono[0] + window_s <= now:
+        kept = tuple(at for at in state.memory_deaths_mono if at + window_s > now)
+        state = replace(state, memory_deaths_mono=kept)
     if state.recreated_mono is not None and state.recreated_mono + window_s <= now:
         state = replace(state, recreated_mono=None)
     if state.restored_mono is not None and state.restored_mono + window_s <= now:
@@ -31,7 +34,7 @@ def forget_old(state: Ladder, policy: Policy, now: float) -> Ladder:
 
 def decay_due(state: Ladder, policy: Policy) -> float | None:
     """When the oldest count will be forgotten; None when nothing counts."""
-    oldest = list(state.restarts_mono[:1])
+    oldest = [*state.restarts_mono[:1], *state.memory_deaths_mono[:1]]
     oldest += [at for at in (state.recreated_mono, state.restored_mono) if at is not None]
     return min(oldest) + policy.window_s if oldest else None
 
@@ -53,6 +56,19 @@ def count(state: Ladder, policy: Policy, restarts: int, now: float) -> Ladder:
         restarts_mono=state.restarts_mono + (now,) * max(charged, 0),
         restarts_total=state.restarts_total + restarts,
     )
+
+
+def memory_deaths(state: Ladder, policy: Policy, now: float) -> int:
+    """Deaths by its own use of memory that count at `now`."""
+    if state.incident:
+        return len(state.memory_deaths_mono)
+    return sum(1 for at in state.memory_deaths_mono if at + policy.window_s > now)
+
+
+def count_memory_death(state: Ladder, policy: Policy, now: float) -> Ladder:
+    """Two are all that is ever asked for."""
+    state = forget_old(state, policy, now)
+    return replace(state, memory_deaths_mono=(*state.memory_deaths_mono, now)[-2:])
 
 
 def available(state: Ladder, policy: Policy, now: float) -> bool:
@@ -83,10 +99,10 @@ def act(state: Ladder, policy: Policy, tier: Tier, hung: bool) -> Action:
 def permit(state: Ladder, policy: Policy, now: float, roll: float) -> PermitTerms | None:
     """What init may restart without asking at `now`: the tier-1 delays left, jittered. None: leave what init has.
 
-    Empty when stopping, finished, escalated, beyond tier 1, its state damaged, or the budget used. A restart the
-    keeper has sent is taken out. While init itself is to restart (BACKOFF) its list is left alone: it may or may not
-    have taken the head already. The spacing is in `not_before_mono` for the head and inside the delays of the rest,
-    because the keeper may be dead when they are used.
+    Empty when stopping, aside, finished, escalated, beyond tier 1, its state damaged, after a death for memory, or the
+    budget used. A restart the keeper has sent is taken out. While init itself is to restart (BACKOFF) its list is left
+    alone: it may or may not have taken the head already. The spacing is in `not_before_mono` for the head and inside
+    the delays of the rest, because the keeper may be dead when they are used.
     """
     none = PermitTerms(instance=state.instance)
     if not state.wanted or state.phase in _NEVER_BY_PERMIT or state.planned_stop or policy.hands_off:
@@ -95,8 +111,8 @@ def permit(state: Ladder, policy: Policy, now: float, roll: float) -> PermitTerm
         return none
     if state.phase is Phase.BACKOFF:
         return None
-    if state.damaged:
-        return none  # a restart would only fail again: let init ask
+    if state.damaged or memory_deaths(state, policy, now):
+        return none  # a restart may only fail again: let init ask
     taken = state.phase is Phase.RECOVERING and state.pending is Tier.RESTART
     spent = used(state, policy, now) + taken
     stretch = 1 + policy.jitter * roll

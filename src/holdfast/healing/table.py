@@ -25,23 +25,33 @@ MEANING: dict[Phase, tuple[str, bool]] = {
     _P.UNHEALTHY: ("runs badly; its restart is due, after the delay or the spacing", False),
     _P.RECOVERING: ("a restart or recreation is under way, or the good checks that end the incident", False),
     _P.BACKOFF: ("down; the restart is due, by init's permit or by the keeper", False),
-    _P.STOPPING: ("a person's stop or restart is under way", False),
+    _P.STOPPING: ("a person's stop or restart is under way, or the stop that sets it aside", False),
     _P.STOPPED: ("down because a person said so", False),
     _P.FINISHED: ("a job with `once: true` ended with 0", False),
     _P.ESCALATED: ("a person was told; quiet tries go on, from 5 to 60 minutes apart, for ever", True),
+    _P.SHED: ("set aside: it went for another's memory, and comes back by itself when there is room", False),
+    _P.HIBERNATING: ("set aside: it was idle; whatever needs it wakes it", False),
+    _P.SPARE: ("set aside: a replica that is not needed now", False),
 }
 
 _BOOT = "the machine was rebooted"
-_STOP = "a person stops or restarts it"
+_STOP = "a person stops or restarts it, or it is set aside"
 _END_WELL = "a job with `once: true` ends with 0"
 _LATE = "news of the end was lost; the next instance runs"
 _FAILS = "fails again, or its start does"
+_ASIDE_STOP = "a person stops it"
+_ASIDE_LATE = "a start already on its way comes late: it is stopped again"
+_IDLE, _SPARED = "it need not run either way: idle", "it need not run either way: a replica not needed"
+_NOT_DRAWN = frozenset({_STOP, _END_WELL, _BOOT, _LATE, _IDLE, _SPARED, _ASIDE_STOP, _ASIDE_LATE})
 TRANSITIONS: dict[Phase, dict[Phase, str]] = {
     _P.QUEUED: {
         _P.STARTING: "a start slot is granted",
         _P.RECOVERING: "a recreation cut short by a person's stop comes late; there is no gate",
         _P.FINISHED: "it ended with 0 before the reboot, which only init knew",
         _P.STOPPED: "a person stops it",
+        _P.SHED: "there is no room for it",
+        _P.HIBERNATING: "nothing needs it",
+        _P.SPARE: "this replica is not needed",
     },
     _P.STARTING: {
         _P.HEALTHY: "the gate passes, or there is none",
@@ -110,8 +120,11 @@ TRANSITIONS: dict[Phase, dict[Phase, str]] = {
         _P.RECOVERING: "restarted in an open incident, without a gate; or its spawn failed",
         _P.BACKOFF: "its spawn failed; the next is due later",
         _P.ESCALATED: "its spawn failed and no tier is left",
-        _P.FINISHED: "restarted, and only its good end is heard of",
-        _P.QUEUED: _BOOT,
+        _P.FINISHED: "it had ended with 0 by itself; or restarted, and only its good end is heard of",
+        _P.QUEUED: "set aside, and called back before it was down; or the machine was rebooted",
+        _P.SHED: "set aside for another's memory: it is down",
+        _P.HIBERNATING: "set aside because it was idle: it is down",
+        _P.SPARE: "set aside as a replica not needed: it is down",
     },
     _P.STOPPED: {
         _P.QUEUED: "a person starts it",
@@ -130,6 +143,25 @@ TRANSITIONS: dict[Phase, dict[Phase, str]] = {
         _P.FINISHED: _END_WELL,
         _P.QUEUED: _BOOT,
     },
+    _P.SHED: {
+        _P.QUEUED: "there is room again, a person starts it, or the machine was rebooted",
+        _P.HIBERNATING: _IDLE,
+        _P.SPARE: _SPARED,
+        _P.STOPPED: _ASIDE_STOP,
+        _P.STOPPING: _ASIDE_LATE,
+    },
+    _P.HIBERNATING: {
+        _P.QUEUED: "it is woken, or a person starts it",
+        _P.SPARE: _SPARED,
+        _P.STOPPED: _ASIDE_STOP,
+        _P.STOPPING: _ASIDE_LATE,
+    },
+    _P.SPARE: {
+        _P.QUEUED: "it is needed again, or a person starts it",
+        _P.HIBERNATING: _IDLE,
+        _P.STOPPED: _ASIDE_STOP,
+        _P.STOPPING: _ASIDE_LATE,
+    },
 }
 
 
@@ -140,7 +172,11 @@ def picture() -> Iterator[str]:
     yield "    [*] --> queued"
     for old, following in TRANSITIONS.items():
         for new, why in following.items():
-            if why in (_STOP, _END_WELL, _BOOT, _LATE) or "heard of" in why or "only init" in why:
+            if (
+                why in (_STOP, _END_WELL, _BOOT, _LATE, _IDLE, _SPARED, _ASIDE_STOP, _ASIDE_LATE)
+                or "heard of" in why
+                or "only init" in why
+            ):
                 continue
             yield f"    {old} --> {new}: {why.split(';')[0].split(':')[0]}"
     yield "```"

@@ -1,8 +1,9 @@
 """The ladder's one door: decide what follows from an observation, and permit what init may do alone.
 
 `decide` is pure and total: any observation is legal in any phase, the same arguments give the same answer.
-Invariants (checked by tests/simulation): a wanted agent that is down always has a due time or an act under way; at
-most one alert an incident; budgets hold; starved and degraded never act; a planned stop is never an incident.
+Invariants (checked by tests/simulation): a wanted agent that is down always has a due time or an act under way, or was
+set aside; at most one alert an incident; budgets hold; starved and degraded never act; a planned stop is never an
+incident.
 The shell stores the new state, then carries out the actions in order, then forgets them. Who calls: the keeper.
 """
 
@@ -13,14 +14,16 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from holdfast.healing import alert, climb, orders, presence, restart, validate
+from holdfast.healing import alert, climb, orders, presence, restart, setting_aside, validate
 from holdfast.healing.model import (
+    ASIDE_PHASES,
     Action,
     Adopted,
     Arm,
     Asked,
     AskSlot,
     Behaved,
+    CalledBack,
     Checked,
     Commanded,
     Degraded,
@@ -34,6 +37,7 @@ from holdfast.healing.model import (
     Phase,
     Policy,
     Remember,
+    SetAside,
     SlotGranted,
     Spawned,
     SpawnFailed,
@@ -75,6 +79,8 @@ def timer(state: Ladder, seen: Timer, policy: Policy, now: float, roll: float) -
             return alert.quiet_try(state, policy, now, roll)
         case Phase.STOPPED | Phase.FINISHED:
             return replace(state, due_mono=None), ()
+        case phase if phase in ASIDE_PHASES:
+            return replace(state, due_mono=None), ()
         case _:
             return presence.under_way(state, policy, now)
 
@@ -91,6 +97,8 @@ _RULES: dict[type, Callable[[Ladder, Any, Policy, float, float], Outcome]] = {
     Degraded: validate.degraded,
     Starved: validate.starved,
     Commanded: orders.commanded,
+    SetAside: setting_aside.set_aside,
+    CalledBack: setting_aside.called_back,
     Swept: presence.swept,
     Down: presence.down,
     Asked: presence.asked,
@@ -127,6 +135,7 @@ def worth(old: Ladder, new: Ladder) -> Any:
     if (
         new.wanted is not old.wanted
         or new.planned_stop is not old.planned_stop
+        or new.aside != old.aside
         or new.alerted is not old.alerted
         or new.quiet_tries != old.quiet_tries
         or new.recreated_mono != old.recreated_mono
@@ -148,6 +157,9 @@ def worth(old: Ladder, new: Ladder) -> Any:
         or new.degraded != old.degraded
         or new.blamed != old.blamed
         or new.damaged != old.damaged
+        or new.aside_mono != old.aside_mono
+        or new.aside_grace_s != old.aside_grace_s
+        or new.memory_deaths_mono != old.memory_deaths_mono
     ):
         return "plain"
     return None

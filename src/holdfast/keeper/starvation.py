@@ -27,6 +27,7 @@ class Starvation:
         self.pressure = pressure.Pressure()
         self.changed: Callable[[bool, float], None] = lambda starved, now: None
         self.excused: Callable[[Agent], bool] = lambda agent: False  # held back for another reason of the node
+        self.holders: list[Callable[[Agent], bool]] = []  # others who hold agents back and end it themselves
         self._read_mono = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
 
@@ -57,7 +58,7 @@ class Starvation:
                 self.changed(self.pressure.starved, now)
             if not self.pressure.starved:
                 for agent in self._held():
-                    if self.excused(agent):
+                    if self.excused(agent) or any(holds(agent) for holds in self.holders):
                         continue
                     self._healer.observe(agent, Starved(on=False), now)
         return self.pressure.starved

@@ -14,6 +14,17 @@ from holdfast.healing.model import Ladder, Observation, Phase, Policy, Tier
 
 _TAKEN = "its port is taken by another process"  # as healing/validate.py and triage.py say it
 
+_ASIDE = {
+    Phase.SHED: "made room for a more important agent",
+    Phase.HIBERNATING: "sleeps: it had nothing to do",
+    Phase.SPARE: "is a replica that is not needed now",
+}
+_ASIDE_NEXT = {
+    Phase.SHED: "comes back by itself when there is room",
+    Phase.HIBERNATING: "is woken by what needs it",
+    Phase.SPARE: "starts when more replicas are needed",
+}
+
 
 class Scene(Struct, frozen=True, kw_only=True):
     """All that the sentences are made from. `exit`: the last death in words; `detail`: the last probe's answer."""
@@ -55,6 +66,8 @@ def why(scene: Scene) -> str:
             return "was stopped on request"
         case Phase.FINISHED:
             return "did its job and ended with 0"
+        case Phase.SHED | Phase.HIBERNATING | Phase.SPARE:
+            return ladder.aside_text or _ASIDE[phase]
         case Phase.RECOVERING if ladder.pending is Tier.NONE:
             return _validating(scene)
         case Phase.ESCALATED:
@@ -85,7 +98,11 @@ def next_step(scene: Scene) -> str:
         case Phase.RECOVERING:
             return f"{_act_words(ladder.pending)} is under way (tier {int(ladder.pending)})"
         case Phase.STOPPING:
+            if ladder.aside:
+                return _ASIDE_NEXT[Phase(ladder.aside)]
             return "starts again when it is down" if ladder.wanted else "is killed if it outlives its grace"
+        case Phase.SHED | Phase.HIBERNATING | Phase.SPARE:
+            return _ASIDE_NEXT[phase]
         case Phase.STOPPED | Phase.FINISHED:
             return f"stays down until `holdfast start {scene.name}`"
     return _next_try(scene, wait)
@@ -100,6 +117,8 @@ def _starting(scene: Scene) -> str:
 
 
 def _stopping(ladder: Ladder) -> str:
+    if ladder.aside:
+        return f"is being set aside: {ladder.aside_text or _ASIDE[Phase(ladder.aside)]}"
     return "is restarted on request" if ladder.wanted else "is being stopped on request"
 
 
