@@ -69,6 +69,18 @@ def start_need(declared: int | None, observed_peak: int | None, recipe_default: 
     return need if limit is None else min(need, limit)
 
 
+def peak_kept(before: int | None, peak: int, whole: bool) -> int | None:
+    """The start peak to remember, bytes: grows at once, shrinks by a quarter of the difference with each whole start.
+
+    `whole`: the start settled; one that died before tells only how much it took at least.
+    """
+    if peak <= 0:
+        return before
+    if before is None or peak > before:
+        return peak
+    return before - (before - peak) // 4 if whole else before
+
+
 def beside(need_bytes: int, room_bytes: int) -> bool:
     """Whether a second instance (an update, a clone) may start beside the first; else the old one stops first."""
     return need_bytes <= room_bytes

@@ -37,6 +37,7 @@ from holdfast.keeper.density import loop as density_loop
 from holdfast.keeper.density import sleeping_wiring
 from holdfast.keeper.density import shown
 from holdfast.keeper.density.histories import Histories
+from holdfast.keeper.density.starts import Starts
 from holdfast.keeper.disk_watch import DiskWatch
 from holdfast.keeper.evidence import AfterFault, Evidence
 from holdfast.keeper.hands import InitHands
@@ -168,6 +169,14 @@ class Keeper:
         self.histories = Histories(self.semaphore.lease, lambda name: self.checkpoint.agent(name))
         self.resources.looked.append(self.histories.looked)
         self.sleepers = sleeping_wiring.build(self)
+        self.starts = Starts(
+            self.agents,
+            self.recorder,
+            changed=lambda agent: self.checkpoint.agent(agent.name),
+            settled=lambda: self.queue.room_changed(),
+            learned=lambda: self.queue.look(),
+        )
+        self.health.followers.append(self.starts.seen)
         self.queue = StartQueue(self.agents, self._grant, lambda: self.intake.is_adopted and not self.stopping)
         self.intake = Intake(
             self.agents,
@@ -279,6 +288,7 @@ class Keeper:
         self.faults.gone(agent.name)
         self.collecting.forget(agent.name)
         self.semaphore.gone(agent)
+        self.starts.gone(agent)
         self.histories.gone(agent.name)
         self.sleepers.gone(agent.name)
         self.recorder.record("agent.forgotten", agent.name, "was taken out of the fleet", {"forgotten": True})

@@ -43,6 +43,11 @@ class StartQueue:
         self._stale = True
         self._schedule()
 
+    def room_changed(self) -> None:
+        """Memory came free, or was read again."""
+        if self._in_line:
+            self._schedule()
+
     def changed(self, agent: Agent) -> None:
         """An agent's ladder changed: it may have given its slot back, or wait for one."""
         queued = agent.ladder.phase is Phase.QUEUED

@@ -1,0 +1,168 @@
+"""The memory leases of starts: taken with the permission to start, given back when the agent is ready and flat.
+
+Invariants: a start holds one lease from its grant (or, restarted by init alone, from its spawn, without waiting) until
+it settled, ended, or had START_LEASE_MAX_S; what a start was seen to need outlives the keeper and the machine. Nothing
+here waits or decides who may start: that is queue.py. Called by the queue (granted), the health loop (instances come
+and go), the semaphore at each look (follow, lease_bytes) and the views.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from holdfast.density import admission
+from holdfast.healing.model import Phase
+from holdfast.health.resources import size
+from holdfast.keeper.agent import Agent
+from holdfast.keeper.recorder import Recorder
+from holdfast.spec.model import AgentSpec
+
+_RETOLD_SHARE = 0.05  # a peak that differs less from the one known is no news: every start would be a record
+_NUMBER = re.compile(r"\d+")
+
+
+class _Out:
+    """A lease that is out. `instance` 0: granted, not spawned yet. `flat_mono`: since when it hardly grows."""
+
+    __slots__ = ("flat_mono", "instance", "lease_bytes", "peak_bytes", "since_mono")
+
+    def __init__(self, lease_bytes: int, since_mono: float) -> None:
+        self.lease_bytes = lease_bytes
+        self.since_mono = since_mono
+        self.instance = 0
+        self.peak_bytes = 0
+        self.flat_mono: float | None = None
+
+
+class Starts:
+    """`settled()` is called when a lease came back, `learned()` when starts of a kind turned out to need so much."""
+
+    def __init__(
+        self,
+        agents: dict[str, Agent],
+        recorder: Recorder,
+        *,
+        changed: Callable[[Agent], None],
+        settled: Callable[[], None],
+        learned: Callable[[], None],
+    ) -> None:
+        self._agents = agents
+        self._recorder = recorder
+        self._changed = changed
+        self._settled = settled
+        self._learned = learned
+        self._out: dict[str, _Out] = {}
+        self._over: dict[str, int] = {}  # instances whose start is over
+        self._kinds: dict[tuple[str, ...], int] | None = None  # peaks seen, of agents that are started alike
+
+    # --- for others ----------------------------------------------------------------------------------------------
+    def lease_bytes(self, agent: Agent) -> int:
+        """What is kept for its start; 0 when none is under way."""
+        one = self._out.get(agent.name)
+        return 0 if one is None else one.lease_bytes
+
+    def out_since(self, since_mono: float) -> int:
+        """Bytes of the leases that were taken at or after a moment: a reading from before it knows nothing of them."""
+        return sum(one.lease_bytes for one in self._out.values() if one.since_mono >= since_mono)
+
+    def need(self, agent: Agent) -> int:
+        """Bytes that its next start takes: as declared, else as seen of it or of its like, else as its recipe says."""
+        said, limit = agent.spec.memory, agent.spec.limits.memory_bytes
+        peak = agent.memory.start_peak_bytes
+        if peak is None and said.start_bytes is None:
+            peak = self._peaks().get(_kind(agent.spec))
+        return admission.start_need(said.start_bytes, peak, said.start_default_bytes, limit)
+
+    # --- a start -------------------------------------------------------------------------------------------------
+    def granted(self, agent: Agent, need_bytes: int, now: float) -> None:
+        """It may start, and holds so much from now on."""
+        self._out[agent.name] = _Out(need_bytes, now)
+
+    def spawned(self, agent: Agent, now: float) -> None:
+        """An instance runs. One that nobody granted (a crash restart by init) takes its lease without waiting."""
+        one = self._out.get(agent.name)
+        if one is None or one.instance:
+            one = self._out[agent.name] = _Out(self.need(agent), agent.world.spawned_mono or now)
+        one.instance = agent.ladder.instance
+
+    def seen(self, agent: Agent, now: float) -> None:
+        """Its ladder or its process changed; idempotent. A follower of the health loop."""
+        one, ladder, name = self._out.get(agent.name), agent.ladder, agent.name
+        if ladder.running and agent.world.pid > 0:
+            if one is not None and one.instance == ladder.instance:
+                return
+            if one is not None and one.instance:
+                self._end(agent, one, None)  # the next one came before the end of this one was heard
+            if self._over.get(name) != ladder.instance:
+                self.spawned(agent, now)
+        elif one is not None and (one.instance or ladder.phase not in (Phase.QUEUED, Phase.STARTING)):
+            self._end(agent, one, None)
+
+    def follow(self, agent: Agent, usage_bytes: int, rate_bytes_s: float, now: float) -> None:
+        """One more reading of it. Gives the lease back when the start is over."""
+        one = self._out.get(agent.name)
+        if one is None:
+            return
+        one.peak_bytes = max(one.peak_bytes, usage_bytes)
+        if not admission.flat(rate_bytes_s) or agent.ladder.starved:  # who is held back does not grow, and is not done
+            one.flat_mono = None
+        elif one.flat_mono is None:
+            one.flat_mono = now
+        flat_s = 0.0 if one.flat_mono is None else now - one.flat_mono
+        ready = one.instance > 0 and agent.ladder.gate_passed
+        if admission.settled(ready, flat_s, one.since_mono, now):
+            self._end(agent, one, now - one.since_mono)
+
+    def gone(self, agent: Agent) -> None:
+        """It was taken out of the fleet."""
+        self._over.pop(agent.name, None)
+        if self._out.pop(agent.name, None) is not None:
+            self._settled()
+
+    # --- pieces --------------------------------------------------------------------------------------------------
+    def _end(self, agent: Agent, one: _Out, took_s: float | None) -> None:
+        """The lease comes back. `took_s` None: it ended before it settled, so its peak is only what it reached."""
+        del self._out[agent.name]
+        if one.instance:
+            self._over[agent.name] = one.instance
+        before = agent.memory.start_peak_bytes
+        peak = admission.peak_kept(before, one.peak_bytes, whole=took_s is not None)
+        if took_s is not None:
+            agent.memory.start_s = round(took_s, 1)
+        if peak is not None and peak != before:
+            agent.memory.start_peak_bytes = peak
+            if before is None or abs(peak - before) > before * _RETOLD_SHARE:
+                self._tell(agent, peak, one, took_s)
+            self._changed(agent)
+            self._learn(agent, peak)
+        self._settled()
+
+    def _tell(self, agent: Agent, peak: int, one: _Out, took_s: float | None) -> None:
+        words = f"its start took {size(one.peak_bytes)} of memory at its peak"
+        words += "" if took_s is None else f", and {took_s:.1f} s until it was ready and flat"
+        body: dict[str, Any] = {"start_peak_bytes": peak, "instance": one.instance}
+        if took_s is not None:
+            body["start_s"] = round(took_s, 1)
+        self._recorder.record("density.started", agent.name, words, body)
+
+    def _learn(self, agent: Agent, peak: int) -> None:
+        kinds, kind = self._peaks(), _kind(agent.spec)
+        if peak > kinds.get(kind, 0):
+            kinds[kind] = peak
+            self._learned()
+
+    def _peaks(self) -> dict[tuple[str, ...], int]:
+        if self._kinds is None:
+            self._kinds = {}
+            for agent in self._agents.values():
+                if (peak := agent.memory.start_peak_bytes) is not None:
+                    kind = _kind(agent.spec)
+                    self._kinds[kind] = max(peak, self._kinds.get(kind, 0))
+        return self._kinds
+
+
+def _kind(spec: AgentSpec) -> tuple[str, ...]:
+    """Agents of one kind are started alike but for numbers: replicas, or the workers of one program."""
+    return (spec.recipe, *(_NUMBER.sub("#", word) for word in spec.command))
