@@ -454,6 +454,37 @@ NODE_TROUBLE = _kind(
     "Remove the cause on this machine; see `holdfast incidents show {incident}`. Nobody is restarted meanwhile.",
 )
 
+NODE_TOO_SMALL = _kind(
+    "HF4020",
+    "NodeTooSmall",
+    "there is no memory for agents: {detail}",
+    "Give it more (`node: {{memory}}`, or the memory cgroup's limit), or a smaller `node: {{reserve}}`.",
+)
+MINIMUMS_TOO_LARGE = _kind(
+    "HF4021",
+    "MinimumsTooLarge",
+    "{detail}; not kept for {agents}",
+    "Lower `memory: {{min}}`, or move agents to another machine. More important agents keep theirs.",
+)
+AGENT_TOO_LARGE = _kind(
+    "HF4022",
+    "AgentTooLarge",
+    "{agent} cannot be started here: {detail}",
+    "Give the node more memory, or correct `memory: {{start, min}}` of {agent}. Others are started meanwhile.",
+)
+AGENTS_SHED = _kind(
+    "HF4023",
+    "AgentsShed",
+    "{count} agent(s) went for the memory of more important ones: {agents}",
+    "They come back by themselves when there is room; see `holdfast events --kind density.shed`.",
+)
+STARTS_HELD = _kind(
+    "HF4024",
+    "StartsHeld",
+    "{count} start(s) are held back; first {agent}: {reason}",
+    "See `holdfast top` for the queue. They begin by themselves when the reason is gone.",
+)
+
 # --- HF5xxx: alerts ------------------------------------------------------------------------------------------
 ALERT_UNTESTED = _kind(
     "HF5001",

@@ -13,6 +13,7 @@ import msgspec
 from holdfast import errors
 from holdfast.errors import ErrorKind, HoldfastError
 from holdfast.keeper import state_wiring
+from holdfast.keeper.density import telling
 from holdfast.keeper.views import Check, Warning
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def _warnings(keeper: Keeper) -> Iterator[Warning]:
         channel, _, reason = keeper.outgoing.last_failure.partition(": ")
         yield _warning(errors.ALERT_FAILED, channel=channel, reason=reason)
     for said in state_wiring.warnings(keeper):
+        yield Warning(code=said.kind.code, message=said.summary, next=said.next_step)
+    for said in telling.warnings(keeper):
         yield Warning(code=said.kind.code, message=said.summary, next=said.next_step)
     yield from _limits(keeper)
 
