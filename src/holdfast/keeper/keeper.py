@@ -38,6 +38,7 @@ from holdfast.keeper.density import sleeping_wiring
 from holdfast.keeper.density import shown
 from holdfast.keeper.density.histories import Histories
 from holdfast.keeper.density.starts import Starts
+from holdfast.keeper.density.telling import Telling
 from holdfast.keeper.disk_watch import DiskWatch
 from holdfast.keeper.evidence import AfterFault, Evidence
 from holdfast.keeper.hands import InitHands
@@ -168,6 +169,8 @@ class Keeper:
         )
         self.histories = Histories(self.semaphore.lease, lambda name: self.checkpoint.agent(name))
         self.resources.looked.append(self.histories.looked)
+        self.telling = Telling(self, self.alarms)
+        self.health.followers.append(self.telling.follow)
         self.sleepers = sleeping_wiring.build(self)
         self.starts = Starts(
             self.agents,
