@@ -552,6 +552,8 @@ HISTORY_READINGS_MAX = 4_096  # then halved: seventeen hours of work, so that a 
 HISTORY_AGED_S = 7 * 86_400.0  # of CPU: a week has work days and quiet days
 HISTORY_WORK_CORES = 0.02  # an agent that waits takes less: a beat, a timer, a poll
 HISTORY_START_S = 120.0  # after its start it is loading: that is the start's peak, which is kept apart
+CAPACITY_WORK_SHARE = 0.75  # of a start's peak: what OpenClaw (0.9 of 1.2 GB) and Hermes (0.14 of 0.25) hold later
+CAPACITY_RECIPES = ("openclaw", "hermes")  # answered also where nobody runs them: the question before the first one
 HISTORY_KEPT_EVERY_S = 300.0  # written down: five minutes of readings are a small loss
 
 # --- leaks: a planned restart before the limit ------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from holdfast import errors
 from holdfast.api import (
     agents,
     alerts,
+    capacity,
     doctor,
     down,
     events,
@@ -42,6 +43,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *status.OPERATIONS,
     *agents.OPERATIONS,
     *usage.OPERATIONS,
+    *capacity.OPERATIONS,
     *push.OPERATIONS,
     *fleet.OPERATIONS,
     *events.OPERATIONS,

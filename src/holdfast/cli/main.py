@@ -28,6 +28,7 @@ COMMANDS = {
     "ps": "holdfast.cli.ps",
     "top": "holdfast.cli.top",
     "describe": "holdfast.cli.describe",
+    "capacity": "holdfast.cli.capacity",
     "logs": "holdfast.cli.logs",
     "events": "holdfast.cli.events",
     "push": "holdfast.cli.push",

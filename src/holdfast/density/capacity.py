@@ -1,7 +1,8 @@
 """How many more of which agents fit on this node, and what limits that: from what was seen of them. Pure.
 
 An agent counts with what it holds when it works (not when it waits), and with its start's peak where only one start at
-a time has to fit. Called by the API for `holdfast capacity`.
+a time has to fit. One that sleeps counts with what it holds asleep: that is what sleeping is for. Called by the keeper
+for `holdfast capacity`.
 """
 
 from __future__ import annotations
@@ -25,6 +26,16 @@ class Kind(Struct, frozen=True, kw_only=True):
     readings: int = 0  # 0: nothing was seen, the recipe's figures are used
 
 
+class Holder(Struct, frozen=True, kw_only=True):
+    """One agent that has its place on the node already. `lease_bytes`: now, 0 while it is down."""
+
+    name: str
+    lease_bytes: int
+    work_bytes: int
+    start_bytes: int
+    asleep: bool = False
+
+
 class Free(Struct, frozen=True, kw_only=True):
     """What is left of the node. `memory_bytes`: semaphore.State.free_bytes; `cores`: less what is used on average."""
 
@@ -46,13 +57,25 @@ class Fit(Struct, frozen=True, kw_only=True):
 MOST = 10_000  # beyond it the answer is "as many as you like"
 
 
+def each_bytes(work_bytes: int, slack_bytes: int) -> int:
+    """What one agent has to be counted with: its work, some more for what was not seen, and its least slack."""
+    return int(work_bytes * limits.CAPACITY_SAFETY) + slack_bytes
+
+
+def promised(holder: Holder, slack_bytes: int) -> int:
+    """What is kept for an agent that has its place, in bytes."""
+    if holder.asleep:
+        return holder.lease_bytes
+    return max(holder.lease_bytes, each_bytes(holder.work_bytes, slack_bytes))
+
+
 def fits(kinds: Iterable[Kind], free: Free, slack_bytes: int) -> tuple[Fit, ...]:
     """For each kind alone: how many more of it. `slack_bytes`: the least slack each of them needs beside its use."""
     return tuple(_fit(kind, free, slack_bytes) for kind in sorted(kinds, key=lambda one: one.name))
 
 
 def _fit(kind: Kind, free: Free, slack_bytes: int) -> Fit:
-    each = int(kind.steady_bytes * limits.CAPACITY_SAFETY) + slack_bytes
+    each = each_bytes(kind.steady_bytes, slack_bytes)
     memory = max(0, free.memory_bytes)
     by_memory = memory // each if each > 0 else MOST
     extra = max(0, kind.start_bytes - each)  # the last to start needs its peak beside all others

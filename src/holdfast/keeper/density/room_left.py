@@ -1,0 +1,312 @@
+"""How many more agents fit on this node: what the keeper knows, put together for density.capacity.
+
+Every agent that is wanted counts with what it was seen to hold at work; what was never seen is taken from its recipe,
+and said so. Nothing here waits or changes anything; `look` may read the disk, so it belongs into a thread. Called by
+the API for `holdfast capacity`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from holdfast import limits, recipes
+from holdfast.density import capacity, history, leases, node_memory
+from holdfast.density.capacity import Fit, Free, Holder, Kind
+from holdfast.density.history import History
+from holdfast.density.model import MB
+from holdfast.density.node_memory import Node
+from holdfast.keeper.agent import Agent
+from holdfast.keeper.density.shown import Look, Shown
+from holdfast.node.memory import NodeMemory
+from holdfast.spec.recipe import Ask
+
+if TYPE_CHECKING:
+    from holdfast.keeper.keeper import Keeper
+
+_NUMBER = re.compile(r"\d+")
+_NOT_COUNTED = frozenset({"stopped", "finished", "spare"})
+
+
+class KindView(Struct, frozen=True, kw_only=True):
+    """One kind of agent: what each of it takes, and how many `more` fit, were it the only kind that is added.
+
+    `work_bytes`: 95 of 100 readings of its work were not above it; `seen`: whether that and `start_bytes` come from
+    readings, else they are its recipe's figures. `limited_by`: memory, start, cpu, disk or nothing.
+    """
+
+    name: str
+    recipe: str
+    agents: list[str]
+    work_bytes: int
+    start_bytes: int
+    cpu: float
+    disk_bytes: int
+    readings: int
+    seen: bool
+    more: int
+    limited_by: str
+    why: str
+
+
+class HolderView(Struct, frozen=True, kw_only=True):
+    """One agent that has its place. `counted_bytes`: what it is counted with; `usage_bytes`: what it holds now."""
+
+    name: str
+    priority: int
+    usage_bytes: int | None
+    work_bytes: int
+    counted_bytes: int
+    asleep: bool = False
+
+
+class Capacity(Struct, frozen=True, kw_only=True):
+    """The answer. `budget_bytes`: of the node, less the reserve and what other software holds; `counted_bytes`: what
+    the agents there are take of it when all of them work; `free_bytes` is left. `notes`: what else matters."""
+
+    node_bytes: int
+    node_why: str
+    reserve_bytes: int
+    others_bytes: int
+    budget_bytes: int
+    counted_bytes: int
+    free_bytes: int
+    cores: float
+    cores_free: float
+    disk_free_bytes: int
+    kinds: list[KindView]
+    agents: list[HolderView]
+    notes: list[str]
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """One agent as the keeper's loop knows it, taken there so that the rest can be done aside."""
+
+    name: str
+    recipe: str
+    like: tuple[str, ...]  # agents with the same are of one kind
+    priority: int
+    counts: bool  # wanted, and not a replica that is not needed now
+    usage_bytes: int | None
+    lease_bytes: int
+    start_bytes: int
+    limit_bytes: int | None
+    cpu: float
+    asleep: bool
+    history: History
+
+
+class NodeKnown(Struct, frozen=True, kw_only=True):
+    """The node likewise. `budget_bytes` None: nobody counted yet."""
+
+    node: Node | None
+    budget_bytes: int | None
+    home: str
+
+
+def look(node: NodeKnown, agents: Sequence[Known], wanted: str = "") -> Capacity | None:
+    """Everything, or of one agent or recipe only. None: there is none of that name."""
+    kinds = _kinds(agents)
+    chosen = [one for one in kinds if _is_meant(one, wanted)] if wanted else kinds
+    if wanted and not chosen and wanted in recipes.names():
+        chosen = [_Of(name=wanted, recipe=wanted, members=())]
+    if wanted and not chosen:
+        return None
+    if not wanted:
+        there = {one.recipe for one in kinds}
+        chosen += [_Of(name=name, recipe=name, members=()) for name in limits.CAPACITY_RECIPES if name not in there]
+    room = node.node or _machine()
+    budget = room.budget_bytes if node.budget_bytes is None else node.budget_bytes
+    slack = leases.slack_bounds(room.bytes, room.reserve_bytes).least_bytes
+    counting = [one for one in agents if one.counts]
+    holders = [_holder(one) for one in counting]
+    counted = sum(capacity.promised(one, slack) for one in holders)
+    cores = float(len(os.sched_getaffinity(0)))
+    free = Free(
+        memory_bytes=budget - counted,
+        cores=max(0.0, cores - sum(_cpu(one) for one in counting)),
+        disk_bytes=_disk_free(node.home),
+    )
+    found = {one.name: one for one in capacity.fits([_kind(one) for one in chosen], free, slack)}
+    return Capacity(
+        node_bytes=room.bytes,
+        node_why=room.why,
+        reserve_bytes=room.reserve_bytes,
+        others_bytes=max(0, room.budget_bytes - budget),
+        budget_bytes=budget,
+        counted_bytes=counted,
+        free_bytes=free.memory_bytes,
+        cores=cores,
+        cores_free=round(free.cores, 2),
+        disk_free_bytes=free.disk_bytes,
+        kinds=[_view(one, found[one.name]) for one in chosen],
+        agents=[_holder_view(known, one, slack) for known, one in zip(counting, holders, strict=True)],
+        notes=list(_notes(counting, holders, slack, free.memory_bytes)),
+    )
+
+
+# --- kinds -------------------------------------------------------------------------------------------------------
+class _Of(Struct, frozen=True, kw_only=True):
+    """One kind while it is put together. `members` empty: a recipe that nobody uses here yet."""
+
+    name: str
+    recipe: str
+    members: tuple[Known, ...]
+
+
+def _kinds(agents: Iterable[Known]) -> list[_Of]:
+    by_like: dict[tuple[str, ...], list[Known]] = {}
+    for one in agents:
+        by_like.setdefault((one.recipe, *one.like), []).append(one)
+    return [_Of(name=group[0].name, recipe=group[0].recipe, members=tuple(group)) for group in by_like.values()]
+
+
+def _is_meant(kind: _Of, wanted: str) -> bool:
+    return kind.recipe == wanted or any(one.name == wanted for one in kind.members)
+
+
+def _kind(of: _Of) -> Kind:
+    told = history.merged(one.history for one in of.members)
+    starts = [one.start_bytes for one in of.members]
+    start = max(starts) if starts else recipe_start(of.recipe)
+    return Kind(
+        name=of.name,
+        steady_bytes=told.mark_bytes or _guess(start),
+        start_bytes=start,
+        cpu=round(told.cpu, 3),
+        disk_bytes=told.disk_bytes,
+        readings=told.readings,
+    )
+
+
+def _view(of: _Of, fit: Fit) -> KindView:
+    kind = _kind(of)
+    return KindView(
+        name=of.name,
+        recipe=of.recipe,
+        agents=[one.name for one in of.members],
+        work_bytes=kind.steady_bytes,
+        start_bytes=kind.start_bytes,
+        cpu=kind.cpu,
+        disk_bytes=kind.disk_bytes,
+        readings=kind.readings,
+        seen=kind.readings > 0,
+        more=fit.more,
+        limited_by=fit.limited_by,
+        why=fit.why,
+    )
+
+
+def recipe_start(name: str) -> int:
+    """What the first start of an agent of this recipe is taken to need, in bytes."""
+    default = recipes.find(name).defaults(Ask(options={})).values.get(("memory", "start_default"))
+    return int(default.value) if default is not None and default.value else limits.START_NEED_BYTES
+
+
+def _guess(start_bytes: int) -> int:
+    return int(start_bytes * limits.CAPACITY_WORK_SHARE)
+
+
+# --- the node ----------------------------------------------------------------------------------------------------
+def _holder(one: Known) -> Holder:
+    work = one.history.mark_bytes or max(one.usage_bytes or 0, 0) or _guess(one.start_bytes)
+    if one.limit_bytes is not None:
+        work = min(work, one.limit_bytes)
+    return Holder(
+        name=one.name, lease_bytes=one.lease_bytes, work_bytes=work, start_bytes=one.start_bytes, asleep=one.asleep
+    )
+
+
+def _holder_view(known: Known, holder: Holder, slack: int) -> HolderView:
+    return HolderView(
+        name=known.name,
+        priority=known.priority,
+        usage_bytes=known.usage_bytes,
+        work_bytes=holder.work_bytes,
+        counted_bytes=capacity.promised(holder, slack),
+        asleep=known.asleep,
+    )
+
+
+def _cpu(one: Known) -> float:
+    return one.history.cpu or one.cpu
+
+
+def _machine() -> Node:
+    """The machine itself, as long as nobody looked at the node."""
+    memory = NodeMemory()
+    try:
+        found = memory.read()
+    finally:
+        memory.close()
+    return node_memory.which(found.total_bytes if found is not None else 0)
+
+
+def _disk_free(home: str) -> int:
+    """Bytes that may be taken before the disk counts as full."""
+    try:
+        found = os.statvfs(home)
+    except OSError:
+        return 0
+    return max(0, found.f_bavail * found.f_frsize - int((1 - limits.DISK_FULL_SHARE) * found.f_blocks * found.f_frsize))
+
+
+def _notes(known: Sequence[Known], holders: Sequence[Holder], slack: int, free_bytes: int) -> Iterable[str]:
+    if free_bytes < 0:
+        yield f"when all of them work they need {_mb(-free_bytes)} more than there is: the least important would go"
+    asleep = [one for one in holders if one.asleep]
+    if asleep:
+        awake = sum(capacity.each_bytes(one.work_bytes, slack) for one in asleep)
+        holds = sum(one.lease_bytes for one in asleep)
+        yield f"{len(asleep)} asleep hold {_mb(holds)}; awake and at work they need {_mb(awake)}"
+    starts = [(one.start_bytes - capacity.promised(one, slack), one) for one in holders if not one.asleep]
+    more, largest = max(starts, key=lambda pair: (pair[0], pair[1].name), default=(0, None))
+    if largest is not None and more > max(0, free_bytes):
+        yield (
+            f"a start of {largest.name} takes {_mb(largest.start_bytes)} for a while: when all others work, "
+            f"{_mb(more - max(0, free_bytes))} are missing and the least important would go for it"
+        )
+    new = [one.name for one in known if not one.history.readings]
+    if new:
+        beyond = f" and {len(new) - limits.NAMES_SHOWN} more" if len(new) > limits.NAMES_SHOWN else ""
+        yield f"not seen at work yet: {', '.join(new[: limits.NAMES_SHOWN])}{beyond}"
+
+
+def _mb(size_bytes: int) -> str:
+    return f"{size_bytes // MB} MB"
+
+
+# --- asked in the keeper's loop ----------------------------------------------------------------------------------
+def node_known(keeper: Keeper) -> NodeKnown:
+    """The node as the semaphore knows it now."""
+    semaphore = keeper.semaphore
+    budget = semaphore.state.budget_bytes if semaphore.reading is not None else None
+    return NodeKnown(node=semaphore.node, budget_bytes=budget, home=str(keeper.home.path))
+
+
+def known(keeper: Keeper) -> list[Known]:
+    """All agents as they are now."""
+    memory = Look(keeper)
+    return [_known(keeper, agent, memory.of(agent)) for agent in keeper.agents.values()]
+
+
+def _known(keeper: Keeper, agent: Agent, shown: Shown) -> Known:
+    spec, usage = agent.spec, keeper.resources.usage(agent.name)
+    return Known(
+        name=agent.name,
+        recipe=spec.recipe,
+        like=tuple(_NUMBER.sub("#", word) for word in spec.command),
+        priority=spec.priority,
+        counts=agent.ladder.wanted and agent.ladder.phase.value not in _NOT_COUNTED,
+        usage_bytes=shown.usage_bytes,
+        lease_bytes=max(shown.lease_bytes or 0, shown.start_lease_bytes or 0),
+        start_bytes=keeper.starts.need(agent),
+        limit_bytes=spec.limits.memory_bytes,
+        cpu=(usage.cpu or 0.0) if usage is not None else 0.0,
+        asleep=bool(shown.asleep),
+        history=agent.memory.history,
+    )
