@@ -25,10 +25,11 @@ def remember(supervisor: Supervisor, records: list[Record]) -> bool:
     for record in records:
         kind = record["t"]
         if kind == "def":
-            definition, permit = AgentDef(**record["def"]), Permit(**record["permit"])
+            more, next_more = record.get("more", ({}, {}))
+            definition, permit = AgentDef(**record["def"], **more), Permit(**record["permit"])
             agent = supervisor.agents.setdefault(record["n"], Agent(record["n"], definition, permit))
             agent.definition, agent.permit = definition, permit
-            agent.next = AgentDef(**record["next"]) if record["next"] is not None else None
+            agent.next = AgentDef(**record["next"], **next_more) if record["next"] is not None else None
         elif kind == "agent" and record["n"] in supervisor.agents:
             supervisor.agents[record["n"]].restore(record)
         elif kind == "forget":
@@ -47,6 +48,8 @@ def remember(supervisor: Supervisor, records: list[Record]) -> bool:
             supervisor.seq = max(supervisor.seq, record["seq"])
         elif kind == "services":
             supervisor.service_restarts = dict(record["restarts"])
+        elif kind == "line":
+            supervisor.lost_mono = record["lost"]
         elif kind == "mode":
             supervisor.mode = record["mode"]
         elif kind == "boot":
@@ -56,11 +59,12 @@ def remember(supervisor: Supervisor, records: list[Record]) -> bool:
 
 def after_reboot(supervisor: Supervisor) -> None:
     """Nothing of the former boot lives. The keeper starts the fleet by priority; old permits are void."""
+    supervisor.lost_mono = 0.0
     for agent in supervisor.agents.values():
         if agent.state not in ("finished", "asking"):
             agent.state = "down"
         agent.pid = agent.starttime = 0
-        agent.due_mono, agent.after = 0.0, ""
+        agent.due_mono, agent.after, agent.paused_mono = 0.0, "", 0.0
         agent.permit.delays_s, agent.permit.not_before_mono = [], 0.0
 
 

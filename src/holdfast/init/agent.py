@@ -44,10 +44,13 @@ class Agent:
     strays: int = 0  # leftovers seen in the present sweep
     failure: str = ""  # why the last birth failed: stage and reason
     rounds: int = 0  # looks taken in the present sweep
+    hurried: bool = False  # it is to be killed as soon as it is born
+    paused_mono: float = 0.0  # until when somebody may have paused it (see pausing.py); 0: nobody has
+    abandoned: bool = False  # whoever paused it is gone
 
     def record(self) -> dict[str, Any]:
         """What changes often."""
-        return {
+        record = {
             "t": "agent",
             "n": self.name,
             "s": self.state,
@@ -63,15 +66,17 @@ class Agent:
             "l": self.permit.delays_s,
             "nb": self.permit.not_before_mono,
         }
+        return record | {"pz": self.paused_mono} if self.paused_mono else record
 
     def definition_record(self) -> dict[str, Any]:
         """What changes seldom: the definition in use and the one that waits for the next spawn."""
         return {
             "t": "def",
             "n": self.name,
-            "def": asdict(self.definition),
+            "def": self.definition.written(),
             "permit": asdict(self.permit),
-            "next": asdict(self.next) if self.next is not None else None,
+            "next": self.next.written() if self.next is not None else None,
+            "more": [self.definition.more(), self.next.more() if self.next is not None else {}],
         }
 
     def restore(self, record: dict[str, Any]) -> None:
@@ -80,6 +85,7 @@ class Agent:
         self.spawned_mono, self.spawned_at, self.due_mono = record["m"], record["w"], record["d"]
         self.after, self.cause, self.expected = record["a"], record["c"], record["x"]
         self.permit.delays_s, self.permit.not_before_mono = record["l"], record["nb"]
+        self.paused_mono = record.get("pz", 0.0)
 
     def is_done(self) -> bool:
         """Its job runs once, and ended well by itself."""

@@ -20,6 +20,7 @@ from holdfast.init import adopt, kernel, launch, notify, procfs, spawn
 from holdfast.init.guard import BEAT_S, BEATS_MISSED
 from holdfast.init.journal import Journal, find_directory
 from holdfast.init.link import Connection, accept, listen
+from holdfast.init.pausing import Pausing
 from holdfast.init.requests import Requests
 from holdfast.init.services import Services
 from holdfast.init.supervise import Supervisor
@@ -43,6 +44,7 @@ class Init:
             self.journal, self.home_id, f"{options.run}/notify.sock", self._watch_pidfd, self._forget_pidfd
         )
         self.services = Services(options.home, self.supervisor)
+        self.pausing = Pausing(self.supervisor)
         self.requests = Requests(self)
         self.guard = socket.socket(fileno=options.guard_fd)
         self.guard.setblocking(False)
@@ -78,6 +80,7 @@ class Init:
             adopt.after_reboot(self.supervisor)
         self.supervisor.replaced = self.options.restarts > 0
         adopt.take_over(self.supervisor)
+        self.pausing.begin()
         if self.options.restarts > 0 and same_boot:
             self.requests.mode = self.supervisor.mode  # a shutdown under way goes on; a new guard begins anew
         self.supervisor.mode = self.requests.mode
@@ -123,6 +126,7 @@ class Init:
                 self._start_spawner()
             self._settle()
             due = min(self.next_beat, self.supervisor.next_due() or self.next_beat, self.services.next_due())
+            due = min(due, self.pausing.due_mono)
             if self.spawner is None:
                 due = min(due, time.monotonic() + 0.005)
             for fd, mask in self._wait(due):
@@ -130,6 +134,7 @@ class Init:
             now = time.monotonic()
             self.supervisor.on_time(now)
             self.services.on_time(now)
+            self.pausing.on_time(now)
             self._beats_on_time(now)
             if now >= self.next_beat:
                 self.next_beat = now + BEAT_S
@@ -264,6 +269,7 @@ class Init:
         while births and self.spawner is not None:
             agent = self.supervisor.agents.get(births[0])
             if agent is not None and agent.state == "spawning":
+                self.pausing.before_birth(agent)
                 try:
                     self.spawner.send(json.dumps(self.supervisor.birth_request(agent)).encode())
                 except BlockingIOError:

@@ -26,6 +26,7 @@ class Memory:
         self.mode = "run"  # written down for the next init; see requests.py
         self.seq = 0
         self.acked = 0
+        self.lost_mono = 0.0  # since when no keeper steers memory, 0 when one does; see pausing.py
         self.service_restarts: dict[str, int] = {}
         self.events: deque[dict[str, Any]] = deque()  # not yet acked
         self.unsent: list[dict[str, Any]] = []
@@ -44,16 +45,12 @@ class Memory:
                 self.service_restarts[service] = self.service_restarts.get(service, -1) + 1
             fields = {"name": service, "what": kind, "restarts": self.service_restarts.get(service, 0), **fields}
             kind = "service"
+        self.tell(kind, agent=agent.name, epoch=agent.epoch, **fields)
+
+    def tell(self, kind: str, **fields: Any) -> None:
+        """A durable event, of an agent when `fields` says which."""
         self.seq += 1
-        event = {
-            "seq": self.seq,
-            "ev": kind,
-            "agent": agent.name,
-            "epoch": agent.epoch,
-            "at": time.time(),
-            "mono": time.monotonic(),
-            **fields,
-        }
+        event = {"seq": self.seq, "ev": kind, "at": time.time(), "mono": time.monotonic(), **fields}
         self.events.append(event)
         while len(self.events) > EVENTS_MAX:
             self.events.popleft()
@@ -77,11 +74,15 @@ class Memory:
         else:
             self.journal.append(*records)
 
+    def line_record(self) -> Record:
+        return {"t": "line", "lost": self.lost_mono}
+
     def snapshot(self) -> list[Record]:
         records: list[Record] = [{"t": "ack", "seq": self.acked}, {"t": "seq", "seq": self.seq}]
         records.append({"t": "services", "restarts": self.service_restarts})
         records.append({"t": "boot", "id": procfs.boot_id()})
         records.append({"t": "mode", "mode": self.mode})
+        records.append(self.line_record())
         for agent in self.agents.values():
             records += [agent.definition_record(), agent.record()]
         records += [{"t": "event", "event": event} for event in self.events]

@@ -12,6 +12,14 @@ keeper -> init; each may carry "id": answered {"re": id, "ok": true, ...} or {"r
   restart    {"op":"restart","agent":NAME,"signal":..,"grace_s":..,"cause":TEXT}      stop the tree, sweep, spawn
              start, restart and permit may carry "instance": N, the epoch they were decided about, and permit
              "while_running": true; init leaves undone what is stale (see requests.py) and answers ok
+  kill       {"op":"kill","agent":NAME,"instance":N,"cause":TEXT}   as stop without any grace: the whole tree dies now
+             and stays down, frozen or not; about an earlier instance it is left undone; may be repeated
+  pause      {"op":"pause","agent":NAME,"until_mono":MONO_S|null}   said BEFORE freezing it: init freezes nobody, but
+             lets it go on 1 s after `until_mono` (null: while the keeper lives), and 4 s after the keeper's line was
+             lost, together with every ceiling of memory (v1 limit_in_bytes and oom_kill_disable, v2 memory.high)
+  resume     {"op":"resume","agent":NAME}                        said AFTER thawing it: nobody has it paused
+  steer      {"op":"steer"}                                      once after each hello, when the keeper's first decision
+             on memory is carried out: what a former keeper paused or held is its own to free now
   forget     {"op":"forget","agent":NAME}                        stop tracking an agent that is down
   ack        {"op":"ack","seq":N}                                events up to N are safe with the keeper
   beat       {"op":"beat"}                                       answered; a silent keeper is replaced
@@ -30,6 +38,8 @@ init -> keeper, durable events, in order, each once more after a reconnect until
   waiting       init will restart by its permit in delay_s
   spawn_failed  errno, reason
   service       name "keeper"|"logger", pid, restarts, what: "spawned"|"exited"
+  freed         no agent; names: who was let go on, ceilings: whose ceiling was lifted, why: "keeper" (its line was
+                lost) | "time" (`until_mono` was over) | "leave" (all of Holdfast ends, the agents go on)
 not durable:
   {"ev":"notify","agent":NAME,"epoch":E,"mono":MONO_S,"fields":{"READY":"1",...}}    beats, gathered for 0.25 s
                 or, when nothing in them is waited for, up to 4 s (a fifteenth of what is between two that are due)
@@ -43,7 +53,7 @@ not durable:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 PROTOCOL = 1
@@ -73,6 +83,18 @@ class AgentDef:
     grace_s: float = 30.0
     notify: bool = True
     once: bool = False  # exit 0 means finished
+    memory_bytes: int | None = None  # declared limit that a v1 memory cgroup holds; where a lifted ceiling goes back to
+
+    def written(self) -> dict[str, Any]:
+        """For the journal, without what an older init would not know: it must be able to go on with a newer journal."""
+        return {name: value for name, value in asdict(self).items() if name not in _NEWER}
+
+    def more(self) -> dict[str, Any]:
+        """The rest, as far as it says anything."""
+        return {name: value for name in _NEWER if (value := getattr(self, name))}
+
+
+_NEWER = ("memory_bytes",)
 
 
 @dataclass(slots=True)

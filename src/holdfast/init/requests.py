@@ -10,6 +10,7 @@ from holdfast.init import launch, procfs, tree
 from holdfast.init.agent import LIVING, Agent
 from holdfast.init.link import Connection
 from holdfast.init.notify import Receiver
+from holdfast.init.pausing import Pausing
 from holdfast.init.protocol import PROTOCOL, AgentDef, Permit
 from holdfast.init.services import Services
 from holdfast.init.supervise import Supervisor
@@ -26,6 +27,7 @@ class Host(Protocol):
 
     supervisor: Supervisor
     services: Services
+    pausing: Pausing
     beats: Receiver
     home_id: str
     agents_nofile: int
@@ -67,6 +69,8 @@ class Requests:
             return self._hello(connection, message)
         if operation == "ack":
             supervisor.ack(int(message["seq"]))
+        elif operation == "steer":
+            self.init.pausing.steer()
         elif operation == "shutdown":
             self.begin_shutdown(keep_agents=bool(message.get("keep_agents")))
         elif operation == "code":
@@ -104,7 +108,15 @@ class Requests:
             number = int(getattr(signal, f"SIG{message.get('signal', agent.definition.stop_signal)}"))
             grace_s = float(message.get("grace_s", agent.definition.grace_s))
             after = "spawn" if operation == "restart" and self.mode == "run" else "down"
+            self.init.pausing.free(agent)  # what stands still cannot end by itself
             supervisor.stop(agent, number, grace_s, str(message.get("cause", operation)), after=after)
+        elif operation == "kill":
+            supervisor.kill(agent, str(message.get("cause", operation)))
+        elif operation == "pause":
+            until_mono = message["until_mono"]
+            self.init.pausing.pause(agent, None if until_mono is None else float(until_mono))
+        elif operation == "resume":
+            self.init.pausing.resume(agent)
         elif operation == "forget":
             if not supervisor.forget(agent):
                 raise Refused(f"{agent.name} is not down")
@@ -125,6 +137,7 @@ class Requests:
         if self.keeper is not None and self.keeper is not connection:
             self.keeper.close()
         self.keeper = connection
+        self.init.pausing.line_lost()  # of the former one, were it its own: it has to take over by itself
         self.init.services.keeper_connected = True
         self.init.services.keeper_spoke()
         supervisor = self.init.supervisor
@@ -157,6 +170,7 @@ class Requests:
     def gone(self, connection: Connection) -> None:
         if connection is self.keeper:
             self.keeper = None
+            self.init.pausing.line_lost()
             self.init.services.keeper_connected = False
             self.init.services.keeper_spoke()  # the minute of patience begins now
 
@@ -188,6 +202,7 @@ class Requests:
         for name, agent in self.init.supervisor.agents.items():
             if not name.startswith("@") and agent.state not in ("finished",):
                 number = int(getattr(signal, f"SIG{agent.definition.stop_signal}"))
+                self.init.pausing.free(agent)
                 self.init.supervisor.stop(agent, number, agent.definition.grace_s, "shutdown")
 
     def leave(self) -> None:
@@ -206,6 +221,8 @@ class Requests:
         if self.init.services.stop():
             if self.mode == "shutdown":
                 tree.remove_groups([agent.definition for agent in agents.values()], self.init.home_id)
+            else:
+                self.init.pausing.free_all("leave")
             self.init.say_goodbye()
 
 
@@ -219,7 +236,7 @@ def _is_stale(operation: str, agent: Agent, message: dict[str, Any]) -> bool:
     instance = message.get("instance")
     if instance is None:
         return False
-    if operation in ("start", "restart", "permit") and agent.epoch > int(instance):
+    if operation in ("start", "restart", "permit", "kill") and agent.epoch > int(instance):
         return True
     if operation == "restart" and agent.state == "finished":
         return True

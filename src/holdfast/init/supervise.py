@@ -156,6 +156,16 @@ class Supervisor(Memory):
             self._arm(agent, min(agent.due_mono, now + grace_s))
         self._note(agent)
 
+    def kill(self, agent: Agent, cause: str) -> None:
+        """As `stop` without any grace: the whole tree dies now, also one that stands still."""
+        if agent.state not in ("up", "stopping"):
+            agent.hurried, agent.due_mono = agent.state == "spawning", 0.0
+            self.stop(agent, signal.SIGKILL, 0.0, cause)
+            return
+        agent.state, agent.expected, agent.after, agent.cause = "stopping", True, "down", cause
+        self._kill_tree(agent, time.monotonic())
+        self._note(agent)
+
     def forget(self, agent: Agent) -> bool:
         """False while it is not down."""
         if agent.state in LIVING:
@@ -179,7 +189,7 @@ class Supervisor(Memory):
         agent.epoch += 1
         agent.state, agent.after, agent.cause, agent.expected = "spawning", "", cause, False
         agent.pid = agent.starttime = 0
-        agent.due_mono = 0.0
+        agent.due_mono, agent.hurried = 0.0, False
         self.births.append(agent.name)
         self._note(agent)
 
@@ -232,7 +242,9 @@ class Supervisor(Memory):
         self._emit("spawned", agent, pid=pid, starttime=starttime, cause=agent.cause)
         self._note(agent)
         after, agent.after = agent.after, ""
-        if after == "down":
+        if after == "down" and agent.hurried:
+            self.kill(agent, agent.cause)
+        elif after == "down":
             self.stop(agent, _number(agent.definition.stop_signal), agent.definition.grace_s, agent.cause)
 
     def _stillborn(self, agent: Agent, message: dict[str, Any]) -> None:
@@ -454,12 +466,15 @@ class Supervisor(Memory):
             elif agent.state == "sweeping":
                 self._sweep(agent, now)
             elif agent.state == "stopping" and agent.due_mono <= now:
-                main = (agent.pid, agent.starttime)
-                tree.kill(agent.definition, self.instance(agent), main, self.orphans)
-                self._signal_main(agent, signal.SIGKILL)
-                self._arm(agent, now + SWEEP_MAX_S)
+                self._kill_tree(agent, now)
             elif agent.state == "waiting" and agent.due_mono <= now:
                 self._spawn(agent, agent.cause or "permit")
+
+    def _kill_tree(self, agent: Agent, now: float) -> None:
+        main = (agent.pid, agent.starttime)
+        tree.kill(agent.definition, self.instance(agent), main, self.orphans)
+        self._signal_main(agent, signal.SIGKILL)
+        self._arm(agent, now + SWEEP_MAX_S)
 
     def _arm(self, agent: Agent, due: float) -> None:
         agent.due_mono = due

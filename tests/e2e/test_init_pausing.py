@@ -1,0 +1,163 @@
+"""Whoever pauses an agent may die: init lets it go on. And the whole tree of one that stands still can be killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.harness.init_home import InitHome, can_make_v2_groups, running_init, v1_freezer, wait_until
+
+from holdfast.init import procfs
+
+COUNTING = "import time\nwhile True: time.sleep(0.01); print('.', end='', flush=True)"
+FORKING = f"import os\nos.fork(); os.fork()\n{COUNTING}"
+
+
+@pytest.fixture
+def home() -> Iterator[InitHome]:
+    with running_init() as started:
+        yield started
+
+
+@pytest.fixture(params=["none", "v2", "v1"])
+def place(request: pytest.FixtureRequest, home: InitHome) -> dict[str, Any]:
+    """Each way of standing a tree still."""
+    if request.param == "v2":
+        if not can_make_v2_groups():
+            pytest.skip("no v2 cgroup may be made here by this user")
+        return {"cgroup_v2": home.group("a")}
+    if request.param == "v1":
+        freezer = v1_freezer()
+        if freezer is None:
+            pytest.skip("no v1 freezer may be used here by this user")
+        path = freezer / f"hf-test-{home.directory.name}"
+        path.mkdir(exist_ok=True)
+        home.groups.append(path)
+        return {"cgroup_v1": [str(path)]}
+    return {}
+
+
+def freeze(home: InitHome, place: dict[str, Any]) -> None:
+    if "cgroup_v2" in place:
+        Path(place["cgroup_v2"], "cgroup.freeze").write_text("1")
+    elif "cgroup_v1" in place:
+        Path(place["cgroup_v1"][0], "freezer.state").write_text("FROZEN")
+    else:
+        for pids in home.instances().values():
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+
+
+def counting(home: InitHome, **more: Any) -> Callable[[], bool]:
+    """Start an agent that prints all the time; the answer says whether it has printed since it was asked last."""
+    home.launch("a", sys.executable, "-S", "-c", COUNTING, **more)
+    wait_until(lambda: home.output("a"), "it prints")
+    seen = 0
+
+    def has_gone_on() -> bool:
+        nonlocal seen
+        before, seen = seen, len(home.output("a"))
+        return 0 < before < seen
+
+    return has_gone_on
+
+
+def stands(has_gone_on: Callable[[], bool]) -> None:
+    def still() -> bool:
+        has_gone_on()
+        time.sleep(0.1)
+        return not has_gone_on()
+
+    wait_until(still, "it stands still")
+
+
+def init_pid(home: InitHome) -> int:
+    return int(home.state["init"]["pid"])
+
+
+def test_a_paused_agent_goes_on_at_its_time_though_the_keeper_says_nothing(
+    home: InitHome, place: dict[str, Any]
+) -> None:
+    has_gone_on = counting(home, **place)
+    home.ask(op="pause", agent="a", until_mono=time.monotonic() + 0.3)
+    freeze(home, place)
+    stands(has_gone_on)
+    told = home.wait(ev="freed")
+    assert (told["names"], told["why"]) == (["a"], "time")
+    wait_until(has_gone_on, "it goes on")
+
+
+def test_a_paused_agent_goes_on_when_its_keeper_is_gone_and_init_was_killed_too(
+    home: InitHome, place: dict[str, Any]
+) -> None:
+    has_gone_on = counting(home, **place)
+    home.ask(op="steer")
+    home.ask(op="pause", agent="a", until_mono=None)
+    freeze(home, place)
+    stands(has_gone_on)
+    assert home.peer is not None
+    home.peer.close()
+    os.kill(init_pid(home), signal.SIGKILL)
+    wait_until(has_gone_on, "it goes on")
+    home.hello()
+    assert home.wait(ev="freed")["names"] == ["a"]
+
+
+def test_a_keeper_that_only_comes_back_does_not_keep_anybody_paused(home: InitHome) -> None:
+    has_gone_on = counting(home)
+    home.ask(op="pause", agent="a", until_mono=None)
+    freeze(home, {})
+    stands(has_gone_on)
+    for _ in range(3):
+        home.hello()
+    assert home.wait(ev="freed")["why"] == "keeper"
+    wait_until(has_gone_on, "it goes on")
+
+
+def test_a_keeper_that_steers_keeps_what_a_former_one_paused(home: InitHome) -> None:
+    has_gone_on = counting(home)
+    home.ask(op="pause", agent="a", until_mono=None)
+    freeze(home, {})
+    home.hello()
+    home.ask(op="steer")
+    os.kill(init_pid(home), signal.SIGKILL)
+    home.hello()
+    home.ask(op="steer")
+    stands(has_gone_on)
+    home.ask(op="stop", agent="a", grace_s=20.0)
+    assert home.wait(ev="exited", agent="a")["status"] == {"signal": signal.SIGTERM}
+
+
+def test_a_whole_tree_that_stands_still_is_killed(home: InitHome, place: dict[str, Any]) -> None:
+    born = home.launch("a", sys.executable, "-S", "-c", FORKING, permit={"delays_s": [0.0]}, **place)
+    wait_until(lambda: len(home.instances().get(("a", 1), [])) == 4, "all are born")
+    home.ask(op="pause", agent="a", until_mono=time.monotonic() + 60.0)
+    freeze(home, place)
+    assert home.ask(op="kill", agent="a", instance=0, cause="of an earlier one")["state"] == "up"
+    assert procfs.is_running(born["pid"], born["starttime"])
+    for _ in range(2):
+        home.ask(op="kill", agent="a", instance=1, cause="memory")
+    died = home.wait(ev="exited", agent="a")
+    assert (died["status"], died["expected"]) == ({"signal": 9}, True)
+    assert home.wait(ev="down", agent="a")["reason"] == "stopped"
+    assert not home.instances()
+    home.ask(op="start", agent="a")
+    second = home.wait(ev="spawned", agent="a")
+    wait_until(lambda: len(home.instances().get(("a", 2), [])) == 4, "its successor is not frozen")
+    assert second["epoch"] == 2
+
+
+def test_ending_holdfast_leaves_nobody_paused(home: InitHome) -> None:
+    has_gone_on = counting(home)
+    home.ask(op="pause", agent="a", until_mono=None)
+    freeze(home, {})
+    home.ask(op="steer")
+    stands(has_gone_on)
+    home.ask(op="shutdown", keep_agents=True)
+    wait_until(has_gone_on, "it goes on")
