@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from msgspec import structs
 
 from holdfast.healing.model import Ladder, Phase, Tier
 from holdfast.health.gate import has_gate
 from holdfast.health.model import HealthValue
 from holdfast.keeper import behaviour, words
 from holdfast.keeper.agent import Agent
+from holdfast.keeper.density import sentences
 from holdfast.keeper.density.shown import NOTHING, Shown
 from holdfast.keeper.fleet import masked_agent
 from holdfast.keeper.permits import message
@@ -24,7 +24,7 @@ from holdfast.logs.ship_lag import Lag
 
 def row(agent: Agent, now: float, usage: UsageView | None, heard: bool, memory: Shown = NOTHING) -> AgentRow:
     """The agent's line in `ps`. `heard`: an alert has somewhere to go; `memory`: as the leases see it."""
-    return AgentRow(**_fields(agent, now, usage, heard), **structs.asdict(memory))
+    return AgentRow(**_fields(agent, now, usage, heard, memory))
 
 
 def description(
@@ -38,8 +38,7 @@ def description(
 ) -> Description:
     """Everything known, secrets masked."""
     return Description(
-        **_fields(agent, now, usage, heard),
-        **structs.asdict(memory),
+        **_fields(agent, now, usage, heard, memory),
         spec=msgspec.to_builtins(masked_agent(agent.spec)),
         ladder=msgspec.to_builtins(agent.ladder),
         deaths=list(agent.memory.deaths),
@@ -49,7 +48,7 @@ def description(
     )
 
 
-def _fields(agent: Agent, now: float, usage: UsageView | None, heard: bool) -> dict[str, Any]:
+def _fields(agent: Agent, now: float, usage: UsageView | None, heard: bool, memory: Shown) -> dict[str, Any]:
     ladder, world = agent.ladder, agent.world
     running = ladder.running and world.pid > 0
     seen = scene(agent, now, heard)
@@ -64,12 +63,13 @@ def _fields(agent: Agent, now: float, usage: UsageView | None, heard: bool) -> d
         "uptime_s": round(max(0.0, now - world.spawned_mono), 3) if running and world.spawned_mono else None,
         "rss_bytes": usage.memory_bytes if running and usage is not None else None,
         "usage": usage if running else None,
-        "why": words.why(seen),
-        "next": words.next_step(seen),
+        "why": sentences.why(agent, memory) or words.why(seen),
+        "next": sentences.next_step(agent, memory) or words.next_step(seen),
         "labels": agent.spec.labels,
         "priority": agent.spec.priority,
         "beat": beat(agent, now),
         "good_s": good_s(ladder, now),
+        **memory.row(),
         "user": agent.place.user if agent.place is not None else agent.spec.user,
     }
 
