@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
+from tests.simulation import aside_bugs
 from tests.simulation.bugs import Doors, plant
 from tests.simulation.checker import Violation
 from tests.simulation.faults import Fault, Plan, draw
@@ -16,6 +17,7 @@ from tests.simulation.world import World
 
 FLEET_EVERY = 20  # one boot of a fleet for so many episodes
 CHUNK = 200
+assert aside_bugs  # imported to plant its bugs too
 
 
 class Failure(NamedTuple):

@@ -27,6 +27,7 @@ deterministic           the same arguments give the same answer
 table                   phases change only as the table says; the tier never falls inside an incident
 permit                  a permit holds no more than the budget left and none where none is due
 bounded                 an episode comes to an end
+aside, called_back, ... see aside_checks.py
 """
 
 from __future__ import annotations
@@ -36,9 +37,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from holdfast.healing import model as m
-from holdfast.healing.model import Ladder, Phase, Policy, Tier
+from holdfast.healing.model import ASIDE_PHASES, Ladder, Phase, Policy, Tier
 from holdfast.healing.table import TRANSITIONS
 from holdfast.health.model import Verdict
+from tests.simulation import aside_checks
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -111,6 +113,8 @@ class Checker:
             self.fail("stale", f"{seen!r} changed {old.phase} of instance {old.instance}")
         if new is not old:
             self._state(old, seen, new, now)
+        if new is not old or kind in aside_checks.WORDS:
+            aside_checks.decided(old, seen, new, acts, policy, now, self.fail)
         if kind is m.Checked and seen.verdict in BAD and seen.instance == old.instance and old.running:
             self.bad_seen = now
         if acts:
@@ -118,7 +122,7 @@ class Checker:
 
     def _state(self, old: Ladder, seen: Any, new: Ladder, now: float) -> None:
         phase, due = new.phase, new.due_mono
-        if new.wanted and not new.running and due is None:
+        if new.wanted and not new.running and due is None and phase not in ASIDE_PHASES:
             self.fail("never_silent", f"{phase} after {seen!r}")
         if due is None and (
             phase in (Phase.UNHEALTHY, Phase.STOPPING, Phase.BACKOFF, Phase.QUEUED)
@@ -136,7 +140,12 @@ class Checker:
             kind = type(seen)
             if kind is not m.NodeBooted and not (kind is m.Commanded and old.tier is Tier.ALERT):
                 self.fail("table", f"tier fell from {old.tier} to {new.tier} on {seen!r}")
-        if (phase is Phase.ESCALATED) != (new.tier is Tier.ALERT and phase not in (Phase.STOPPING, Phase.STOPPED)):
+        # Set aside when escalated, it is escalated again as soon as it runs.
+        resting = phase in (Phase.STOPPING, Phase.STOPPED, Phase.QUEUED) or phase in ASIDE_PHASES
+        resting = resting or (phase is Phase.STARTING and not new.running)
+        if (phase is Phase.ESCALATED and new.tier is not Tier.ALERT) or (
+            new.tier is Tier.ALERT and phase is not Phase.ESCALATED and not resting
+        ):
             self.fail("table", f"{phase} at tier {new.tier} after {seen!r}")
         if new.wanted is not old.wanted and type(seen) is not m.Commanded and phase is not Phase.FINISHED:
             self.fail("stop_wins", f"wanted became {new.wanted} on {seen!r}")
@@ -155,7 +164,7 @@ class Checker:
                 if what is not m.StopTree and not new.wanted:
                     self.fail("stop_wins", f"{act!r} of an unwanted agent on {seen!r}")
                 first = new.quiet_tries != old.quiet_tries or new.recreated_mono != old.recreated_mono
-                durable = what is m.StopTree and old.wanted is not new.wanted
+                durable = what is m.StopTree and (old.wanted is not new.wanted or old.aside != new.aside)
                 if (first or durable) and stored != "durable":
                     self.fail("remembered", f"{act!r} before it was stored durably")
             if new is not old and new.phase is not old.phase and not stored:
@@ -229,6 +238,8 @@ class Checker:
 
     def _justified(self, act: Any, seen: Any) -> None:
         kind = type(seen)
+        if kind is m.SetAside or kind is m.CalledBack:
+            self.fail("planned", f"{act!r} on {seen!r}")
         if kind is m.Commanded or kind is m.Starved or kind is m.Degraded or kind is m.NodeBooted:
             self.fail("planned", f"{act!r} on {seen!r}")
         if kind is m.Exited and seen.expected:
@@ -257,6 +268,7 @@ class Checker:
         left = len(terms.delays_s)
         if not left:
             return
+        aside_checks.permitted(state, policy, now, self.fail)
         if not state.wanted or state.phase in (Phase.STOPPING, Phase.STOPPED, Phase.FINISHED, Phase.ESCALATED):
             self.fail("permit", f"{left} restarts permitted in {state.phase}")
         if state.tier > Tier.RESTART or state.pending > Tier.RESTART:
@@ -324,6 +336,8 @@ class Checker:
         now, policy = self.world.now, self.policy
         if self.world.ladder.phase is Phase.STOPPED and cause == "permit":
             self.fail("stop_wins", "init restarted a stopped agent by its permit")
+        if cause == "permit":
+            aside_checks.by_permit(self.world.ladder.phase, self.fail)
         if cause != "permit" and tier is Tier.NONE:
             return
         if self.lost and self.wild:
@@ -351,6 +365,8 @@ class Checker:
 
     # --- the end ------------------------------------------------------------------------------------------
     def at_rest(self, ladder: Ladder, alive: bool, init_state: str) -> None:
+        if aside_checks.at_rest(ladder, alive, init_state, self.fail):
+            return
         if ladder.wanted:
             if ladder.phase not in UP or not alive:
                 self.fail("at_rest", f"{ladder.phase}, alive={alive}, init {init_state}, due {ladder.due_mono}")
@@ -368,6 +384,8 @@ class Checker:
             return
         if ladder.restarts_mono or ladder.recreated_mono is not None or ladder.restored_mono is not None:
             self.fail("forgiven", f"{ladder.restarts_mono} still count")
+        if ladder.memory_deaths_mono:
+            self.fail("forgiven", f"deaths for memory still count: {ladder.memory_deaths_mono}")
         if len(terms.delays_s) != len(self.policy.backoff_s):
             self.fail("forgiven", f"only {len(terms.delays_s)} restarts permitted")
         if ladder.due_mono is not None:

@@ -36,6 +36,9 @@ KINDS: tuple[tuple[str, int], ...] = (
     ("stopped_crash", 6),
     ("quiet", 4),
     ("damaged", 6),
+    ("set_aside", 12),
+    ("call_back", 4),
+    ("memory_death", 6),
 )
 _NAMES = [name for name, _ in KINDS]
 _WEIGHTS = [weight for _, weight in KINDS]
@@ -46,6 +49,9 @@ THEMES: tuple[list[str], ...] = (
     ["degraded", "degraded", "gap", "hang", "spawn_fail", "restart", "crash_loop"],
     ["reboot", "exit_zero", "start", "restart", "lag", "hang"],
     ["stop", "exit_zero", "exit_zero", "reboot", "crash_loop", "start"],
+    ["set_aside", "set_aside", "call_back", "keeper_kill", "crash_loop", "reboot", "stop"],
+    ["set_aside", "set_aside", "restart", "exit_zero", "keeper_kill", "reboot", "init_kill"],
+    ["memory_death", "set_aside", "keeper_kill", "crash_loop"],
 )
 
 
@@ -69,8 +75,8 @@ def draw(seed: str) -> Plan:
     policy = draw_policy(random)
     if random.random() < 0.1:
         return Plan(*scenes(policy, random), seed)
-    theme = random.choices(THEMES, (60, 12, 14, 6, 8))[0] or random.choices(_NAMES, _WEIGHTS)
-    if theme in THEMES[3:]:
+    theme = random.choices(THEMES, (56, 11, 12, 5, 6, 5, 2, 3))[0] or random.choices(_NAMES, _WEIGHTS)
+    if theme in THEMES[3:5] or theme is THEMES[6]:
         policy = replace(policy, once=True)
     return Plan(policy, tuple(some(theme, 0.0, random.randint(8, 48), random)), seed)
 

@@ -57,6 +57,8 @@ class Ground:
         self.spawn_fails = 0
         self.starved = False
         self.died_unseen = False
+        self.memory_death = False  # it dies at this moment of what it uses itself
+        self.for_memory = 0
         # init
         self.init_up = True
         self.init_run = 0

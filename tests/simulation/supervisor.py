@@ -130,7 +130,8 @@ class Supervisor(Shell):
         self.code = code
         calm = self.keeper_up and self.ladder.phase in UP and not self.lag_s and self.ladder.instance == self.epoch
         self.promised = self.delays[0] if calm and self.delays and not self.expected else None
-        self.emit(m.Exited(instance=self.epoch, code=code, signal=number, expected=self.expected))
+        memory = self.memory_death and not self.expected
+        self.emit(m.Exited(instance=self.epoch, code=code, signal=number, expected=self.expected, memory=memory))
         self.state = "sweeping"
         self.at(0.001 + (0.5 * self.rand() if self.rand() < 0.1 else 0.0), self.swept, self.life)
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from tests.simulation.faults import Plan
 from tests.simulation.ground import Decide, PermitRule
-from tests.simulation.strikes import Strikes
+from tests.simulation.setting_aside import Setting
 
 
-class World(Strikes):
+class World(Setting):
     """One episode: a plan's faults, then calm."""
 
     def __init__(self, plan: Plan, decide: Decide, permit: PermitRule, trace: list[str] | None = None) -> None:
@@ -23,6 +23,8 @@ class World(Strikes):
         """All faults, then calm: everything must come to rest as a person wants it, and be forgiven after a window."""
         self.run(self.last_fault + 500.0)
         self.calm()
+        if self.rand() < 0.8:
+            self.call_back()  # else who is aside has to stay so
         self.run(self.now + 3 * 3600.0 + 4 * self.policy.start_deadline_s)
         self.check.at_rest(self.ladder, self.alive, self.state)
         self.run(self.now + self.policy.window_s + 1.0)

@@ -148,22 +148,23 @@ def exited(state: Ladder, seen: Exited, policy: Policy, now: float, roll: float)
     done = policy.once and seen.code == 0 and not seen.expected
     if state.phase is Phase.STOPPING and not (done and state.aside):
         return replace(state, due_mono=now + ACT_PATIENCE_S), before
+    again = False
     if seen.memory and not seen.expected:
         state = restart.count_memory_death(state, policy, now)
+        again = restart.memory_deaths(state, policy, now) > 1
     if done:
         state, after = finished(state)
     elif state.phase is Phase.ESCALATED:
         state, after = replace(state, due_mono=alert.due(state, policy, now)), ()
     elif state.phase is Phase.RECOVERING and state.pending is not Tier.NONE:
         state, after = replace(state, due_mono=now + ACT_PATIENCE_S), ()
-    elif state.phase is Phase.UNHEALTHY:
+    elif state.phase is Phase.UNHEALTHY and not again:
         state, after = replace(state, phase=Phase.BACKOFF), ()
     elif seen.expected:
         # A stop of ours that this state does not know of: what follows it will be told; if not, start.
         state, after = replace(state, phase=Phase.STARTING, due_mono=now + ACT_PATIENCE_S), ()
     else:
         cause = exit_words(seen) + (" while its port was taken by another process" if stranger else "")
-        again = seen.memory and restart.memory_deaths(state, policy, now) > 1
         state, after = climb.fail(state, policy, now, roll, cause, by_init=True, in_vain=again)
     return state, before + after
 

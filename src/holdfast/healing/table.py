@@ -89,6 +89,7 @@ TRANSITIONS: dict[Phase, dict[Phase, str]] = {
     _P.UNHEALTHY: {
         _P.RECOVERING: "the restart is due; or it answers well again before",
         _P.BACKOFF: "it dies before",
+        _P.ESCALATED: "it is killed again for the memory it uses, and no tier is left",
         _P.STARTING: _LATE,
         _P.STOPPING: _STOP,
         _P.FINISHED: _END_WELL,
