@@ -342,8 +342,10 @@ def under_way(state: Ladder, policy: Policy, now: float) -> Outcome:
     if phase is Phase.STOPPING:
         if not state.wanted or state.aside:
             return _unwanted(state, policy, now)
+        if setting_aside.is_called_back(state):
+            return setting_aside.stop(state, policy, now)  # init may not have heard it, and may hold a permit still
         if not state.running:
-            return _follow_up(state, now)
+            return start_now(state, now)
         state = replace(state, due_mono=now + policy.stop_grace_s + ACT_PATIENCE_S)
         return state, (restart.act(state, policy, Tier.NONE, hung=False),)
     return state, ()
