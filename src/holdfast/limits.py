@@ -112,6 +112,12 @@ OOM_ADJ_PER_PRIORITY = 4  # priority 50 (the default) 300, priority 100 100
 OOM_ADJ_LEAST = -500  # even the most important agent goes before Holdfast itself and sshd
 OOM_ADJ_MOST = 900
 
+# --- CPU by priority, where it is short ------------------------------------------------------------------------------
+CPU_WEIGHT_STEP = 5.0  # for 50 of priority: 0 weighs 20, 50 (the default) 100 as the kernel's own, 100 weighs 500
+CPU_WEIGHT_LEAST = 10  # whoever weighs less cannot answer a probe beside a busy neighbour, and is restarted for it
+CPU_WEIGHT_MOST = 1_000  # ten ordinary agents; more would let one that spins silence the others
+CPU_SHARES_PER_CORE_OF_ALL = 2_048  # v1, where all agents together compete with single processes: as two on each core
+
 # --- users of agents ---------------------------------------------------------------------------------------------
 USER_NAME_MAX = 31  # of a Linux user
 SYSTEM_USERS_MAX = 64  # a system has some 900 numbers for all its services; further agents get a number of ours
@@ -570,3 +576,14 @@ LEAK_RUSH_SPAN_S = 12.0  # ... of at least so long: a request that takes much me
 LEAK_RUSH_POINTS_MIN = 6
 RECENT_POINTS = 32  # readings kept for that, of each agent with a limit
 LEAK_RUSH_LAST_S = 15.0  # beyond the grace of its stop, before the limit
+REPLICAS_LOOK_S = 5.0  # how often the rule of replicas is asked; a new number is acted upon at once
+DEPTH_STALE_S = 300.0  # a number said once and never again says nothing
+DEPTH_MAX = 1e12
+
+# --- who takes what the machine is short of ---------------------------------------------------------------------------
+NEIGHBOUR_SHARE = 0.25  # of the resource; less is not what others suffer for
+NEIGHBOUR_IO_BYTES_S = 5_000_000.0  # a disk that is only slow has nobody to be named
+NEIGHBOURS_NAMED = 3
+NEIGHBOUR_EVERY_S = 10.0  # a walk of /proc costs about 50 ms with 500 processes
+NEIGHBOUR_KEPT_S = 30.0  # the names stay so long after the shortage, so that one who looks still sees them
+NEIGHBOUR_DEPTH_MAX = 64  # generations looked upwards for whose a process is

@@ -1,4 +1,4 @@
-"""The cgroup directories of a pod: ROOT/AGENT.NUMBER in v2 and in each v1 hierarchy that holds a declared limit.
+"""The cgroup directories of a pod: ROOT/AGENT.NUMBER in v2 and in each v1 hierarchy that holds something for it.
 
 Limits are written before anything runs inside. Only directories of this home are ever touched. A directory is removed
 only when it is empty; the kernel refuses otherwise, so nothing can be lost by trying. Called by pods.pod.
@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from holdfast import limits
 from holdfast.node.cgroups import CgroupPlan
+from holdfast.pods import memory_v2
 from holdfast.pods.limits import Setting
 
 
@@ -26,7 +28,8 @@ class Groups(NamedTuple):
 
 
 def make(plan: CgroupPlan, agent: str, number: int, settings: tuple[Setting, ...]) -> Groups:
-    """Make the directories and set the limits, idempotent. Raises OSError when the place itself cannot be made.
+    """Make the directories and write `settings` in their order, idempotent. Raises OSError when the place itself cannot
+    be made.
 
     Limits that are no longer declared are lifted on a directory that existed already.
     """
@@ -42,10 +45,11 @@ def make(plan: CgroupPlan, agent: str, number: int, settings: tuple[Setting, ...
     for directory in v1.values():
         directory.mkdir(parents=True, exist_ok=True)
     declared = {each.limit for each in settings}
-    if v2 is not None:
-        _lift(v2, declared)
-    if plan.tracker:
-        _lift(v1[plan.tracker], declared)
+    for place in (v2, *v1.values()):
+        if place is not None:
+            _lift(place, declared)
+    if "cpu" in v1:
+        _weigh_all(plan.v1_roots["cpu"])
     failed: dict[str, str] = {}
     for setting in settings:
         place = v2 if setting.controller in plan.v2_controllers else v1[setting.controller]
@@ -68,11 +72,26 @@ _LIFTED = (
 
 
 def _lift(directory: Path, declared: set[str]) -> None:
-    """Take back what is no longer declared, where agents are born in any case. Other v1 directories are not joined."""
+    """Take back what is no longer declared, in a directory that is joined. Other v1 directories are not."""
     for limit, file, value in _LIFTED:
         if limit not in declared and (directory / file).exists():
             with contextlib.suppress(OSError):
                 (directory / file).write_text(value)
+
+
+def _weigh_all(root: Path) -> None:
+    """In v1 all agents together stand against each single process outside; they are to count as several."""
+    with contextlib.suppress(OSError):
+        (root / "cpu.shares").write_text(str(limits.CPU_SHARES_PER_CORE_OF_ALL * (os.cpu_count() or 1)))
+
+
+def protect_root(plan: CgroupPlan, keep_bytes: int, floor_bytes: int) -> bool:
+    """Let the protection of the pods count in v2: each group grants what is below it only as much as it has itself.
+
+    `keep_bytes` and `floor_bytes` are the sums of the pods' memory.low and memory.min. Groups above ours belong to
+    others and are left alone. False where it cannot be written.
+    """
+    return plan.v2_root is not None and memory_v2.write_protection(plan.v2_root, keep_bytes, floor_bytes)
 
 
 def remove(plan: CgroupPlan, agent: str, number: int) -> bool:

@@ -7,15 +7,18 @@ Called by pods.pod; doctor asks it for what this machine can hold in general.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+from holdfast import limits
 from holdfast.node.cgroups import CgroupPlan
 from holdfast.pods.model import Limit
 from holdfast.spec.model import Limits
 
 _CPU_PERIOD_US = 100_000  # the kernel's default
 _CPU_QUOTA_LEAST_US = 1_000  # the kernel's least
+_SHARES_PER_WEIGHT = 10  # v1's default of 1024 shares is v2's of 100
 
 
 class Setting(NamedTuple):
@@ -74,6 +77,30 @@ def possible(plan: CgroupPlan) -> dict[str, str]:
     return {each.name: each.by if each.held else "" for each in held.limits} | {"nofile": "RLIMIT_NOFILE"}
 
 
+def standing(plan: CgroupPlan, priority: int) -> tuple[Setting, ...]:
+    """What every agent gets, whatever it declares: a memory group of its own, and CPU by priority where it is short.
+
+    They come behind the limits of `hold`: on v1 a limit must have its room before the kernel may kill at it again.
+    """
+    weight = cpu_weight(priority)
+    made: list[Setting] = []
+    if "memory" in plan.v2_controllers:  # the whole pod dies, never a limb of it
+        made.append(Setting("memory", "group", "memory.oom.group", "1", must=False))
+    elif "memory" in plan.v1_roots:
+        made.append(Setting("memory", "group", "memory.oom_control", "0", must=False))
+    if "cpu" in plan.v2_controllers:
+        made.append(Setting("cpu", "weight", "cpu.weight", str(weight), must=False))
+    elif "cpu" in plan.v1_roots:
+        made.append(Setting("cpu", "weight", "cpu.shares", str(weight * _SHARES_PER_WEIGHT), must=False))
+    return tuple(made)
+
+
+def cpu_weight(priority: int) -> int:
+    """v2 cpu.weight (1 to 10,000, the kernel's default is 100); v1's shares are ten times as many."""
+    wished = 100.0 * math.pow(limits.CPU_WEIGHT_STEP, (priority - limits.PRIORITY_DEFAULT) / 50)
+    return round(min(limits.CPU_WEIGHT_MOST, max(limits.CPU_WEIGHT_LEAST, wished)))
+
+
 _Maker = Callable[[float], list[Setting]]
 
 
@@ -84,10 +111,7 @@ def _settings(plan: CgroupPlan, controller: str, v2: _Maker, v1: _Maker, value: 
 
 
 def _memory_v2(value: float) -> list[Setting]:
-    return [
-        Setting("memory", "memory", "memory.oom.group", "1", must=False),  # the whole pod dies, never a limb of it
-        Setting("memory", "memory", "memory.max", str(int(value))),
-    ]
+    return [Setting("memory", "memory", "memory.max", str(int(value)))]
 
 
 def _memory_v1(value: float) -> list[Setting]:

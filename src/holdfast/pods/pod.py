@@ -20,7 +20,7 @@ from holdfast.node import oom, processes, reach, users
 from holdfast.node.cgroups import CgroupPlan
 from holdfast.node.users import Identity
 from holdfast.pods import announce, command, environment, groups, places, trash
-from holdfast.pods.limits import Holding, hold
+from holdfast.pods.limits import Holding, hold, standing
 from holdfast.pods.model import Limit, Pod
 from holdfast.spec.model import AgentSpec
 
@@ -60,7 +60,7 @@ def build(
     _check_reach(spec.name, made.tmp, identity)
     holding = hold(spec.limits, plan, _nofile_most())
     try:
-        own = groups.make(plan, spec.name, number, holding.settings)
+        own = groups.make(plan, spec.name, number, (*holding.settings, *standing(plan, spec.priority)))
     except OSError as error:
         reason = f"its cgroup could not be made: {error.strerror}"
         raise errors.HoldfastError(errors.SPAWN_FAILED, agent=spec.name, reason=reason) from error
@@ -83,6 +83,7 @@ def build(
         grace_s=spec.stop.grace_s,
         notify=spec.notify,
         once=spec.once,
+        memory_bytes=spec.limits.memory_bytes,
     )
     return definition, _facts(spec.name, number, identity, made, own, holding)
 

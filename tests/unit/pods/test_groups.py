@@ -4,7 +4,7 @@ from pathlib import Path
 
 from holdfast.node.cgroups import CgroupPlan
 from holdfast.pods import groups
-from holdfast.pods.limits import hold
+from holdfast.pods.limits import hold, standing
 from holdfast.spec.model import Limits
 
 LIMITED = Limits(memory_bytes=1 << 20, pids=10)
@@ -17,13 +17,17 @@ def hybrid(root: Path) -> CgroupPlan:
     return CgroupPlan("hybrid", "", root / "v2", frozenset(), v1)
 
 
-def test_only_hierarchies_with_a_declared_limit_are_joined(tmp_path: Path) -> None:
+def test_only_hierarchies_that_hold_something_are_joined(tmp_path: Path) -> None:
     plan = hybrid(tmp_path)
     made = groups.make(plan, "a", 1, hold(LIMITED, plan, 1).settings)
     assert made.v2 == tmp_path / "v2" / "a.1"
     assert set(made.v1) == {tmp_path / "memory" / "a.1", tmp_path / "pids" / "a.1"}
     assert (tmp_path / "pids" / "a.1" / "pids.max").read_text() == "10"
     assert groups.make(plan, "b", 1, ()).v1 == ()
+    assert set(groups.make(plan, "c", 1, standing(plan, 50)).v1) == {
+        tmp_path / "memory" / "c.1",
+        tmp_path / "cpu" / "c.1",
+    }
 
 
 def test_the_tracking_directory_comes_first(tmp_path: Path) -> None:
@@ -47,6 +51,25 @@ def test_a_limit_no_longer_declared_is_taken_back(tmp_path: Path) -> None:
     groups.make(plan, "a", 1, hold(Limits(pids=10), plan, 1).settings)
     assert (made.v2 / "memory.max").read_text() == "max"
     assert (made.v2 / "pids.max").read_text() == "10"
+
+
+def test_in_v1_the_room_comes_before_the_killing(tmp_path: Path) -> None:
+    plan = hybrid(tmp_path)
+    made = groups.make(plan, "a", 1, (*hold(LIMITED, plan, 1).settings, *standing(plan, 50)))
+    memory = made.v1[0]
+    assert (memory / "memory.oom_control").read_text() == "0"
+    assert (tmp_path / "cpu" / "cpu.shares").exists()
+    groups.make(plan, "a", 1, standing(plan, 50))
+    assert (memory / "memory.limit_in_bytes").read_text() == "-1"
+
+
+def test_the_sums_of_what_is_protected_go_to_the_root(tmp_path: Path) -> None:
+    for name in ("memory.low", "memory.min"):
+        (tmp_path / name).touch()
+    plan = CgroupPlan("v2", "", tmp_path, frozenset({"memory"}))
+    assert groups.protect_root(plan, 300, 100)
+    assert [int((tmp_path / name).read_text()) for name in ("memory.low", "memory.min")] == [300, 100]
+    assert not groups.protect_root(CgroupPlan("none", ""), 300, 100)
 
 
 def test_pruning_takes_former_pods_and_leaves_current_and_foreign_ones(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from holdfast.node.cgroups import CgroupPlan
-from holdfast.pods.limits import hold, possible
+from holdfast.pods.limits import cpu_weight, hold, possible, standing
 from holdfast.spec.model import Limits
 
 ALL = frozenset({"memory", "pids", "cpu"})
@@ -24,7 +24,6 @@ def held(plan: CgroupPlan, wanted: Limits = WANTED, nofile_most: int = 100_000) 
 
 def test_v2_holds_everything() -> None:
     assert written(V2) == {
-        "memory.oom.group": "1",
         "memory.max": "500000000",
         "cpu.max": "150000 100000",
         "pids.max": "200",
@@ -66,6 +65,18 @@ def test_a_number_of_open_files_beyond_ours_is_cut_and_told() -> None:
 def test_nothing_declared_is_nothing_written() -> None:
     assert hold(Limits(), V2, 1).settings == ()
     assert hold(Limits(), V2, 1).limits == ()
+
+
+def test_every_agent_has_a_memory_group_and_a_cpu_weight() -> None:
+    assert {each.file: each.value for each in standing(V2, 50)} == {"memory.oom.group": "1", "cpu.weight": "100"}
+    assert {each.file: each.value for each in standing(V1, 100)} == {"memory.oom_control": "0", "cpu.shares": "5000"}
+    assert [each.controller for each in standing(HYBRID, 50)] == ["memory"]
+    assert standing(NONE, 50) == ()
+    assert not any(each.must for each in standing(V2, 50))
+
+
+def test_more_priority_is_more_cpu_within_bounds() -> None:
+    assert [cpu_weight(priority) for priority in (-1000, 0, 50, 100, 1000)] == [10, 20, 100, 500, 1000]
 
 
 def test_a_sliver_of_a_cpu_is_what_the_kernel_can_give() -> None:
