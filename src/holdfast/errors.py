@@ -178,6 +178,13 @@ PUSH_NOT_DECLARED = _kind(
     "Give it `push` with `every: 5m` below `health` in holdfast.yaml, then `holdfast up`.",
     2,
 )
+QUEUE_NOT_FOUND = _kind(
+    "HF2021",
+    "QueueNotFound",
+    "no agent {group} follows a queue",
+    "List those that do with `holdfast queue`; give one `replicas` with `min`, `max` and `per_queue_depth`.",
+    4,
+)
 ADOPTION_UNFINISHED = _kind(
     "HF2040",
     "AdoptionUnfinished",
@@ -483,6 +490,12 @@ STARTS_HELD = _kind(
     "StartsHeld",
     "{count} start(s) are held back; first {agent}: {reason}",
     "See `holdfast top` for the queue. They begin by themselves when the reason is gone.",
+)
+NOISY_NEIGHBOUR = _kind(
+    "HF4030",
+    "NoisyNeighbour",
+    "agents suffer on this machine: {detail}",
+    "Move it elsewhere, limit it, or give agents more `priority` and it less; see `holdfast top`.",
 )
 
 # --- HF5xxx: alerts ------------------------------------------------------------------------------------------

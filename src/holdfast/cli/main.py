@@ -35,6 +35,7 @@ COMMANDS = {
     "start": "holdfast.cli.lifecycle",
     "stop": "holdfast.cli.lifecycle",
     "restart": "holdfast.cli.lifecycle",
+    "queue": "holdfast.cli.queue",
     "snapshot": "holdfast.cli.snapshot",
     "snapshots": "holdfast.cli.snapshots",
     "restore": "holdfast.cli.restore",

@@ -83,6 +83,7 @@ def _apply(keeper: Keeper, old: FleetSpec, wanted: FleetSpec, change: views.Flee
     keeper.queue.look()
     keeper.maintenance.look()
     keeper.planned.look()
+    keeper.scaler.look()
     keeper.listening.settle()
 
 
@@ -96,7 +97,7 @@ def _change(keeper: Keeper, agent: Agent, before: AgentSpec | None, spec: AgentS
         agent.memory.settled_at = 0.0  # a new plan owes nothing for a time of day that was over when it was written
     if before is None:
         keeper.command(agent, "start", "it is in the fleet again")
-    elif agent.ladder.wanted and fleets.needs_new_process(before, spec):
+    elif agent.ladder.wanted and not agent.ladder.aside and fleets.needs_new_process(before, spec):
         keeper.command(agent, "restart", "its specification changed")
     else:
         keeper.hands.renew_permit(agent)

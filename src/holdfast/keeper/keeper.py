@@ -18,7 +18,7 @@ from holdfast.alerts.hook import Outcome
 from holdfast.clock import Clock
 from holdfast.errors import HoldfastError
 from holdfast.evidence.model import Bundle
-from holdfast.healing.model import Commanded, Ladder, Phase
+from holdfast.healing.model import Commanded, Phase
 from holdfast.home import Home
 from holdfast.incidents import grouping, stuck
 from holdfast.incidents import model as incidents
@@ -33,10 +33,11 @@ from holdfast.keeper.capped_files import CappedFiles
 from holdfast.keeper.cases import Casebook, Ears, case_body
 from holdfast.keeper.checkpoint import Checkpoint
 from holdfast.keeper.collecting import Collecting, secret_values
+from holdfast.keeper.density import growth_wiring, shown, sleeping_wiring
 from holdfast.keeper.density import loop as density_loop
-from holdfast.keeper.density import sleeping_wiring
-from holdfast.keeper.density import shown
+from holdfast.keeper.density.disk_room import DiskRoom
 from holdfast.keeper.density.histories import Histories
+from holdfast.keeper.density.scaling import first_ladder
 from holdfast.keeper.density.starts import Starts
 from holdfast.keeper.density.telling import Telling
 from holdfast.keeper.disk_watch import DiskWatch
@@ -144,6 +145,7 @@ class Keeper:
         self.health.followers.append(self.capped.follow)
         self.snapshots, self.upkeep, self.removing = state_wiring.build(self)
         self.restoring, self.faults = state_wiring.join_restores(self)
+        disks = DiskWatch(self.agents, home, self.alarms, self.tasks)
         self.node = NodeWatch(
             Parts(
                 self.agents,
@@ -154,7 +156,7 @@ class Keeper:
                 self.recorder,
                 self.outgoing,
                 self.casebook,
-                DiskWatch(self.agents, home, self.alarms, self.tasks),
+                disks,
                 boot_id,
             )
         )
@@ -172,6 +174,9 @@ class Keeper:
         self.telling = Telling(self, self.alarms)
         self.health.followers.append(self.telling.follow)
         self.sleepers = sleeping_wiring.build(self)
+        self.growth = growth_wiring.growth(self)
+        self.scaler = growth_wiring.scaler(self)
+        self.neighbours = growth_wiring.neighbour_watch(self)
         self.starts = Starts(
             self.agents,
             self.recorder,
@@ -180,7 +185,14 @@ class Keeper:
             learned=lambda: self.queue.look(),
         )
         self.health.followers.append(self.starts.seen)
-        self.queue = StartQueue(self.agents, self._grant, lambda: self.intake.is_adopted and not self.stopping)
+        self.queue = StartQueue(
+            self.agents,
+            self._grant,
+            lambda: self.intake.is_adopted and not self.stopping,
+            self.starts,
+            self.semaphore,
+            DiskRoom(self.agents, lambda: disks.seen, self.resources.disk_bytes).kept_out,
+        )
         self.intake = Intake(
             self.agents,
             self.recorder,
@@ -219,6 +231,7 @@ class Keeper:
         self.proven.begin()
         self.semaphore.begin()
         self.sleepers.begin()
+        self.scaler.begin()
         self.upkeep.begin()
         self.restoring.begin()
         self.outgoing.look()
@@ -230,6 +243,7 @@ class Keeper:
 
     async def close(self) -> None:
         """Finish what is under way, checkpoint, let go. Agents are not touched."""
+        self.scaler.close()
         self.sleepers.close()
         self.semaphore.close()
         self.upkeep.close()
@@ -253,7 +267,7 @@ class Keeper:
         self.recorder.ledger.close()
 
     def add(self, spec: AgentSpec, memory: Memory | None) -> Agent:
-        agent = Agent(spec, fleets.policy_of(spec), memory or Memory(ladder=Ladder()))
+        agent = Agent(spec, fleets.policy_of(spec), memory or Memory(ladder=first_ladder(spec)))
         self.agents[spec.name] = agent
         self.restoring.added(agent)
         return agent
@@ -294,6 +308,7 @@ class Keeper:
         self.starts.gone(agent)
         self.histories.gone(agent.name)
         self.sleepers.gone(agent.name)
+        self.growth.forget(agent.name)
         self.recorder.record("agent.forgotten", agent.name, "was taken out of the fleet", {"forgotten": True})
         self.checkpoint.agent_gone(agent.name)
         self.tasks.spawn(_until_left(lambda: agent.name in self.agents or self.places.forget(agent)))

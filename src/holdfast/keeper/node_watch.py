@@ -25,6 +25,7 @@ from holdfast.incidents import model as incidents
 from holdfast.incidents.model import Incident, Outcome
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.cases import case_body
+from holdfast.keeper.density.neighbours import Neighbours
 from holdfast.keeper.disk_watch import DiskWatch
 from holdfast.keeper.healer import Healer
 from holdfast.keeper.outgoing import Outgoing
@@ -77,6 +78,8 @@ class NodeWatch:
         self._slow_mono = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._due_s = limits.NODE_IDLE_LOOK_S
+        self.neighbours: Neighbours | None = None  # set once the parts are wired, as is the next
+        self.short_of_memory: Callable[[], bool] = lambda: False
 
     # --- life ----------------------------------------------------------------------------------------------------
     def begin(self, left_open: list[Incident]) -> None:
@@ -122,7 +125,22 @@ class NodeWatch:
         if not self._rule.quiet:
             self._parts.starvation.feel(now)
         self._look(now)
+        if self.neighbours is not None:
+            self.neighbours.look(self._short_of(), now)
         self._arm()
+
+    def _short_of(self) -> tuple[str, ...]:
+        """Of what the machine, or the agents' part of it, has too little now."""
+        pressure = self._parts.starvation.pressure
+        found = pressure.short_of if pressure.starved else ()
+        return (*found, "memory") if "memory" not in found and self.short_of_memory() else found
+
+    def neighbours_named(self, text: str) -> None:
+        """Who takes what is short: a moment of the open incident about that."""
+        for key, incident in self._incidents.items():
+            if key == "starved":
+                incidents.add_moment(incident, self._parts.clock.now_at(), text)
+                self._parts.book.rewrite(incident)
 
     # --- clocks --------------------------------------------------------------------------------------------------
     def look_at_clocks(self) -> bool:
@@ -332,6 +350,7 @@ class NodeWatch:
             disks=self._parts.disks.views(),
             incident=open_ones[0].id if open_ones else None,
             held_back=sum(1 for agent in self._parts.agents.values() if agent.ladder.starved),
+            neighbours=[] if self.neighbours is None else self.neighbours.names,
         )
 
 

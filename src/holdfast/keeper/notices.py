@@ -47,6 +47,8 @@ def _warnings(keeper: Keeper) -> Iterator[Warning]:
         yield Warning(code=said.kind.code, message=said.summary, next=said.next_step)
     for said in telling.warnings(keeper):
         yield Warning(code=said.kind.code, message=said.summary, next=said.next_step)
+    if keeper.neighbours.names:
+        yield _warning(errors.NOISY_NEIGHBOUR, detail="; ".join(keeper.neighbours.names))
     yield from _limits(keeper)
 
 

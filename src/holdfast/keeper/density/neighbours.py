@@ -1,0 +1,98 @@
+"""Names who takes what agents suffer for: looks at all processes twice a second apart, only while something is short.
+
+Invariant: nothing is looked at on a machine that has enough; one look at a time, at most one each NEIGHBOUR_EVERY_S,
+in a thread. A change of who it is goes into the ledger, and into the open incident of the node; numbers alone do not.
+Called by keeper.node_watch at each of its looks; read by the views (`names`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from holdfast import limits
+from holdfast.correlation import neighbours as rule
+from holdfast.correlation.neighbours import Known, Neighbour
+from holdfast.keeper.agent import Agent
+from holdfast.keeper.recorder import Recorder
+from holdfast.keeper.tasks import Tasks
+from holdfast.node import takers
+
+LOOK_S = 1.0  # between the two looks
+
+
+class Parts(NamedTuple):
+    """`known()`: who is who. `node_bytes()`: memory of the node. `told(text)`: others who have to hear of a change."""
+
+    recorder: Recorder
+    tasks: Tasks
+    known: Callable[[], Known]
+    node_bytes: Callable[[], int]
+    told: Callable[[str], None]
+
+
+class Neighbours:
+    """See the module."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.found: tuple[Neighbour, ...] = ()
+        self._looking = False
+        self._looked_mono = float("-inf")
+        self._short_mono = float("-inf")
+        self._recorded: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> list[str]:
+        """One clause for each, the largest first; [] when nobody suffers."""
+        return [one.words for one in self.found]
+
+    def look(self, short_of: tuple[str, ...], now: float) -> None:
+        """`short_of`: cpu, memory, io; () when there is enough of all. Never waits."""
+        if short_of:
+            self._short_mono = now
+        elif now - self._short_mono > limits.NEIGHBOUR_KEPT_S:
+            self.found, self._recorded = (), frozenset()
+        if short_of and not self._looking and now - self._looked_mono >= limits.NEIGHBOUR_EVERY_S:
+            self._looking, self._looked_mono = True, now
+            self._parts.tasks.spawn(self._find(short_of))
+
+    async def _find(self, short_of: tuple[str, ...]) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            before = await asyncio.to_thread(takers.read, with_io="io" in short_of)
+            began = loop.time()
+            await asyncio.sleep(LOOK_S)
+            after = await asyncio.to_thread(takers.read, with_io="io" in short_of)
+            found = rule.uses(before, after, loop.time() - began, self._parts.known())
+        except OSError:
+            return  # no /proc to be read: nobody is named
+        finally:
+            self._looking = False
+        cores = float(len(os.sched_getaffinity(0)))
+        self.found = rule.named(found, short_of, cores, self._parts.node_bytes())
+        who = frozenset(one.who.name for one in self.found)
+        if who and who != self._recorded:
+            self._recorded = who
+            text = "; ".join(self.names)
+            body = {"short_of": list(short_of), "agents": [one.who.agent for one in self.found if one.who.agent]}
+            self._parts.recorder.record("node.neighbours", "", text, body)
+            self._parts.told(text)
+
+
+def known(agents: dict[str, Agent], cgroups_of: Callable[[Agent], tuple[str, ...]], own_place: str) -> Known:
+    """Whose process is whose, as the keeper knows it now."""
+    places = {}
+    for agent in agents.values():
+        for directory in cgroups_of(agent):
+            parts = directory.rstrip("/").rsplit("/", 2)
+            places[parts[-2], parts[-1]] = agent.name
+    roots = {agent.world.pid: agent.name for agent in agents.values() if agent.world.pid > 0}
+    return Known(places, roots, frozenset({os.getpid(), os.getppid()}), own_place)
+
+
+def machine_bytes() -> int:
+    """All memory of the machine."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,86 @@
+"""Replicas that follow a reported queue depth, with the real keeper and real agents."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from tests.harness.init_home import wait_until
+from tests.harness.keeper_home import KeeperHome, Row
+
+from holdfast.errors import HoldfastError
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def home() -> Iterator[KeeperHome]:
+    made = KeeperHome()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def crew(home: KeeperHome, most: int, least: int = 1) -> list[Row]:
+    return [
+        home.spec(
+            f"crew-{number}", "/bin/sleep", "1000",
+            memory={"start_bytes": 10_000_000},
+            scaling={"group": "crew", "number": number, "least": least, "most": most, "per_queue_depth": 10.0},
+        )
+        for number in range(1, most + 1)
+    ]  # fmt: skip
+
+
+def report(home: KeeperHome, depth: float) -> Row:
+    told: Row = home.client.put("/v1/queues/crew", json.dumps({"depth": depth}).encode())
+    return told
+
+
+def phases(home: KeeperHome) -> list[str]:
+    return [row["phase"] for row in home.status()["agents"]]
+
+
+def scaled(home: KeeperHome) -> list[dict[str, Any]]:
+    return [event["body"] for event in home.events() if event["kind"] == "density.scaled"]
+
+
+def test_replicas_follow_the_queue_up_and_each_decision_is_in_the_ledger(home: KeeperHome) -> None:
+    home.up(*crew(home, 3))
+    home.wait_row("crew-1", phase="healthy")
+    assert phases(home) == ["healthy", "spare", "spare"]  # replicas beyond the least begin as spare
+    shown = report(home, 25)
+    assert (shown["depth"], shown["wished"], shown["least"], shown["most"]) == (25, 3, 1, 3)
+    wait_until(lambda: "healthy" in home.row("crew-2")["phase"], "the second replica")
+    body = scaled(home)[0]
+    assert (body["before"], body["after"], body["wished"], body["depth"]) == (1, 2, 3, 25)
+    assert body["agents"] == ["crew-2"]  # at most twice as many in one step
+
+    os.kill(home.process("keeper")["pid"], signal.SIGKILL)  # nobody is set aside or called back for it
+    wait_until(lambda: phases(home) == ["healthy", "healthy", "spare"], "the same replicas after the keeper's death")
+    assert home.row("crew-2")["instance"] == 1
+    assert home.client.get("/v1/queues/crew")["depth"] is None  # what was said is not known any more
+
+    home.client.post("/v1/agents/crew-3/start", {})  # a person needs no queue
+    home.wait_row("crew-3", phase="healthy")
+    home.client.post("/v1/agents/crew-1/stop", {"wait": True})
+    shown = home.client.get("/v1/queues/crew")
+    assert (shown["wanted"], shown["spare"]) == (2, 0)
+
+    with pytest.raises(HoldfastError, match="no agent nobody follows a queue"):
+        home.client.put("/v1/queues/nobody", b'{"depth": 1}')
+    with pytest.raises(HoldfastError, match="expected a number from 0"):
+        home.client.put("/v1/queues/crew", b'{"depth": -1}')
+
+
+def test_who_follows_no_queue_any_more_runs_as_any_other(home: KeeperHome) -> None:
+    rows = crew(home, 2)
+    home.up(*rows)
+    home.wait_row("crew-2", phase="spare")
+    home.put(*({key: value for key, value in row.items() if key != "scaling"} for row in rows))
+    home.wait_row("crew-2", phase="healthy")
