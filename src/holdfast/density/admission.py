@@ -1,8 +1,9 @@
 """One queue for all starts: by priority, then by waiting time. A start takes start slots (CPU) and a memory lease.
 
 Invariants: what is granted in one turn fits into the room and into the cores together; nobody less important passes
-the first that does not fit before that one waited PASS_AFTER_S in vain; one start always fits an idle node, unless it
-is larger than the node. A restart after a crash keeps its lease and does not stand here. Pure. Called by the keeper.
+the first that memory keeps out before that one waited PASS_AFTER_S in vain, and nobody heavy the first that the CPU
+keeps out; one start always fits an idle node, unless it is larger than the node. A restart after a crash keeps its
+lease and does not stand here. Pure. Called by the keeper.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ PASS_AFTER_S = 10.0  # shedding for a start takes up to this: then it is not the
 class Waiting(Struct, frozen=True, kw_only=True):
     """Who wants to start. `slots`: cores its start takes (healing.slots.weight); 0: so light that CPU does not matter.
 
-    `need_bytes`: start_need(). `start_s`: how long such a start took, for the estimate.
+    `need_bytes`: start_need(). `start_s`: how long such a start took, for the estimate. `held`: why it alone may not
+    start at present, one clause; others pass it.
     """
 
     name: str
@@ -30,15 +32,17 @@ class Waiting(Struct, frozen=True, kw_only=True):
     slots: float
     need_bytes: int
     start_s: float = 10.0
+    held: str = ""
 
 
 class Starting(Struct, frozen=True, kw_only=True):
-    """A start under way whose slots are not given back. Its memory is already taken off the room."""
+    """A start under way. `slots` it has not given back; `lease_bytes` are already taken off the room."""
 
     name: str
     slots: float
     since_mono: float
     start_s: float = 10.0
+    lease_bytes: int = 0
 
 
 class Standing(Struct, frozen=True, kw_only=True):
@@ -101,6 +105,16 @@ def pressed(before: bool, pressure: float, scarce: bool) -> bool:
     return scarce or pressure >= limits.ADMISSION_PRESSURE * (0.5 if before else 1.0)
 
 
+def disk_keeps_out(share: float, free_bytes: int, files_left: bool, warn_share: float, over_bound: bool) -> bool:
+    """Whether an agent that lives on this disk may not start: before the disk is full, and after it was warned of.
+
+    `over_bound`: its directories hold more than it declared; then the disk's warning is enough.
+    """
+    if not files_left or (over_bound and share >= warn_share):
+        return True
+    return share >= 1 - (1 - warn_share) * limits.DISK_ADMISSION_LEFT and free_bytes < limits.DISK_ADMISSION_BYTES
+
+
 def admit(
     waiting: Iterable[Waiting],
     starting: Iterable[Starting],
@@ -117,28 +131,34 @@ def admit(
     names: list[str] = []
     standings: list[Standing] = []
     want: Want | None = None
-    blocked = ""
-    ahead_s = 0.0
+    blocked = short = ""  # the first that nobody heavy passes, and the first that nobody passes: memory keeps it out
+    foreseen, ahead_s = True, 0.0
     for one in sorted(waiting, key=lambda each: (-each.priority, each.since_mono, each.name)):
         fits_cpu = one.slots <= 0 or one.slots <= free_slots + 1e-9
         fits_memory = one.need_bytes <= room
-        too_large = one.need_bytes > node_budget_bytes
-        if not paused and not too_large and fits_cpu and fits_memory and not blocked:
+        never = paused or one.held or ("too large" if one.need_bytes > node_budget_bytes else "")
+        barrier = blocked if one.slots > 0 else short
+        if not never and fits_cpu and fits_memory and not barrier:
             names.append(one.name)
             free_slots -= one.slots
             room -= one.need_bytes
             continue
-        why = paused or _why(one, fits_cpu, fits_memory, room, node_budget_bytes) or f"waits behind {blocked}"
-        known = _estimate(one, under_way, ahead_s, paused, fits_memory, too_large, now)
-        standings.append(Standing(name=one.name, position=len(standings) + 1, why=why, estimate_s=known))
-        ahead_s += one.start_s if one.slots > 0 else 0.0
-        if paused or too_large:
+        why = paused or one.held or _why(one, fits_cpu, fits_memory, room, node_budget_bytes)
+        known = None if never or not foreseen else _estimate(one, under_way, room, ahead_s, fits_memory, now)
+        said = why or f"waits behind {barrier}"
+        standings.append(Standing(name=one.name, position=len(standings) + 1, why=said, estimate_s=known))
+        if never:
             continue
-        if not fits_memory and fits_cpu and want is None and not blocked:
+        ahead_s += one.start_s if one.slots > 0 or not fits_memory else 0.0
+        if not fits_memory and fits_cpu and want is None and not barrier:
             want = Want(name=one.name, priority=one.priority, need_bytes=one.need_bytes, since_mono=one.since_mono)
-        passes = not fits_memory and now - one.since_mono >= PASS_AFTER_S
-        if not blocked and not passes and not (fits_cpu and fits_memory):
-            blocked = one.name
+        if not fits_memory and now - one.since_mono >= PASS_AFTER_S:
+            continue
+        if not (fits_cpu and fits_memory):
+            blocked = blocked or one.name
+        if not fits_memory:
+            foreseen = foreseen and known is not None
+            short = short or one.name
     return Admitted(tuple(names), tuple(standings), want)
 
 
@@ -151,16 +171,14 @@ def _why(one: Waiting, fits_cpu: bool, fits_memory: bool, room: int, budget: int
 
 
 def _estimate(
-    one: Waiting,
-    under_way: list[Starting],
-    ahead_s: float,
-    paused: str,
-    fits_memory: bool,
-    too_large: bool,
-    now: float,
+    one: Waiting, under_way: list[Starting], room: int, ahead_s: float, fits_memory: bool, now: float
 ) -> float | None:
-    """Seconds, from how long such starts took. Nobody knows when memory comes."""
-    if paused or too_large or not fits_memory:
-        return None
-    rest_s = min((max(0.0, each.start_s - (now - each.since_mono)) for each in under_way), default=0.0)
-    return round(rest_s + ahead_s, 1)
+    """Seconds, from how long such starts took. Memory is foreseen only where leases of starts come back."""
+    if fits_memory:
+        holders = [each for each in under_way if each.slots > 0]
+    else:
+        holders = [each for each in under_way if each.lease_bytes > 0]
+        if not holders or one.need_bytes > max(0, room) + sum(each.lease_bytes for each in holders):
+            return None
+    rest_s = min((max(0.0, each.start_s - (now - each.since_mono)) for each in holders), default=0.0)
+    return round(rest_s + ahead_s / max(1, len(holders)), 1)

@@ -39,6 +39,11 @@ class DiskWatch:
         self._standing: dict[str, Standing] = {}
         self._full: dict[str, Disk] = {}
 
+    @property
+    def seen(self) -> list[Disk]:
+        """As they were seen last."""
+        return self._disks
+
     def look(self) -> None:
         """Ask once more, unless the last answers are still awaited: a bounded time."""
         if not self._looking:

@@ -1,41 +1,82 @@
-"""Who may start now: the keeper's side of the start slots.
+"""Who may start now: the keeper's side of admission. One queue for all starts, for their CPU and their memory.
 
-Invariant: an agent in QUEUED is waiting here because its ladder says so; the lines kept below are only the order in
-which ladders are looked at. Who waits for another agent stands in no line until that one is as it has to be. Called by
-the healer (an agent asks for a slot), and whenever an agent changed.
+Invariants: an agent in QUEUED is waiting here because its ladder says so; the line kept below is only the order in
+which ladders are looked at. Who waits for another agent stands in no line until that one is as it has to be. What is
+granted holds its start lease before anything is done for it. The queue takes a tenth of the loop's time at most.
+Called by the healer (an agent asks for a slot), whenever an agent changed, and when memory was read or came free.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
+from msgspec.structs import replace
+
+from holdfast import limits
+from holdfast.density import admission
+from holdfast.density.admission import Admitted, Waiting
+from holdfast.density.model import Reading, State, Want
+from holdfast.density.node_memory import Node
 from holdfast.healing import depends, slots
 from holdfast.healing.model import Ladder, Phase, SlotGranted
 from holdfast.keeper.agent import Agent
+from holdfast.keeper.density.starts import Starts
 
-LOOKED_AT = 64  # heavy starts looked at in one turn: more never fit into the cores at once
+_UNBOUNDED = 1 << 62  # where nobody can tell how much memory there is, none is asked for
+
+
+class NodeMemory(Protocol):
+    """What the queue asks of the RAM semaphore (density/loop.py), and tells it: `want`."""
+
+    state: State
+    reading: Reading | None
+    pressure: float
+    want: Want | None
+
+    @property
+    def node(self) -> Node | None: ...
+
+    def room(self) -> int: ...
+
+    def look(self) -> None: ...
 
 
 class StartQueue:
-    """`grant(agent, SlotGranted)` feeds triage; `ready()` says whether starts can be carried out at present."""
+    """`grant(agent, SlotGranted)` feeds triage; `ready()` says whether starts can be carried out at present.
+
+    `kept_out()`: agents that a nearly full disk keeps from starting, with the reason.
+    """
 
     def __init__(
-        self, agents: dict[str, Agent], grant: Callable[[Agent, SlotGranted], None], ready: Callable[[], bool]
+        self,
+        agents: dict[str, Agent],
+        grant: Callable[[Agent, SlotGranted], None],
+        ready: Callable[[], bool],
+        starts: Starts,
+        memory: NodeMemory,
+        kept_out: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._agents = agents
         self._grant = grant
         self._ready = ready
+        self._starts = starts
+        self._memory = memory
+        self._kept_out = kept_out
         self._granted: dict[str, float] = {}  # name -> when
+        self._since: dict[str, float] = {}  # when it began to wait
+        self._line: list[Waiting] = []
         self._in_line: set[str] = set()
-        self._light: list[str] = []
-        self._heavy: deque[str] = deque()
         self._stale = True
         self._held_up = 0  # how many wait for other agents
         self._awaited: set[str] = set()  # for whom
-        self._scheduled = False
+        self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._timer_due = 0.0
+        self._rest_mono = 0.0  # not to be evaluated again before
+        self._asked_mono: float | None = None  # when the first reading of the memory was asked for
+        self._pressed = False
         self._cores = len(os.sched_getaffinity(0))
 
     def look(self) -> None:
@@ -44,67 +85,124 @@ class StartQueue:
         self._schedule()
 
     def room_changed(self) -> None:
-        """Memory came free, or was read again."""
+        """Memory came free, or was read again. Costs nothing while nobody waits."""
         if self._in_line:
             self._schedule()
 
     def changed(self, agent: Agent) -> None:
         """An agent's ladder changed: it may have given its slot back, or wait for one."""
         queued = agent.ladder.phase is Phase.QUEUED
+        if not queued:
+            agent.standing = None
         awaited = self._held_up and agent.name in self._awaited
         if awaited or (queued and agent.name not in self._in_line):
             self._stale = True
         if queued or awaited or agent.name in self._granted:
             self._schedule()
 
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._evaluate)
+    def _schedule(self, delay_s: float = 0.0) -> None:
+        loop = asyncio.get_running_loop()
+        due = max(loop.time() + delay_s, self._rest_mono)
+        if self._timer is not None:
+            if self._timer_due <= due:
+                return
+            self._timer.cancel()
+        self._timer_due = due
+        self._timer = loop.call_at(due, self._evaluate) if due > loop.time() else loop.call_soon(self._evaluate)
 
+    # --- a turn --------------------------------------------------------------------------------------------------
     def _evaluate(self) -> None:
-        self._scheduled = False
+        self._timer = None
         if not self._ready():
             return
+        now = asyncio.get_running_loop().time()
         for name in [name for name in self._granted if not self._is(name, Phase.STARTING)]:
             del self._granted[name]
+            if name in self._agents:
+                self._starts.seen(self._agents[name], now)  # a grant that came to nothing holds no memory
         if self._stale:
-            self._line_up()
-        waiting = [self._waiting(name) for name in self._front()]
-        if not waiting:
+            self._line_up(now)
+        if not self._line:
+            self._memory.want = None
             return
-        now = asyncio.get_running_loop().time()
-        starting = [
-            slots.Starting(name=name, start_cpu_s=_start_cpu_s(self._agents[name]), since_mono=since)
-            for name, since in self._granted.items()
-        ]
-        for name in slots.grant(waiting, starting, self._cores, now):
+        admitted = self._admit(now)
+        if admitted is None:
+            self._schedule(limits.MEMORY_FIRST_LOOK_S / 5)
+            return
+        self._memory.want = admitted.want
+        for standing in admitted.standings:
+            self._agents[standing.name].standing = standing
+        needs = {one.name: one.need_bytes for one in self._line} if admitted.names else {}
+        self._rest(now)
+        for name in admitted.names:
             self._granted[name] = now
-            self._grant(self._agents[name], SlotGranted())
             self._in_line.discard(name)
+            self._starts.granted(self._agents[name], needs[name], now)
+            self._grant(self._agents[name], SlotGranted())
+        if admitted.names or now - self._memory.state.read_mono > limits.QUEUE_LOOK_S:
+            self._memory.look()
+        if admitted.standings:
+            self._schedule(limits.QUEUE_LOOK_S)
 
-    def _line_up(self) -> None:
-        """Order everybody who waits: the light, who pass at once, and the heavy."""
+    def _rest(self, began_mono: float) -> None:
+        """A long line is looked at less often."""
+        now = asyncio.get_running_loop().time()
+        self._rest_mono = now + min(limits.QUEUE_REST_MAX_S, (now - began_mono) * limits.QUEUE_REST_FACTOR)
+
+    def _admit(self, now: float) -> Admitted | None:
+        """Who may start. None: the node's memory is being read for the first time."""
+        memory, room, budget = self._memory, _UNBOUNDED, _UNBOUNDED
+        if memory.reading is not None:
+            room = memory.room() - self._starts.taken_since(memory.state.read_mono)
+            budget = memory.state.budget_bytes if memory.node is None else memory.node.budget_bytes
+        elif self._asked_mono is None or now - self._asked_mono < limits.MEMORY_FIRST_LOOK_S:
+            self._asked_mono = self._asked_mono or now
+            memory.look()
+            return None
+        kept_out = self._kept_out()
+        self._line = [one for one in self._line if self._is(one.name, Phase.QUEUED)]
+        waiting = self._line
+        if kept_out:
+            waiting = [replace(one, held=kept_out.get(one.name, "")) for one in waiting]
+        return admission.admit(waiting, self._starting(), room, budget, self._cores, self._paused(), now)
+
+    def _starting(self) -> list[admission.Starting]:
+        """Starts under way: for their slots until the gate, for their leases until they are flat."""
+        out = self._starts.out()
+        names = {**self._granted, **{name: since for name, (since, _) in out.items() if name not in self._granted}}
+        return [
+            admission.Starting(
+                name=name,
+                slots=self._slots(self._agents[name]) if name in self._granted else 0.0,
+                since_mono=since,
+                start_s=self._agents[name].memory.start_s or limits.START_TAKES_S,
+                lease_bytes=out[name][1] if name in out else 0,
+            )
+            for name, since in names.items()
+            if name in self._agents
+        ]
+
+    def _paused(self) -> str:
+        self._pressed = admission.pressed(self._pressed, self._memory.pressure, scarce=False)
+        if not self._pressed:
+            return ""
+        return f"memory pressure: something waited for memory {self._memory.pressure:.0%} of the last ten seconds"
+
+    # --- the line ------------------------------------------------------------------------------------------------
+    def _line_up(self, now: float) -> None:
+        """Everybody who waits and whose turn it may be."""
         queued = [agent for agent in self._agents.values() if self._is(agent.name, Phase.QUEUED)]
         for agent in queued:
             agent.waits_for = depends.waits_for(agent.spec.depends_on, self._ladder_of)
         held_up = [agent for agent in queued if agent.waits_for]
+        for agent in held_up:
+            agent.standing = None
         self._held_up = len(held_up)
         self._awaited = {need.agent for agent in held_up for need in agent.spec.depends_on}
-        queued = [agent for agent in queued if not agent.waits_for]
-        queued.sort(key=lambda agent: (-agent.spec.priority, agent.name))
-        self._light = [agent.name for agent in queued if slots.light(_start_cpu_s(agent))]
-        self._heavy = deque(agent.name for agent in queued if not slots.light(_start_cpu_s(agent)))
-        self._in_line = {agent.name for agent in queued}
+        self._since = {agent.name: self._since.get(agent.name, now) for agent in queued}
+        self._line = [self._waiting(agent) for agent in queued if not agent.waits_for]
+        self._in_line = {one.name for one in self._line}
         self._stale = False
-
-    def _front(self) -> list[str]:
-        """Those who can be granted a slot in this turn, at most."""
-        light, self._light = self._light, []
-        while self._heavy and not self._is(self._heavy[0], Phase.QUEUED):
-            self._heavy.popleft()
-        front = [self._heavy[place] for place in range(min(LOOKED_AT, len(self._heavy)))]
-        return [name for name in (*light, *front) if self._is(name, Phase.QUEUED)]
 
     def _ladder_of(self, name: str) -> Ladder | None:
         agent = self._agents.get(name)
@@ -114,11 +212,16 @@ class StartQueue:
         agent = self._agents.get(name)
         return agent is not None and agent.ladder.phase is phase and agent.ladder.wanted
 
-    def _waiting(self, name: str) -> slots.Waiting:
-        agent = self._agents[name]
-        return slots.Waiting(name=name, priority=agent.spec.priority, start_cpu_s=_start_cpu_s(agent))
+    def _waiting(self, agent: Agent) -> Waiting:
+        return Waiting(
+            name=agent.name,
+            priority=agent.spec.priority,
+            since_mono=self._since[agent.name],
+            slots=self._slots(agent),
+            need_bytes=self._starts.need(agent),
+            start_s=agent.memory.start_s or limits.START_TAKES_S,
+        )
 
-
-def _start_cpu_s(agent: Agent) -> float | None:
-    seen = agent.memory.start_cpu_s
-    return agent.spec.health.start_cpu_s if seen is None else seen
+    def _slots(self, agent: Agent) -> float:
+        seen = agent.memory.start_cpu_s
+        return slots.weight(agent.spec.health.start_cpu_s if seen is None else seen, self._cores)

@@ -126,6 +126,11 @@ class Resources:
             processes=held.look.processes,
         )
 
+    def disk_bytes(self, name: str) -> int | None:
+        """What its own directories held when they were measured last; None when nobody did."""
+        held = self._held.get(name)
+        return None if held is None else held.disk_bytes
+
     # --- instances come and go -----------------------------------------------------------------------------------
     def began(self, agent: Agent, now: float) -> None:
         """A new instance runs (or was found running)."""

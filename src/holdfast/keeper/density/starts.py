@@ -26,11 +26,12 @@ _NUMBER = re.compile(r"\d+")
 class _Out:
     """A lease that is out. `instance` 0: granted, not spawned yet. `flat_mono`: since when it hardly grows."""
 
-    __slots__ = ("flat_mono", "instance", "lease_bytes", "peak_bytes", "since_mono")
+    __slots__ = ("flat_mono", "instance", "lease_bytes", "peak_bytes", "since_mono", "taken_mono")
 
-    def __init__(self, lease_bytes: int, since_mono: float) -> None:
+    def __init__(self, lease_bytes: int, since_mono: float, taken_mono: float) -> None:
         self.lease_bytes = lease_bytes
         self.since_mono = since_mono
+        self.taken_mono = taken_mono  # later than `since_mono` when we heard of it late
         self.instance = 0
         self.peak_bytes = 0
         self.flat_mono: float | None = None
@@ -63,9 +64,13 @@ class Starts:
         one = self._out.get(agent.name)
         return 0 if one is None else one.lease_bytes
 
-    def out_since(self, since_mono: float) -> int:
-        """Bytes of the leases that were taken at or after a moment: a reading from before it knows nothing of them."""
-        return sum(one.lease_bytes for one in self._out.values() if one.since_mono >= since_mono)
+    def taken_since(self, since_mono: float) -> int:
+        """Bytes of the leases that were taken at or after a moment: a reading from then knows nothing of them."""
+        return sum(one.lease_bytes for one in self._out.values() if one.taken_mono >= since_mono)
+
+    def out(self) -> dict[str, tuple[float, int]]:
+        """All leases that are out: since when, bytes."""
+        return {name: (one.since_mono, one.lease_bytes) for name, one in self._out.items()}
 
     def need(self, agent: Agent) -> int:
         """Bytes that its next start takes: as declared, else as seen of it or of its like, else as its recipe says."""
@@ -78,13 +83,13 @@ class Starts:
     # --- a start -------------------------------------------------------------------------------------------------
     def granted(self, agent: Agent, need_bytes: int, now: float) -> None:
         """It may start, and holds so much from now on."""
-        self._out[agent.name] = _Out(need_bytes, now)
+        self._out[agent.name] = _Out(need_bytes, now, now)
 
     def spawned(self, agent: Agent, now: float) -> None:
         """An instance runs. One that nobody granted (a crash restart by init) takes its lease without waiting."""
         one = self._out.get(agent.name)
         if one is None or one.instance:
-            one = self._out[agent.name] = _Out(self.need(agent), agent.world.spawned_mono or now)
+            one = self._out[agent.name] = _Out(self.need(agent), agent.world.spawned_mono or now, now)
         one.instance = agent.ladder.instance
 
     def seen(self, agent: Agent, now: float) -> None:
