@@ -47,13 +47,13 @@ class Collecting:
             return False
         return self._looked.get(agent.name) != instance or (agent.name, instance) in self._under_way
 
-    async def look(self, agent: Agent, instance: int) -> None:
+    async def look(self, agent: Agent, instance: int, within_s: float = limits.EVIDENCE_BOUND_S) -> None:
         """Returns when the look is done or the bound is over. Never raises; awaited twice it looks once."""
         key = (agent.name, instance)
         task = self._under_way.get(key)
         if task is None:
             self._looked[agent.name] = instance
-            task = asyncio.get_running_loop().create_task(self._look(agent))
+            task = asyncio.get_running_loop().create_task(self._look(agent, within_s))
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
         await asyncio.wait({task})
@@ -62,9 +62,9 @@ class Collecting:
         """The agent is gone."""
         self._looked.pop(name, None)
 
-    async def _look(self, agent: Agent) -> None:
+    async def _look(self, agent: Agent, within_s: float) -> None:
         loop = asyncio.get_running_loop()
-        until = loop.time() + limits.EVIDENCE_BOUND_S
+        until = loop.time() + within_s
         order = self._order(agent, until)
         lines: list[bytes] = []
         why = TOO_MANY

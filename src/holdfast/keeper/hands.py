@@ -133,6 +133,9 @@ class InitHands:
         self.holding: Holding | None = None
         self.keeping: Keeping | None = None
         self.asking: Asking | None = None
+        self.rouse: Callable[[Agent], None] = lambda agent: None  # before its processes are acted upon: see sleeping.py
+        self.before_spawn: Callable[[Agent], None] = lambda agent: None  # its ports have to be free
+        self.ending: dict[str, int] = {}  # the instance of an agent that was told to end, by name
 
     # --- acts ----------------------------------------------------------------------------------------------------
     def start(self, agent: Agent, act: Start) -> None:
@@ -173,6 +176,7 @@ class InitHands:
     def _start(self, agent: Agent, act: Start) -> None:
         def define_then_start() -> None:
             if self._define_now(agent):
+                self.before_spawn(agent)
                 self._link.send("start", agent=agent.name, cause="start", instance=act.instance)
 
         self._when_its_files_answer(agent, act.instance, define_then_start)
@@ -204,6 +208,7 @@ class InitHands:
         self._tasks.spawn(ask_then_go_on())
 
     def _restart(self, agent: Agent, act: RestartTree) -> None:
+        self.rouse(agent)
         if not self._define_now(agent):
             return
         fields = {
@@ -215,9 +220,7 @@ class InitHands:
         if act.tier is Tier.NONE and not act.hung:
             self._planned("restart", agent, fields)
         else:
-            self._when_looked_into(
-                agent, act.instance, act.hung, lambda: self._link.send("restart", agent=agent.name, **fields)
-            )
+            self._when_looked_into(agent, act.instance, act.hung, lambda: self._say("restart", agent, fields))
 
     def recreate(self, agent: Agent, act: Recreate) -> None:
         self._when_looked_into(
@@ -244,6 +247,7 @@ class InitHands:
 
     def _start_again(self, agent: Agent, instance: int) -> None:
         if self._define_now(agent):
+            self.before_spawn(agent)
             fields = {"signal": agent.spec.stop.signal, "grace_s": agent.spec.stop.hung_grace_s, "cause": "restart"}
             self._link.send("restart", agent=agent.name, instance=instance, **fields)
 
@@ -274,15 +278,34 @@ class InitHands:
             return
         if not self._define(agent, definition):
             return
+        self.rouse(agent)
+        self.before_spawn(agent)
         fields = {"signal": agent.spec.stop.signal, "grace_s": act.grace_s, "cause": "restart"}
-        self._link.send("restart", agent=agent.name, instance=act.instance, **fields)
+        self._say("restart", agent, {**fields, "instance": act.instance})
 
     def stop(self, agent: Agent, act: StopTree) -> None:
+        self.rouse(agent)
         if self._link.connected and agent.world.state == "unknown":
             self._not_there(agent)
             return
         fields = {"signal": agent.spec.stop.signal, "grace_s": act.grace_s, "cause": "stop"}
-        self._planned("stop", agent, fields)
+        if (
+            agent.ladder.aside == "shed"
+        ):  # memory is needed now: nothing is kept first, and who has no grace is not told
+            agent.stops += 1
+            say = self._say if act.grace_s == 0 else self._announce_then_say
+            say("stop", agent, fields)
+        else:
+            self._planned("stop", agent, fields)
+
+    def kill(self, agent: Agent) -> None:
+        """The whole tree at once, frozen or not; it stays down. May be said twice."""
+        self._say("kill", agent, {"instance": agent.world.epoch, "cause": "its memory is needed"})
+
+    def _say(self, op: str, agent: Agent, fields: dict[str, Any]) -> None:
+        """Tell init to end the running instance."""
+        self.ending[agent.name] = agent.world.epoch
+        self._link.send(op, agent=agent.name, **fields)
 
     def _planned(self, op: str, agent: Agent, fields: dict[str, Any]) -> None:
         """A planned stop or restart: its state is kept first, as it is while the agent works."""
@@ -304,14 +327,14 @@ class InitHands:
         if agent.world.pid:
             self._places.announce(agent, op, float(fields["grace_s"]))
         if not agent.world.pid or not self._places.stop_writes(agent):
-            self._link.send(op, agent=agent.name, **fields)
+            self._say(op, agent, fields)
             return
         number, instance = agent.stops, agent.world.epoch
 
         async def write_then_say() -> None:
             await self._write_stop_files(agent)
             if agent.stops == number and agent.world.epoch == instance:
-                self._link.send(op, agent=agent.name, **fields)
+                self._say(op, agent, fields)
 
         self._tasks.spawn(write_then_say())
 

@@ -33,8 +33,7 @@ from holdfast.keeper.capped_files import CappedFiles
 from holdfast.keeper.cases import Casebook, Ears, case_body
 from holdfast.keeper.checkpoint import Checkpoint
 from holdfast.keeper.collecting import Collecting, secret_values
-from holdfast.keeper.density import growth_wiring, shown, sleeping_wiring
-from holdfast.keeper.density import loop as density_loop
+from holdfast.keeper.density import growth_wiring, loop_wiring, shown, sleeping_wiring
 from holdfast.keeper.density.disk_room import DiskRoom
 from holdfast.keeper.density.histories import Histories
 from holdfast.keeper.density.scaling import first_ladder
@@ -138,6 +137,7 @@ class Keeper:
             changed=lambda agent: self.checkpoint.agent(agent.name),
         )
         self.health.followers.append(self.beats.follow)
+        self.healer.let_go = self.beats.let_go
         self.listening = Listening(
             self.agents, self.behaviour, home, clock, places, self.tasks, lambda now: self.starvation.feel(now)
         )
@@ -166,9 +166,7 @@ class Keeper:
         self.health.deaf = lambda: self.stopping
         self.behaviour.heard = self.node.misbehaves
         self.casebook.covered = self.node.covers
-        self.semaphore = density_loop.Semaphore(
-            density_loop.Parts(self.agents, self.healer, self.link, places, self.tasks, lambda: self.fleet)
-        )
+        self.semaphore = loop_wiring.build(self)
         self.histories = Histories(self.semaphore.lease, lambda name: self.checkpoint.agent(name))
         self.resources.looked.append(self.histories.looked)
         self.telling = Telling(self, self.alarms)
@@ -207,6 +205,7 @@ class Keeper:
             died=self._died,
             moved_in=self._moved_in,
         )
+        loop_wiring.join(self)
         self.intake.link = self.link
         self.maintenance = MaintenanceWatch(self.agents, clock, self.recorder, self.hands.renew_permit)
         self.planned = PlannedRestarts(
@@ -229,7 +228,6 @@ class Keeper:
         self.health.begin()
         self.node.begin([one for one in self.casebook.known.values() if one.node and one.closed_at is None])
         self.proven.begin()
-        self.semaphore.begin()
         self.sleepers.begin()
         self.scaler.begin()
         self.upkeep.begin()
@@ -273,6 +271,7 @@ class Keeper:
         return agent
 
     def _adopted(self) -> None:
+        self.semaphore.begin()
         self.queue.look()
         self._look_at_plans()
         numbers = {name: agent.memory.pod for name, agent in self.agents.items()}

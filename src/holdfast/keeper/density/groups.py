@@ -1,31 +1,158 @@
 """The memory groups of the keeper's agents: attached when an agent has a place, listened to, frozen and let go.
 
-Called by the semaphore's loop, its acts, and by whoever freezes an agent for another reason (hibernation).
+Invariants: init is told before anybody is frozen, so that nobody stays so when we die; what another instance of ours
+left behind is found, not assumed; nothing here raises. Called by the semaphore's loop and acts, and by whoever freezes
+an agent for another reason (hibernation).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from holdfast.keeper.agent import Agent
+from holdfast.keeper.agent import LIVING, Agent
+from holdfast.keeper.density.trees import Trees
 from holdfast.keeper.link import InitLink
 from holdfast.keeper.places import NodePlaces
-from holdfast.pods.memory_group import MemoryGroup
+from holdfast.pods.memory_attach import attach
+from holdfast.pods.memory_group import Memory, MemoryGroup
+
+ATTACH_AGAIN_S = 1.0  # an agent without a memory cgroup is looked at again: its group may have come late
+WALK_FRESH_S = 0.01  # all groups of one look share one walk over the process table
+_MEMORY_FILES = ("memory.high", "memory.limit_in_bytes")
+
+
+class _Held:
+    """`key`: what it was attached for; another one is attached anew."""
+
+    __slots__ = ("attached_mono", "fd", "group", "key")
+
+    def __init__(self, key: tuple[object, ...], group: MemoryGroup, now: float) -> None:
+        self.key = key
+        self.group = group
+        self.attached_mono = now
+        self.fd = -1  # which is listened to
 
 
 class AgentGroups:
     """See the module. `heard()` is called when the kernel tells something."""
 
-    def __init__(self, places: NodePlaces, link: InitLink, heard: Callable[[], None]) -> None:
+    def __init__(
+        self, agents: dict[str, Agent], places: NodePlaces, link: InitLink, home_id: str, heard: Callable[[], None]
+    ) -> None:
+        self._agents = agents
         self._places = places
         self._link = link
         self._heard = heard
-        self._groups: dict[str, MemoryGroup] = {}
+        self._trees = Trees(home_id)
+        self._walking = threading.Lock()
+        self._walked_mono = float("-inf")
+        self._held: dict[str, _Held] = {}
+        self._by_fd: dict[int, str] = {}
+        self._epoll: select.epoll | None = None
 
+    # --- attaching -----------------------------------------------------------------------------------------------
     def of(self, agent: Agent) -> MemoryGroup | None:
-        """None while it has no place."""
-        return self._groups.get(agent.name)
+        """None while it has no place, or runs in none that can be weighed."""
+        held = self._held.get(agent.name)
+        key = self._key(agent)
+        now = time.monotonic()
+        if held is not None and held.key == key:
+            if held.group.ceilings or now - held.attached_mono < ATTACH_AGAIN_S:
+                return held.group
+            held.attached_mono = now
+            if not self._has_place(agent):
+                return held.group
+        elif agent.world.state not in LIVING and not self._has_place(agent):
+            return held.group if held is not None else None
+        if held is not None:
+            self.drop(agent.name)
+        v2, v1 = self._directories(agent)
+        if agent.world.pid and not _is_inside(agent.world.pid, v2, v1):
+            v2, v1 = None, []  # it was started before its group was made
+        name = agent.name
+        group = attach(v2, v1, agent.spec.limits.memory_bytes, lambda: self.members(name))
+        self._held[name] = _Held(key, group, now)
+        return group
 
+    def _key(self, agent: Agent) -> tuple[object, ...]:
+        return (agent.memory.pod, agent.world.epoch, agent.spec.limits.memory_bytes)
+
+    def _has_place(self, agent: Agent) -> bool:
+        v2, v1 = self._directories(agent)
+        return any((each / name).exists() for each in (v2, *v1) if each is not None for name in _MEMORY_FILES)
+
+    def _directories(self, agent: Agent) -> tuple[Path | None, list[Path]]:
+        plan, name = self._places.plan, f"{agent.name}.{agent.memory.pod}"
+        v2 = plan.v2_root / name if plan.v2_root is not None else None
+        return v2, [root / name for root in plan.v1_roots.values()]
+
+    def members(self, name: str) -> list[int]:
+        """Processes of an agent: those of its cgroup, else those of its tree. Also called by threads."""
+        agent = self._agents.get(name)
+        if agent is None:
+            return []
+        plan = self._places.plan
+        v2, v1 = self._directories(agent)
+        tracked = v2 if v2 is not None else next((each for each in v1 if plan.tracker), None)
+        if tracked is not None and tracked.is_dir():
+            return _procs(tracked)
+        with self._walking:
+            now = time.monotonic()
+            if now - self._walked_mono >= WALK_FRESH_S:
+                self._walked_mono = now
+                worlds = [(one.name, one.world) for one in list(self._agents.values())]
+                self._trees.walk({name: (world.pid, world.starttime) for name, world in worlds if world.pid}, now)
+            return self._trees.of(name)
+
+    def holds(self, agent: Agent) -> bool:
+        """Whether the kernel holds what it may use; for one that has no group yet: whether it will."""
+        held = self._held.get(agent.name)
+        return held.group.ceilings if held is not None else "memory" in self._places.plan.controllers
+
+    def read(self, agent: Agent, slack_bytes: int) -> Memory | None:
+        """What it holds now; None while nothing can be told."""
+        group = self.of(agent)
+        if group is None:
+            return None
+        found = group.read(slack_bytes)
+        if not found.there and group.ceilings:
+            self.drop(agent.name)  # the next look finds what took its place
+        return found
+
+    # --- listening -----------------------------------------------------------------------------------------------
+    def listen(self) -> None:
+        """Hear what the kernel tells of all groups. Descriptors appear with the first ceiling; cheap when none did."""
+        for name, held in self._held.items():
+            fd = held.group.notify_fd
+            if fd is None or fd == held.fd:
+                continue
+            if self._epoll is None:
+                self._epoll = select.epoll()
+                asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._on_heard)
+            # Edge-triggered: an event of cgroup v2 stays ready until its file is read, which the next look does.
+            try:
+                self._epoll.register(fd, held.group.notify_mask | select.EPOLLET)
+            except OSError:
+                continue
+            self._by_fd[fd] = name
+            held.fd = fd
+
+    def _on_heard(self) -> None:
+        if self._epoll is None:
+            return
+        for fd, _ in self._epoll.poll(0):
+            held = self._held.get(self._by_fd.get(fd, ""))
+            if held is not None and held.fd == fd:
+                held.group.heard()
+        self._heard()
+
+    # --- acts ----------------------------------------------------------------------------------------------------
     def freeze(self, agent: Agent, until_mono: float | None) -> bool:
         """init is told first, which frees it when we cannot; None: until thawed."""
         group = self.of(agent)
@@ -42,15 +169,56 @@ class AgentGroups:
 
     def release(self, agent: Agent) -> None:
         """Its tree is gone: no ceiling, no protection, nothing frozen stays behind."""
-        group = self.of(agent)
-        if group is not None:
-            group.release()
+        held = self._held.get(agent.name)
+        if held is not None:
+            held.group.release()
+
+    def release_ceilings(self) -> None:
+        """Nobody is held any more: not all of them can be, so that we hold them ourselves."""
+        for held in self._held.values():
+            if held.group.ceilings:
+                held.group.set_ceiling(None)
 
     def drop(self, name: str) -> None:
-        group = self._groups.pop(name, None)
-        if group is not None:
-            group.close()
+        held = self._held.pop(name, None)
+        if held is not None:
+            self._by_fd.pop(held.fd, None)
+            held.group.close()
 
     def close(self) -> None:
-        for name in list(self._groups):
+        for name in list(self._held):
             self.drop(name)
+        if self._epoll is not None:
+            asyncio.get_running_loop().remove_reader(self._epoll.fileno())
+            self._epoll.close()
+            self._epoll = None
+
+
+def _is_inside(pid: int, v2: Path | None, v1: Sequence[Path]) -> bool:
+    """Whether the process is in that of these groups that counts memory; True when none of them does."""
+    by_v2 = v2 is not None and (v2 / _MEMORY_FILES[0]).exists()
+    group = v2 if by_v2 else next((each for each in v1 if (each / _MEMORY_FILES[1]).exists()), None)
+    if group is None:
+        return True
+    try:
+        told = Path(f"/proc/{pid}/cgroup").read_text()
+    except OSError:
+        return True  # it is gone
+    part = f"/{group.parent.name}/{group.name}/"
+    return any(part in f"{line}/" for line in told.splitlines() if _counts(line.split(":", 2)[1], by_v2))
+
+
+def _counts(controllers: str, by_v2: bool) -> bool:
+    return not controllers if by_v2 else "memory" in controllers.split(",")
+
+
+def _procs(directory: Path) -> list[int]:
+    """Pids in a cgroup and in those below it."""
+    found: list[int] = []
+    for path, _, _ in os.walk(directory):
+        try:
+            with open(f"{path}/cgroup.procs", "rb") as file:
+                found += map(int, file.read().split())
+        except (OSError, ValueError):
+            continue
+    return found

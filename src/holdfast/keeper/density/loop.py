@@ -1,25 +1,36 @@
 """The RAM semaphore in the keeper: read when it is due or the kernel tells, decide, begin what follows, never wait.
 
 Invariants: all of it runs in the keeper's loop; nothing here raises for what agents or the kernel do; with nobody
-running there is no wake-up. What must survive is in the ledger before the act (acts.py). Made by the keeper; read by
-the start queue, the views and whoever wants to know what room there is.
+running there is no wake-up. What must survive is in the ledger before the act (acts.py); all else is found again. Made
+by the keeper; read by the start queue, the views and whoever wants to know what room there is.
 """
 
 from __future__ import annotations
 
+import asyncio
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from holdfast.density import semaphore, shedding
-from holdfast.density.model import Held, Lease, Reading, Seen, State, Want
+from holdfast import limits
+from holdfast.density import peek, semaphore, shedding
+from holdfast.density.model import Held, Lease, Phase, Reading, Seen, State, Want
 from holdfast.density.node_memory import Node, Problem
 from holdfast.keeper.agent import Agent
+from holdfast.keeper.density import node_room
+from holdfast.keeper.density.acts import Acts
 from holdfast.keeper.density.groups import AgentGroups
+from holdfast.keeper.density.node_room import NodeRoom
+from holdfast.keeper.density.readings import Readings, Sleepers, Starts
+from holdfast.keeper.hands import InitHands
 from holdfast.keeper.healer import Healer
 from holdfast.keeper.link import InitLink
 from holdfast.keeper.places import NodePlaces
+from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.tasks import Tasks
 from holdfast.spec.model import FleetSpec
+
+COALESCE_S = 0.002  # what the kernel tells of several agents in one moment is one look
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,37 +39,160 @@ class Parts:
 
     agents: dict[str, Agent]
     healer: Healer
+    hands: InitHands
     link: InitLink
     places: NodePlaces
+    recorder: Recorder
     tasks: Tasks
+    home_id: str
     fleet: Callable[[], FleetSpec]
 
 
 class Semaphore:
-    """See the module."""
+    """See the module. `starts` and `sleepers` are joined by the keeper; `turned()` is called after each decision."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self.groups = AgentGroups(parts.places, parts.link, self.look)
+        self.groups = AgentGroups(parts.agents, parts.places, parts.link, parts.home_id, self.look)
+        self._readings = Readings(parts.agents, self.groups, parts.hands.ending)
+        self._acts = Acts(
+            parts.agents,
+            parts.healer,
+            parts.hands,
+            self.groups,
+            parts.recorder,
+            parts.tasks,
+            parts.places.cgroups_of,
+        )
+        self._room = NodeRoom(parts.places.plan)
         self.state = State()
         self.reading: Reading | None = None  # the last one that was decided on
         self.want: Want | None = None  # set by the start queue: the first that only memory keeps out
         self.pressure = 0.0  # share of the last ten seconds in which something waited for memory
-        self.node: Node | None = None
-        self.problems: tuple[Problem, ...] = ()
+        self.node: Node | None = None  # which memory is the node's; None before the first look
+        self.problems: tuple[Problem, ...] = ()  # what cannot work on it
+        self.turned: Callable[[], None] = lambda: None
+        self._timer: asyncio.TimerHandle | None = None
+        self._due_mono = float("inf")
+        self._begun = False
+        self._shed: set[str] = set()  # whose groups were let go
+        self._seen: dict[str, Seen] = {}  # of the last reading
+        self.turns = 0  # looks taken, for who measures
 
+    # --- joined by the keeper ------------------------------------------------------------------------------------
+    @property
+    def starts(self) -> Starts:
+        return self._readings.starts
+
+    @starts.setter
+    def starts(self, starts: Starts) -> None:
+        self._readings.starts = starts
+
+    @property
+    def sleepers(self) -> Sleepers:
+        return self._readings.sleepers
+
+    @sleepers.setter
+    def sleepers(self, sleepers: Sleepers) -> None:
+        self._readings.sleepers = sleepers
+
+    # --- life ----------------------------------------------------------------------------------------------------
     def begin(self) -> None:
-        """Called when the keeper's loop runs."""
+        """The world was compared: from now on it is looked at. Starts find their room at once."""
+        self._begun = True
+        self._cancel()
+        self._turn()
 
     def close(self) -> None:
+        """Agents keep what holds them; init lets them go when nobody comes after us."""
+        self._begun = False
+        self._cancel()
         self.groups.close()
+        self._room.close()
 
     def look(self) -> None:
         """Look at once; what comes within two milliseconds is one look."""
+        if self._begun:
+            self._arm(asyncio.get_running_loop().time() + COALESCE_S, self._turn)
+
+    def changed(self, agent: Agent) -> None:
+        """Its ladder or what init says of it changed."""
+        seen = self._seen.get(agent.name)
+        if (None if seen is None else seen.phase) is not self._readings.phase(agent):
+            self.look()
 
     def gone(self, agent: Agent) -> None:
         """It was taken out of the fleet."""
         self.groups.drop(agent.name)
+        self._acts.gone(agent.name)
+        self._shed.discard(agent.name)
+        self.look()
+
+    # --- time ----------------------------------------------------------------------------------------------------
+    def _arm(self, due_mono: float, ring: Callable[[], None]) -> None:
+        """One timer; an earlier one stays."""
+        if self._timer is not None and self._due_mono <= due_mono:
+            return
+        self._cancel()
+        self._due_mono = due_mono
+        self._timer = asyncio.get_running_loop().call_at(due_mono, ring)
+
+    def _cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer, self._due_mono = None, float("inf")
+
+    def _peek(self) -> None:
+        """A look is due; whether it is worth its price, one number tells."""
+        self._timer, self._due_mono = None, float("inf")
+        now, node, told = asyncio.get_running_loop().time(), self.node, self._room.read()
+        if node is None or told is None or self.reading is None:
+            self._turn()
+            return
+        used = sum(one.usage_bytes for one in self.reading.agents)
+        left = node_room.left(told.available_bytes, node, used) if node.path else told.available_bytes
+        if peek.worth_looking(self.state, self.reading, left, now):
+            self._turn()
+        else:
+            self._arm(now + limits.TICK_TIGHT_S, self._peek)
+
+    def _turn(self) -> None:
+        """One look, one decision, and what follows from it."""
+        self._timer, self._due_mono = None, float("inf")
+        try:
+            self._look_and_decide(asyncio.get_running_loop().time())
+        except Exception:  # a mistake of ours must not end the protection of everybody
+            traceback.print_exc()
+            self._arm(asyncio.get_running_loop().time() + limits.TICK_CALM_S, self._turn)
+
+    def _look_and_decide(self, now: float) -> None:
+        self.turns += 1
+        self._room.look(self._parts.fleet().node, self._readings.declared, now)
+        node, told = self._room.node, self._room.read()
+        self.node, self.problems = node, self._room.problems
+        if node is None or told is None:
+            self._arm(now + limits.TICK_CALM_S, self._turn)
+            return
+        self.pressure = self._room.pressure()
+        reading = self._readings.read(self.state, told, node, self.want, self.pressure, now)
+        if self.reading is not None and self.reading.ceilings and not reading.ceilings:
+            self.groups.release_ceilings()
+        self._release_shed(reading)
+        self.state, actions = semaphore.decide(self.state, reading, now)
+        self.reading, self._seen = reading, {one.name: one for one in reading.agents}
+        self._acts.carry_out(actions, self._readings.sleepers, now)
+        self.groups.listen()
+        self._readings.follow_starts(reading, self.state, now)
+        if reading.agents or reading.want is not None:
+            self._arm(self.state.due_mono, self._peek)
+        self.turned()
+
+    def _release_shed(self, reading: Reading) -> None:
+        """Whose tree is gone after it was shed leaves nothing behind in its group, which waits for it."""
+        shed = {one.name for one in reading.agents if one.phase is Phase.SHED}
+        for name in shed - self._shed:
+            self.groups.release(self._parts.agents[name])
+        self._shed = shed
 
     # --- for others ----------------------------------------------------------------------------------------------
     @property
@@ -84,12 +218,15 @@ class Semaphore:
 
     def seen(self, name: str) -> Seen | None:
         """The agent in the last reading."""
-        if self.reading is None:
-            return None
-        return next((one for one in self.reading.agents if one.name == name), None)
+        return self._seen.get(name)
 
     def victims(self) -> tuple[str, ...]:
         """Who would go for another's memory, first to last."""
         if self.reading is None:
             return ()
         return tuple(one.name for one in shedding.victims(self.reading, self.state.held))
+
+    def holds_back(self, agent: Agent) -> bool:
+        """Whether it was told that it waits for memory: nobody else may say that this is over."""
+        held = self.state.held.get(agent.name)
+        return held is not None and held.told_starved

@@ -1,0 +1,183 @@
+"""Carries out what the semaphore decided: ceilings and freezing at once, everything else begun and never waited for.
+
+Invariants: an agent that goes for another's memory is in the ledger before it is stopped or killed, with who needed it,
+how much both had and why; it is a planned stop for its ladder; every act may come twice. Called by the loop with the
+actions of one decision, in their order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from holdfast.density import model
+from holdfast.density.model import Shed
+from holdfast.evidence.model import Bundle
+from holdfast.healing.model import CalledBack, SetAside, Starved
+from holdfast.health.resources import size
+from holdfast.incidents import stuck
+from holdfast.keeper.agent import Agent
+from holdfast.keeper.collecting import Collecting
+from holdfast.keeper.density.groups import AgentGroups
+from holdfast.keeper.density.readings import Sleepers
+from holdfast.keeper.hands import InitHands
+from holdfast.keeper.healer import Healer
+from holdfast.keeper.recorder import Recorder
+from holdfast.keeper.tasks import Tasks
+
+_RATE_TOLD_BYTES_S = 1_000_000  # slower growth is not worth a clause
+
+
+class Acts:
+    """See the module."""
+
+    def __init__(
+        self,
+        agents: dict[str, Agent],
+        healer: Healer,
+        hands: InitHands,
+        groups: AgentGroups,
+        recorder: Recorder,
+        tasks: Tasks,
+        cgroups_of: Callable[[Agent], tuple[str, ...]],
+    ) -> None:
+        self._agents = agents
+        self._healer = healer
+        self._hands = hands
+        self._groups = groups
+        self._recorder = recorder
+        self._tasks = tasks
+        self._looking = Collecting(cgroups_of, self._looked_into)
+        self._chosen: dict[str, Shed] = {}  # to go, not yet stopped or killed
+        self._paging: set[str] = set()
+        self.chosen_before: dict[str, Shed] = {}  # the last of each agent, for who shows it
+
+    def carry_out(self, actions: tuple[model.Action, ...], sleepers: Sleepers, now: float) -> None:
+        """All of one decision. What cannot be done now comes again with a later reading."""
+        for action in actions:
+            agent = self._agents.get(action.victim if isinstance(action, Shed) else action.agent)
+            if agent is not None:
+                self._one(agent, action, sleepers, now)
+
+    def gone(self, name: str) -> None:
+        for known in (self._chosen, self.chosen_before):
+            known.pop(name, None)
+        self._looking.forget(name)
+
+    def _one(self, agent: Agent, action: model.Action, sleepers: Sleepers, now: float) -> None:
+        group = self._groups.of(agent)
+        match action:
+            case model.SetCeiling(bytes=ceiling):
+                if group is not None:
+                    group.set_ceiling(ceiling)
+            case model.Protect(bytes=keep, floor_bytes=floor):
+                if group is not None:
+                    group.protect(keep, floor)
+            case model.Freeze(until_mono=until):
+                self._groups.freeze(agent, until)
+            case model.Thaw():
+                self._groups.thaw(agent)
+            case Shed():
+                self._chosen[agent.name] = self.chosen_before[agent.name] = action
+            case model.Stop(grace_s=grace_s):
+                self._groups.thaw(agent)
+                self._set_aside(agent, grace_s, now)
+            case model.Kill():
+                self._set_aside(agent, 0.0, now)
+                self._hands.kill(agent)
+            case model.TakeEvidence(within_s=within_s):
+                self._look_into(agent, within_s)
+            case model.Starved(on=on):
+                self._tell_starved(agent, on, now)
+            case model.Spared():
+                self._spared(agent)
+            case model.ComeBack():
+                self._come_back(agent, now)
+            case model.PageOut():
+                self._tasks.spawn(self._page_out(agent))
+            case model.Ask():
+                pass  # no recipe knows a way: can_ask is never said
+            case model.Hibernate():
+                sleepers.sleep_now(agent, "memory is scarce and it is idle")
+
+    # --- going and coming back -----------------------------------------------------------------------------------
+    def _set_aside(self, agent: Agent, grace_s: float, now: float) -> None:
+        """For its ladder a planned stop; the record is on stable storage before init hears of it."""
+        shed = self._chosen.pop(agent.name, None)
+        if shed is None:  # it is on its way: only sooner
+            self._healer.observe(agent, SetAside(why="shed", text=agent.ladder.aside_text, grace_s=grace_s), now)
+            return
+        words = needed_by(shed)
+        self._healer.observe(
+            agent,
+            SetAside(why="shed", text=words, grace_s=grace_s),
+            now,
+            record="density.shed",
+            text=f"{words}: it goes {'at once' if grace_s == 0 else f'within {grace_s:.0f} s'}, {shed_facts(shed)}",
+            body={"shed": msgspec.to_builtins(shed), "grace_s": grace_s},
+        )
+
+    def _spared(self, agent: Agent) -> None:
+        shed = self._chosen.pop(agent.name, None)
+        body = {} if shed is None else {"shed": msgspec.to_builtins(shed)}
+        self._recorder.record("density.spared", agent.name, "was paused to be shed, and room came: it goes on", body)
+
+    def _come_back(self, agent: Agent, now: float) -> None:
+        if agent.ladder.aside == "shed":
+            text = "there is room for it again"
+            self._healer.observe(agent, CalledBack(text=text), now, record="density.back", text=text)
+
+    def _tell_starved(self, agent: Agent, on: bool, now: float) -> None:
+        if agent.ladder.starved is not on:
+            why = "waits for memory that more important agents use" if on else "has the memory it needs again"
+            self._healer.observe(agent, Starved(on=on), now, text=why)
+
+    # --- aside ---------------------------------------------------------------------------------------------------
+    def _look_into(self, agent: Agent, within_s: float) -> None:
+        if agent.world.pid:
+            self._tasks.spawn(self._looking.look(agent, agent.world.epoch, within_s))
+
+    def _looked_into(self, agent: Agent, bundle: Bundle | None, why: str) -> None:
+        """What it did while it took memory, as far as that could be seen in the moment there was."""
+        if bundle is None:
+            return
+        found = stuck.spot(bundle)
+        largest = sorted(bundle.processes, key=lambda one: -one.rss_bytes)[:3]
+        parts = [f"{one.name} (process {one.pid}) {size(one.rss_bytes)}" for one in largest]
+        said = "held " + ", ".join(parts) if parts else "nothing of it could be seen"
+        said += f"; it was in {stuck.place(found)}" if found is not None else ""
+        body: dict[str, Any] = {"instance": agent.ladder.instance, "took_s": bundle.took_s}
+        self._recorder.record("density.evidence", agent.name, said, body)
+
+    async def _page_out(self, agent: Agent) -> None:
+        group = self._groups.of(agent)
+        if group is None or agent.name in self._paging:
+            return
+        self._paging.add(agent.name)
+        try:
+            asked = await asyncio.to_thread(group.page_out)
+            said = f"is idle: the kernel was asked to page {size(asked)} of it out"
+            self._recorder.record("density.paged_out", agent.name, said, {"asked_bytes": asked})
+        finally:
+            self._paging.discard(agent.name)
+
+
+def needed_by(shed: Shed) -> str:
+    """Why it goes, in one clause. Pure."""
+    if not shed.needer:
+        return f"went because {shed.reason}"
+    if shed.needer == shed.victim:
+        return "went because it takes more than the node has"
+    what = "its start needs room" if shed.reason.startswith("its start") else f"needs {size(shed.short_bytes)} more"
+    return f"went for {shed.needer} (priority {shed.needer_priority}), which {what}"
+
+
+def shed_facts(shed: Shed) -> str:
+    """What it held at that moment, for a person. Pure."""
+    said = f"holding {size(shed.usage_bytes)} of its lease of {size(shed.lease_bytes)}"
+    if shed.rate_bytes_s >= _RATE_TOLD_BYTES_S:
+        said += f", growing {size(shed.rate_bytes_s)}/s"
+    return said

@@ -1,0 +1,36 @@
+"""Joins the RAM semaphore with the rest of the keeper: made first, since others read it; joined when they are there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from holdfast.keeper.density.loop import Parts, Semaphore
+
+if TYPE_CHECKING:
+    from holdfast.keeper.keeper import Keeper
+
+
+def build(keeper: Keeper) -> Semaphore:
+    """Made before the world is known."""
+    return Semaphore(
+        Parts(
+            agents=keeper.agents,
+            healer=keeper.healer,
+            hands=keeper.hands,
+            link=keeper.link,
+            places=keeper.places,
+            recorder=keeper.recorder,
+            tasks=keeper.tasks,
+            home_id=keeper.home.home_id(),
+            fleet=lambda: keeper.fleet,
+        )
+    )
+
+
+def join(keeper: Keeper) -> None:
+    """Once starts, sleepers and the queue are made."""
+    semaphore = keeper.semaphore
+    semaphore.starts, semaphore.sleepers = keeper.starts, keeper.sleepers
+    keeper.health.followers.append(lambda agent, now: semaphore.changed(agent))
+    semaphore.turned = keeper.queue.room_changed
+    keeper.starvation.holders.append(semaphore.holds_back)
