@@ -558,6 +558,23 @@ NODE_MEMORY_MIN_BYTES = 32 * 1000 * 1000  # smaller, and nothing is left beside 
 NODE_KEPT_MIN_BYTES = 1000 * 1000  # of `node.reserve`
 CAPACITY_SAFETY = 1.1  # on what was observed: the next agent is not the last one
 
+# --- agents that sleep because they are idle --------------------------------------------------------------------------
+SLEEP_LOOK_S = 5.0  # between two looks at who is idle: a quarter of an hour of patience needs no finer one
+SLEEP_LOOK_MIN_S = 0.5  # for those who declare a patience of seconds
+SLEEP_WATCH_S = 0.04  # of listen queues of the frozen: whoever connects is served within 100 ms
+SLEEP_WATCH_ALL_S = 1.0  # of their open connections, which costs more and only brings data that nobody waits for
+SLEEP_WATCH_SHARE = 0.02  # of a core, at most, for all of this watching
+SLEEP_UNIX_SOCKETS_MAX = 64  # watched of one agent: each is asked for by itself
+SLEEP_WAKE_TICK_S = 0.005  # to tell the time of a wake-up, which is some ten milliseconds
+SLEEP_WAKE_LOOK_S = 2.0  # then it is awake and slow
+SLEEP_WAKE_LEAD_S = 1.0  # it is woken so long before something planned, until its own wake-up was timed
+SLEEP_PORTS_MAX = 16  # held in a stopped agent's stead
+SLEEP_PORT_BACKLOG = 128  # as of most servers
+SLEEP_PORT_TRY_S = 0.2  # until the agent's own sockets are gone
+SLEEP_CALLERS_MAX = 64  # taken and held open while it starts; more wait in the kernel's queue
+SLEEP_CALLER_HELD_S = 300.0  # a start may wait for memory; no client is more patient
+SLEEP_REACH_S = 0.05  # between two tries to hand a caller on
+
 # --- what is remembered of an agent's use, for `capacity` -------------------------------------------------------------
 HISTORY_SHARE = 0.95  # the rest is a peak that all agents never have at once
 HISTORY_READINGS_MIN = 12  # of work: three minutes; fewer say more about its start than about its work

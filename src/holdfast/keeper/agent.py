@@ -107,6 +107,11 @@ class Agent:
     def ladder(self) -> Ladder:
         return self.memory.ladder
 
+    @property
+    def is_frozen(self) -> bool:
+        """It sleeps, and its processes are there: it can neither answer nor say anything."""
+        return self.rest_view.asleep == "frozen"
+
 
 _DEFAULT_LADDER = msgspec.to_builtins(Ladder())
 

@@ -110,6 +110,12 @@ class BeatsLoop:
             agent.gate = gate._replace(deadline_mono=until)
             self._healer.observe(agent, StartProgressed(instance=gate.instance, until_mono=until), now)
 
+    def resume(self, agent: Agent, now: float) -> None:
+        """It was asleep: a whole new deadline runs."""
+        if agent.beats is not None and agent.ladder.running:
+            agent.beats = rule.gap(agent.beats, now)
+            self._judge(agent, agent.beats, rules_of(agent), now)
+
     def follow(self, agent: Agent, now: float) -> None:
         """The agent, its instance or its spec changed: what is due may have, too. Idempotent."""
         if not agent.ladder.running:
@@ -141,6 +147,8 @@ class BeatsLoop:
 
     # --- judging -------------------------------------------------------------------------------------------------
     def _judge(self, agent: Agent, known: Beats, rules: Rules, now: float) -> None:
+        if agent.is_frozen:
+            return  # its silence says nothing, and is looked at anew when it wakes
         before = agent.memory.beat_instance > 0
         judgement, detail = rule.judge(known, rules, now, beat_before=before)
         if judgement is Judgement.UNKNOWN and not detail:
@@ -158,8 +166,8 @@ class BeatsLoop:
 
     def _look(self, agent: Agent, now: float) -> None:
         known, rules = agent.beats, rules_of(agent)
-        if known is None or not agent.ladder.running or not self._hearing:
-            return  # looked at anew when it runs, or when init is back
+        if known is None or not agent.ladder.running or not self._hearing or agent.is_frozen:
+            return  # looked at anew when it runs, when init is back, or when it wakes
         due = rule.due_mono(known, rules, beat_before=agent.memory.beat_instance > 0)
         if due is None:
             return

@@ -97,7 +97,8 @@ class HealthLoop:
         elif not running and agent.usage_of:
             self._resources.ended(name)
             agent.usage_of = 0
-        question = gates.question(agent.spec.health, ladder.gate_passed) if running else None
+        asked = running and not agent.is_frozen
+        question = gates.question(agent.spec.health, ladder.gate_passed) if asked else None
         if question is None:
             self.drop(name)
             agent.gate = None
@@ -179,6 +180,8 @@ class HealthLoop:
         self._judge(agent, result, now)
 
     def _judge(self, agent: Agent, result: ProbeResult, now: float) -> None:
+        if agent.is_frozen:
+            return  # asked before it fell asleep
         agent.checked_mono, agent.detail = now, result.detail
         agent.endpoint = _VALUE_OF[result.verdict]
         if result.verdict is Verdict.OK:

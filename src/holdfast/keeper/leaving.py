@@ -23,6 +23,8 @@ async def down(keeper: Keeper) -> int:
     keeper.stopping, said = True, False
     try:
         await keeper.snapshots.before_down()
+        for agent in keeper.agents.values():
+            keeper.sleepers.rouse(agent, "Holdfast is taken down")  # whoever is frozen hears no signal
         await asyncio.gather(*(keeper.hands.announce_stop(agent) for agent in keeper.agents.values()))
         said = keeper.link.connected
         answer = await keeper.link.call("shutdown", timeout_s=limits.INIT_ANSWER_TIMEOUT_S, keep_agents=False)

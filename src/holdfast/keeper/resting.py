@@ -62,7 +62,7 @@ class Rester:
         """`wanted`: bring it to rest, if that can be done; else only what is known of it."""
         known = told(agent)
         ways = recipes.find(agent.spec.recipe).quiesce(agent.spec) if wanted and agent.ladder.gate_passed else None
-        if ways is None or known.rest is Rest.STOPPED:
+        if ways is None or known.rest is Rest.STOPPED or agent.is_frozen:
             yield known
             return
         until_mono = asyncio.get_running_loop().time() + limits.REST_MAX_S

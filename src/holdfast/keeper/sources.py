@@ -158,4 +158,6 @@ class Sources:
 def is_watched(agent: Agent) -> bool:
     """Whether what an instance does means anything now: it runs, and nobody has asked it to stop."""
     ladder = agent.ladder
+    if agent.is_frozen:
+        return False
     return ladder.running and ladder.instance > 0 and ladder.phase is not Phase.STOPPING and not ladder.planned_stop

@@ -173,7 +173,8 @@ class StateJobs:
 
     def _alive(self, agent: Agent) -> dict[str, Any]:
         """What is only true of an agent that is in the fleet."""
-        return {"instance": agent.world.epoch, "pid": agent.world.pid, "cgroups": self._cgroups_of(agent)}
+        alive = {"instance": agent.world.epoch, "pid": agent.world.pid, "cgroups": self._cgroups_of(agent)}
+        return {**alive, "asleep": True} if agent.is_frozen else alive
 
 
 async def result_of(messages: AsyncGenerator[Message, None]) -> dict[str, Any]:

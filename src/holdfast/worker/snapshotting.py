@@ -81,12 +81,13 @@ def _request(args: dict[str, Any], home: Path) -> CaptureRequest:
     freezer, mapped = None, partial(frozenset[int])
     if args.get("pid"):
         cgroups = tuple(args.get("cgroups", ()))
-        freezer = freeze.choose(
-            cgroups[0] if cgroups else None,
-            cgroups,
-            lambda: _members(cgroups, int(args["pid"])),
-            home / freeze.MARK,
-        )
+        if not args.get("asleep"):  # it stands still already, and letting it go would wake it
+            freezer = freeze.choose(
+                cgroups[0] if cgroups else None,
+                cgroups,
+                lambda: _members(cgroups, int(args["pid"])),
+                home / freeze.MARK,
+            )
         mapped = partial(_mapped, cgroups, int(args["pid"]))
     cause = Cause(args["cause"])
     return CaptureRequest(

@@ -20,6 +20,7 @@ class Asleep(Struct, frozen=True, kw_only=True):
     at: float  # wall clock
     why: str
     before_bytes: int = 0  # what it used then
+    by_hand: bool = False  # a person wanted it, whatever it declares
     addresses: tuple[str, ...] = ()  # HOST:PORT on which it listened; kept for the stopped kind alone
 
 

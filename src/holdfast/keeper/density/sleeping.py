@@ -1,22 +1,37 @@
 """Agents that sleep because they have nothing to do: who falls asleep, what wakes them, and what it saved.
 
 Invariants: the ledger says that an agent sleeps before it is frozen or stopped, so that the next keeper neither takes
-it for sick nor forgets to wake it; whoever acts on a sleeper wakes it first. Made by the keeper; read by the semaphore
-and the views.
+it for sick nor forgets to wake it; whoever acts on a sleeper wakes it first; while it sleeps nothing asks it and its
+silence says nothing. The rule is density/hibernation.py. Made by the keeper; read by the semaphore and the views.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from msgspec import structs, to_builtins
+
+from holdfast import limits
 from holdfast.clock import Clock
+from holdfast.density import hibernation
+from holdfast.density.hibernation import Rest, Sleep
+from holdfast.healing.model import CalledBack, Phase, SetAside
 from holdfast.keeper.agent import Agent
+from holdfast.keeper.beats import idle as says_idle
+from holdfast.keeper.density import signs, sockets
+from holdfast.keeper.density.asleep import Asleep, How, RestView
+from holdfast.keeper.density.frozen_watch import FrozenWatch
 from holdfast.keeper.density.groups import AgentGroups
+from holdfast.keeper.density.port_keeper import PortKeeper
+from holdfast.keeper.density.signs import Sight
 from holdfast.keeper.healer import Healer
 from holdfast.keeper.places import NodePlaces
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.tasks import Tasks
+
+_DOWN = frozenset({Phase.HIBERNATING, Phase.QUEUED})  # of the stopped kind: its ports are held
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +46,9 @@ class Parts:
     places: NodePlaces
     tasks: Tasks
     scarce: Callable[[], bool]  # memory is short: whoever is idle sleeps at once
-    cpu_share: Callable[[str], float | None]  # of a core
     next_at: Callable[[Agent], float | None]  # its next planned restart, wall clock
-    follow: Callable[[Agent], None]  # what is asked of the agent changes
-    ready: Callable[[], bool]  # the world is known
+    quiet: Callable[[Agent, bool], None]  # nothing is asked of the agent from now on, or again
+    ready: Callable[[], bool]  # the world is known, and Holdfast stays
 
 
 class Sleepers:
@@ -43,38 +57,317 @@ class Sleepers:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._agents = parts.agents
+        self._watch = FrozenWatch(self._stirred)
+        self._ports = PortKeeper(parts.tasks, self._called, self._not_held)
+        self._rests: dict[str, Rest] = {}
+        self._sights: dict[str, Sight] = {}
+        self._waking: dict[str, float] = {}  # stopped ones that were called back: since when
+        self._looking = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> None:
-        """Called when the keeper's loop runs."""
+        """Called when the keeper's loop runs: who slept under the last keeper is not asked by this one."""
+        for agent in self._agents.values():
+            if agent.memory.asleep is not None:
+                agent.rest_view = _view(agent.memory.asleep)
+        self._set()
 
     def close(self) -> None:
-        """Sleepers go on sleeping."""
-
-    def follow(self, agent: Agent, now: float) -> None:
-        """Level-triggered and cheap."""
+        """Sleepers go on sleeping; their ports are free until the next keeper takes them."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._watch.close()
+        self._ports.close()
 
     def gone(self, name: str) -> None:
         """It was taken out of the fleet."""
+        self._watch.drop(name)
+        self._ports.give_up(name)
+        for known in (self._rests, self._sights, self._waking):
+            known.pop(name, None)
 
     # --- for the semaphore and the views -------------------------------------------------------------------------
     def is_frozen(self, name: str) -> bool:
         """Whether it sleeps and its processes are still there."""
         agent = self._agents.get(name)
-        return agent is not None and agent.rest_view.asleep == "frozen"
+        return agent is not None and agent.is_frozen
 
     def idle(self, name: str) -> bool:
         """Whether it is known to do nothing now."""
-        return False
+        rest = self._rests.get(name)
+        return rest is not None and rest.asleep_mono is None and rest.idle_mono is not None
 
     def may(self, name: str) -> bool:
         """Whether it may be put to sleep for memory's sake."""
-        return False
+        agent = self._agents.get(name)
+        return agent is not None and agent.spec.idle.action != "none" and self._is_well(agent)
 
-    # --- acts ----------------------------------------------------------------------------------------------------
-    def sleep_now(self, agent: Agent, why: str) -> bool:
+    # --- who acts ------------------------------------------------------------------------------------------------
+    def sleep_now(self, agent: Agent, why: str, *, by_hand: bool = False) -> bool:
         """Put it to sleep in the way it declared; False when that cannot be now. Idempotent."""
-        return False
+        if agent.memory.asleep is not None:
+            return True
+        if not self._is_well(agent) or not (by_hand or agent.spec.idle.action != "none"):
+            return False
+        how: How = "stop" if agent.spec.idle.action == "stop" else "freeze"
+        return self._fall_asleep(agent, how, why, by_hand=by_hand)
 
     def wake(self, agent: Agent, why: str) -> bool:
         """Wake it; False when it does not sleep. Idempotent."""
-        return False
+        known = agent.memory.asleep
+        if known is None:
+            return False
+        if known.how == "freeze":
+            self._thaw(agent, why)
+        elif agent.ladder.aside == "hibernating" and agent.name not in self._waking:
+            now = self._parts.clock.now_mono()
+            self._waking[agent.name] = now
+            self._rests[agent.name] = Rest(woken_mono=now)
+            agent.rest_view = structs.replace(agent.rest_view, asleep="", why=why)
+            text = f"it is woken: {why}"
+            self._parts.healer.observe(agent, CalledBack(text=why), now, record="density.wake", text=text, body={})
+        return True
+
+    def rouse(self, agent: Agent, why: str = "it is acted upon") -> None:
+        """Before anything is done with its processes: whoever is frozen hears no signal and answers nobody."""
+        if agent.is_frozen:
+            self._thaw(agent, why)
+
+    def before_spawn(self, agent: Agent) -> None:
+        """Its ports are its own again."""
+        self._ports.release(agent.name)
+
+    # --- level ---------------------------------------------------------------------------------------------------
+    def follow(self, agent: Agent, now: float) -> None:
+        """Bring what is held for it in line with its ladder. Level-triggered and cheap."""
+        known = agent.memory.asleep
+        if known is None:
+            if agent.spec.idle.action != "none" and self._timer is None:
+                self._set()
+            return
+        ladder = agent.ladder
+        if known.how == "freeze":
+            if self._parts.ready() and (ladder.instance != known.instance or not ladder.running):
+                self._parts.groups.thaw(agent)
+                self._awake(agent, "its instance is gone")
+            return
+        if (ladder.aside == "hibernating" and not ladder.running) or ladder.phase in _DOWN:
+            self._ports.hold(agent.name, known.addresses)
+        elif ladder.running and ladder.instance != known.instance:
+            if ladder.gate_passed:
+                self._ports.deliver(agent.name)
+                self._awake(agent, agent.rest_view.why or "it was started")
+        elif ladder.phase in (Phase.STOPPED, Phase.FINISHED, Phase.SHED, Phase.SPARE):
+            self._ports.give_up(agent.name)
+            self._awake(agent, "it is down for another reason now")
+        elif ladder.phase is Phase.HEALTHY and not ladder.aside and not ladder.planned_stop and self._parts.ready():
+            self._awake(agent, "its stop did not come to be")
+
+    # --- falling asleep ------------------------------------------------------------------------------------------
+    def _fall_asleep(self, agent: Agent, how: How, why: str, *, by_hand: bool = False) -> bool:
+        now = self._parts.clock.now_mono()
+        group = self._parts.groups.of(agent)
+        if group is None:
+            return False
+        known = Asleep(
+            how=how,
+            instance=agent.ladder.instance,
+            at=self._parts.clock.now_at(),
+            why=why,
+            before_bytes=group.read().usage_bytes,
+            by_hand=by_hand,
+            addresses=self._addresses(agent) if how == "stop" else (),
+        )
+        agent.memory.asleep = known
+        self._rests[agent.name] = Rest(asleep_mono=now, how=how)
+        body = {"asleep": to_builtins(known)}
+        if how == "stop":
+            text = f"it goes to sleep, stopped: {why}"
+            agent.rest_view = _view(known, agent.rest_view.wake_s)
+            seen = SetAside(why="hibernating", text=why)
+            self._parts.healer.observe(agent, seen, now, record="density.sleep", text=text, body=body)
+            return True
+        text = f"it goes to sleep, frozen: {why}"
+        self._parts.recorder.record("density.sleep", agent.name, text, body, durable=True)
+        agent.rest_view = _view(known, agent.rest_view.wake_s)
+        self._parts.quiet(agent, True)  # our own connections are closed before its sockets are looked at
+        if not self._parts.groups.freeze(agent, None):
+            self._thaw(agent, "it could not be frozen")
+            return False
+        if self._keep_watch(agent) and not by_hand:
+            self._thaw(agent, "somebody connected while it fell asleep")
+            return False
+        self._parts.tasks.spawn(self._page_out(agent, known))
+        return True
+
+    def _keep_watch(self, agent: Agent) -> bool:
+        """True: somebody is connected to it."""
+        return self._watch.add(agent.name, {agent.world.pid, *self._parts.groups.members(agent.name)})
+
+    async def _page_out(self, agent: Agent, known: Asleep) -> None:
+        """To swap or zram, where there is some; what it saved is read afterwards."""
+        group = self._parts.groups.of(agent)
+        if group is None or agent.memory.asleep is not known:
+            return
+        await asyncio.to_thread(group.page_out)
+        if agent.memory.asleep is known:
+            agent.rest_view.saved_bytes = max(0, known.before_bytes - group.read().usage_bytes)
+
+    def _addresses(self, agent: Agent) -> tuple[str, ...]:
+        own = sockets.held_by({agent.world.pid, *self._parts.groups.members(agent.name)})
+        table = sockets.Table()
+        listens = [one for one in table.read(sockets.LISTEN) if one.inode in own]
+        table.close()
+        return sockets.addresses(listens)[: limits.SLEEP_PORTS_MAX]
+
+    # --- waking --------------------------------------------------------------------------------------------------
+    def _thaw(self, agent: Agent, why: str) -> None:
+        began = self._parts.clock.now_mono()
+        self._parts.groups.thaw(agent)
+        self._rests[agent.name] = Rest(woken_mono=began)
+        self._awake(agent, why)
+        self._parts.tasks.spawn(self._time_waking(agent, began))
+        self._parts.quiet(agent, False)
+
+    async def _time_waking(self, agent: Agent, began: float) -> None:
+        """Until whoever woke it was taken out of its queue."""
+        loop = asyncio.get_running_loop()
+        while self._watch.waits(agent.name) and loop.time() - began < limits.SLEEP_WAKE_LOOK_S:
+            await asyncio.sleep(limits.SLEEP_WAKE_TICK_S)
+        if not agent.is_frozen:
+            self._watch.drop(agent.name)
+        agent.rest_view.wake_s = round(self._parts.clock.now_mono() - began, 4)
+
+    def _awake(self, agent: Agent, why: str) -> None:
+        """It sleeps no more: said in the ledger, and shown."""
+        known = agent.memory.asleep
+        if known is None:
+            return
+        agent.memory.asleep = None
+        slept_s = max(0, round(self._parts.clock.now_at() - known.at))
+        since = self._waking.pop(agent.name, None)
+        agent.rest_view = structs.replace(agent.rest_view, asleep="", since_at=None, why=why)
+        if since is not None:
+            agent.rest_view.wake_s = round(self._parts.clock.now_mono() - since, 3)
+        body = {"asleep": None, "slept_s": slept_s, "saved_bytes": agent.rest_view.saved_bytes}
+        self._parts.recorder.record("density.awake", agent.name, f"it is awake after {slept_s} s: {why}", body)
+
+    def _stirred(self, name: str, why: str) -> None:
+        agent = self._agents.get(name)
+        if agent is not None and agent.is_frozen:
+            self._thaw(agent, why)
+
+    def _called(self, name: str) -> None:
+        agent = self._agents.get(name)
+        if agent is not None:
+            self.wake(agent, "somebody connects")
+
+    def _not_held(self, name: str, words: str) -> None:
+        self._parts.recorder.record("density.port", name, words)
+
+    # --- looking -------------------------------------------------------------------------------------------------
+    def _set(self) -> None:
+        """Nobody who may sleep, and nobody asleep: no wake-up."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        wait_s = [
+            min(limits.SLEEP_LOOK_S, max(limits.SLEEP_LOOK_MIN_S, agent.spec.idle.after_s / 5))
+            for agent in self._agents.values()
+            if agent.spec.idle.action != "none" or agent.memory.asleep is not None
+        ]
+        if wait_s:
+            self._timer = asyncio.get_running_loop().call_later(min(wait_s), self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        if not self._looking and self._parts.ready():
+            self._looking = True
+            self._parts.tasks.spawn(self._look())
+        self._set()
+
+    async def _look(self) -> None:
+        """One look at everybody who may sleep."""
+        try:
+            now = self._parts.clock.now_mono()
+            asked = [self._ask(agent) for agent in self._agents.values() if self._is_in_question(agent)]
+            seen = await asyncio.to_thread(signs.look, asked, now) if asked else {}
+            for agent in list(self._agents.values()):
+                self._decide(agent, seen.get(agent.name), self._parts.clock.now_mono())
+            self._sights = seen
+        finally:
+            self._looking = False
+
+    def _is_in_question(self, agent: Agent) -> bool:
+        """Looked at closely only who may sleep and does not say that it works."""
+        may = agent.spec.idle.action != "none" and agent.memory.asleep is None
+        return may and self._is_well(agent) and says_idle(agent) is not False
+
+    def _ask(self, agent: Agent) -> signs.Ask:
+        name = agent.name
+        return signs.Ask(
+            name,
+            agent.world.pid,
+            next(iter(self._parts.places.cgroups_of(agent)), None),
+            lambda: self._parts.groups.members(name),
+        )
+
+    def _decide(self, agent: Agent, seen: Sight | None, now: float) -> None:
+        known = agent.memory.asleep
+        if known is None and agent.spec.idle.action == "none":
+            self._rests.pop(agent.name, None)
+            return
+        if known is not None:
+            self._keep(agent, known)
+            known = agent.memory.asleep
+        next_at = self._parts.next_at(agent)
+        next_s = None if next_at is None or (known and known.how == "stop") else next_at - self._parts.clock.now_at()
+        told = signs.signs(
+            says_idle(agent), seen, self._sights.get(agent.name), healthy=self._is_well(agent), next_s=next_s
+        )
+        rest = self._rests.get(agent.name, Rest())
+        if known is not None and rest.asleep_mono is None and agent.name not in self._waking:
+            rest = Rest(asleep_mono=now, how=known.how)  # it slept under the last keeper
+        action = known.how if known is not None and known.by_hand else agent.spec.idle.action
+        lead_s = agent.rest_view.wake_s or limits.SLEEP_WAKE_LEAD_S
+        idle_mono = rest.idle_mono
+        rest, acts = hibernation.decide(rest, told, action, agent.spec.idle.after_s, lead_s, self._parts.scarce(), now)
+        self._rests[agent.name] = rest
+        for act in acts:
+            if isinstance(act, Sleep):
+                how: How = "stop" if act.how == "stop" else "freeze"
+                idle_s = round(now - (now if idle_mono is None else idle_mono))
+                if not self._fall_asleep(agent, how, f"it had nothing to do for {idle_s} s"):
+                    self._rests[agent.name] = Rest(woken_mono=now)
+            else:
+                self.wake(agent, act.why)
+
+    def _keep(self, agent: Agent, known: Asleep) -> None:
+        """A frozen one has to be frozen, and watched: after a keeper's death init may have let it go on."""
+        if known.how != "freeze":
+            self.follow(agent, self._parts.clock.now_mono())
+            return
+        group = self._parts.groups.of(agent)
+        if group is None or not group.read().frozen:
+            self._thaw(agent, "it was let go on")
+        elif not self._watch.watches(agent.name):
+            self._parts.groups.freeze(agent, None)  # init is told again; it stands still already
+            self._keep_watch(agent)
+
+    def _is_well(self, agent: Agent) -> bool:
+        """Past its start, nothing wrong, nothing under way."""
+        ladder = agent.ladder
+        calm = ladder.phase is Phase.HEALTHY and ladder.gate_passed and not ladder.planned_stop and not ladder.starved
+        busy = agent.leaving or agent.memory.restoration is not None or agent.world.state != "up"
+        return calm and ladder.incident == 0 and not ladder.aside and not busy and self._parts.ready()
+
+
+def _view(known: Asleep, wake_s: float | None = None) -> RestView:
+    stopped = known.how == "stop"
+    return RestView(
+        asleep="stopped" if stopped else "frozen",
+        since_at=known.at,
+        why=known.why,
+        saved_bytes=known.before_bytes if stopped else None,
+        wake_s=wake_s,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from holdfast.keeper.agent import Agent
 from holdfast.keeper.density.sleeping import Parts, Sleepers
 
 if TYPE_CHECKING:
@@ -13,9 +14,12 @@ if TYPE_CHECKING:
 def build(keeper: Keeper) -> Sleepers:
     """Made before the world is known."""
 
-    def cpu_share(name: str) -> float | None:
-        used = keeper.resources.usage(name)
-        return None if used is None else used.cpu
+    def quiet(agent: Agent, on: bool) -> None:
+        now = keeper.clock.now_mono()
+        if not on:
+            keeper.beats.resume(agent, now)
+        keeper.health.follow(agent, now)
+        keeper.semaphore.look()
 
     sleepers = Sleepers(
         Parts(
@@ -27,11 +31,11 @@ def build(keeper: Keeper) -> Sleepers:
             places=keeper.places,
             tasks=keeper.tasks,
             scarce=lambda: keeper.semaphore.scarce,
-            cpu_share=cpu_share,
             next_at=lambda agent: keeper.planned.next_at(agent),
-            follow=lambda agent: keeper.health.follow(agent, keeper.clock.now_mono()),
+            quiet=quiet,
             ready=lambda: keeper.intake.is_adopted and not keeper.stopping,
         )
     )
     keeper.health.followers.append(sleepers.follow)
+    keeper.hands.rouse, keeper.hands.before_spawn = sleepers.rouse, sleepers.before_spawn
     return sleepers

@@ -1,0 +1,66 @@
+"""Whether agents do nothing: what they say, who talks to them, what CPU they take.
+
+Invariant: looking costs nothing while nobody may sleep, and reads /proc beside the keeper's loop. What cannot be seen
+is None, never 0. Called by sleeping.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from holdfast.density.hibernation import Signs
+from holdfast.health.usage import cpu_s
+from holdfast.keeper.density import sockets
+from holdfast.keeper.density.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN, Calls
+
+
+class Ask(NamedTuple):
+    """One agent to look at. `members()` lists its processes."""
+
+    name: str
+    pid: int
+    cgroup: str | None
+    members: Callable[[], Iterable[int]]
+
+
+class Sight(NamedTuple):
+    """What was seen of it. `cpu_s`: used so far by this instance."""
+
+    pid: int
+    at_mono: float
+    calls: Calls
+    cpu_s: float | None
+
+
+def look(asked: Iterable[Ask], now: float) -> dict[str, Sight]:
+    """Reads /proc of every process of these agents: belongs into a thread."""
+    table = sockets.Table()
+    rows = table.read(LISTEN, ESTABLISHED, CLOSE_WAIT)
+    table.close()
+    ours: frozenset[int] | None = None
+    found: dict[str, Sight] = {}
+    for one in asked:
+        own = sockets.held_by({one.pid, *one.members()})
+        calls = sockets.calls(rows, own, frozenset())
+        if calls.inbound or calls.outbound:
+            if ours is None:  # looked for only when somebody talks to somebody
+                ours = sockets.ours()
+            calls = sockets.calls(rows, own, ours)
+        found[one.name] = Sight(one.pid, now, calls, cpu_s(one.pid, one.cgroup))
+    return found
+
+
+def signs(
+    says_idle: bool | None, seen: Sight | None, before: Sight | None, *, healthy: bool, next_s: float | None
+) -> Signs:
+    """What is known. An agent that does not say that it is idle counts as at work while it talks to anybody at all."""
+    connections = None
+    if seen is not None and seen.calls.listens:
+        connections = seen.calls.inbound + (0 if says_idle else seen.calls.outbound)
+    share = None
+    if seen is not None and before is not None and before.pid == seen.pid and seen.at_mono > before.at_mono:
+        used = (before.cpu_s, seen.cpu_s)
+        if used[0] is not None and used[1] is not None:
+            share = max(0.0, used[1] - used[0]) / (seen.at_mono - before.at_mono)
+    return Signs(says_idle=says_idle, connections=connections, cpu_share=share, healthy=healthy, next_schedule_s=next_s)
