@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from holdfast import errors
+from holdfast.cli.describe_memory import memory_pairs
 from holdfast.cli.selecting import Choice, chosen, selector_option
 from holdfast.cli.session import Command, Session, complete_agent, pass_session
 from holdfast.errors import HoldfastError
@@ -92,6 +93,7 @@ def _indented(lines: list[str]) -> list[str]:
 
 def _sections(known: Known) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     yield "state", _state(known)
+    yield "memory", memory_pairs(known)
     yield "budgets", _budgets(known)
     yield "observed", _observed(known)
     yield "last deaths", _deaths(known)

@@ -12,10 +12,11 @@ from holdfast.cli.render import NOTHING, duration, one_line, size, table, wrap
 from holdfast.limits import CONFIRM_S
 
 HEADERS = ("NAME", "PHASE", "HEALTH", "PID", "UPTIME", "RESTARTS", "TIER", "MEM", "WHY / NEXT")
-WIDE_HEADERS = (*HEADERS[:-1], "CPU", "INSTANCE", "PRIORITY", "USER", "LABELS", HEADERS[-1])
+WIDE_HEADERS = (*HEADERS[:-1], "CPU", "INSTANCE", "PRIORITY", "SHED", "USER", "LABELS", HEADERS[-1])
 # Columns a narrow terminal does without, the least missed first.
 DROPPED_FIRST = ("PID", "TIER", "RESTARTS", "MEM", "UPTIME", "HEALTH")
-SETTLED_PHASES = frozenset({"healthy", "finished", "stopped"})  # as wanted: nothing to wait for, nothing wrong
+# As wanted: nothing to wait for, nothing wrong.
+SETTLED_PHASES = frozenset({"healthy", "finished", "stopped", "hibernating", "spare"})
 COLOUR_OF_PHASE = {
     "queued": "cyan",
     "starting": "cyan",
@@ -26,6 +27,9 @@ COLOUR_OF_PHASE = {
     "backoff": "yellow",
     "escalated": "red",
     "stopping": "cyan",
+    "shed": "yellow",
+    "hibernating": "blue",
+    "spare": "blue",
 }
 LEVELS = ("process", "endpoint", "behaviour")
 
@@ -68,15 +72,34 @@ def why_next(row: dict[str, Any]) -> str:
 def agent_cells(row: dict[str, Any]) -> list[str]:
     return [
         str(row.get("name", "")),
-        str(row.get("phase", "")),
+        phase_text(row),
         health_text(row),
         str(row.get("pid") or NOTHING),
         duration(row.get("uptime_s")),
         str(row.get("restarts", 0)),
         str(row.get("tier", 0)),
-        size(row.get("rss_bytes")),
+        memory_text(row),
         why_next(row),
     ]
+
+
+def phase_text(row: dict[str, Any]) -> str:
+    """`healthy`; `healthy, asleep` for one that sleeps and is there all the same."""
+    asleep = ", asleep" if row.get("asleep") == "frozen" else ""
+    return f"{row.get('phase', '')}{asleep}"
+
+
+def memory_text(row: dict[str, Any]) -> str:
+    """`212M/280M`: in use, and what it may use now; without a lease what is in use alone."""
+    used, lease = row.get("usage_bytes"), row.get("lease_bytes")
+    if used is None or not lease or not row.get("pid"):
+        return size(row.get("rss_bytes"))
+    return f"{size(used)}/{size(lease)}"
+
+
+def shed_text(row: dict[str, Any]) -> str:
+    """Its place among those who go when a more important agent needs memory: 1 is the next."""
+    return "kept" if row.get("protected") else str(row.get("shed_order") or NOTHING)
 
 
 def wide_cells(row: dict[str, Any]) -> list[str]:
@@ -88,6 +111,7 @@ def wide_cells(row: dict[str, Any]) -> list[str]:
         NOTHING if cpu is None else f"{cpu:.0%}",
         str(row.get("instance", "")),
         str(row.get("priority", "")),
+        shed_text(row),
         str(row.get("user") or NOTHING),
         one_line(labels) or NOTHING,
     ]
@@ -104,7 +128,30 @@ def status_lines(status: Status, width: int | None, *, wide: bool = False) -> li
         lines = table(HEADERS, [agent_cells(row) for row in agents], width=width, colours=colours, drop=DROPPED_FIRST)
     if not agents:
         lines = wrap("no agents: declare some in holdfast.yaml and run `holdfast up`, or `holdfast run -- CMD`", width)
-    return [*lines, *warning_lines(status, width), *wrap(own_line(status), width)]
+    memory = node_line(status)
+    room = [*(wrap(memory, width) if memory else []), *wrap(own_line(status), width)]
+    return [*lines, *warning_lines(status, width), *room]
+
+
+def node_line(status: Status) -> str:
+    """The node's memory on one line; "" as long as nobody read it."""
+    node = status.get("node") or {}
+    if node.get("budget_bytes") is None:
+        return ""
+    used, leased, budget = (max(0, node.get(key) or 0) for key in ("agents_bytes", "leased_bytes", "budget_bytes"))
+    parts = [f"memory: {size(used)} in use, {size(leased)} of {size(budget)} leased"]
+    if (node.get("free_bytes") or 0) < 0:
+        parts.append(f"the reserve of {size(node.get('reserve_bytes'))} is being used")
+    first = next_to_go(status.get("agents", []))
+    if first:
+        parts.append(f"{first} goes first if more is needed")
+    parts += [f"short because of {one_line(each)}" for each in (node.get("neighbours") or [])[:1]]
+    return "; ".join(parts)
+
+
+def next_to_go(rows: list[dict[str, Any]]) -> str:
+    """Who would be shed next; "" when nobody would."""
+    return next((str(row["name"]) for row in rows if row.get("shed_order") == 1), "")
 
 
 def warning_lines(status: Status, width: int | None = None) -> list[str]:

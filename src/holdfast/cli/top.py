@@ -92,7 +92,9 @@ class Watcher:
     def as_json(self, view: View) -> dict[str, Any]:
         """The same facts for programs: the status, the machine, our processes; of one agent also its timeline."""
         seen = self.look(view)
-        answer: dict[str, Any] = {**(seen.status or {}), "node": seen.node._asdict() if seen.node else None}
+        status = seen.status or {}
+        machine = seen.node._asdict() if seen.node else {}
+        answer: dict[str, Any] = {**status, "node": {**(status.get("node") or {}), **machine} or None}
         answer["processes"] = seen.own
         if view.agent:
             answer |= {"agent": seen.known, "events": seen.events, "logs": seen.logs}
@@ -156,7 +158,7 @@ def _print_once(watcher: Watcher, view: View) -> int:
 def _painted(line: Any) -> str:
     from holdfast.cli.render import paint
 
-    colours = {"red", "green", "yellow", "cyan"}
+    colours = {"red", "green", "yellow", "cyan", "blue"}
     return "".join(paint(text, next((c for c in style.split() if c in colours), None)) for text, style in line).rstrip()
 
 

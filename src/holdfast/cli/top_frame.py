@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from holdfast.cli.fleet_view import COLOUR_OF_PHASE, health_text, why_next
+from holdfast.cli.fleet_view import COLOUR_OF_PHASE, health_text, memory_text, phase_text, shed_text, why_next
 from holdfast.cli.render import NOTHING, duration, size, wrap
+from holdfast.cli.top_memory import memory_line
 from holdfast.cli.top_view import View, cpu_of, rows_shown
 from holdfast.printable import columns, cut, log_line, one_line, pad
 
@@ -26,7 +27,7 @@ NAME_MIN, NAME_MAX, WHY_MIN = 8, 24, 16
 WHY_LINES_MAX = 3  # of the selected agent's sentence, below the table
 FLEET_KEYS = "q quit  r restart  l logs  d describe  / filter  s sort"
 # Columns between NAME and WHY, the least missed last: a narrow terminal goes without it first.
-COLUMNS = ("PHASE", "MEMORY", "UP", "CPU", "HEALTH", "RST", "BEAT")
+COLUMNS = ("PHASE", "MEMORY", "UP", "CPU", "SHED", "HEALTH", "RST", "BEAT")
 
 Row = dict[str, Any]
 Piece = tuple[str, str]  # text and style: "", or words such as "bold red"
@@ -83,7 +84,8 @@ def header(view: View, seen: Seen, width: int) -> list[Line]:
         counts[str(row.get("phase"))] = counts.get(str(row.get("phase")), 0) + 1
     first: list[Piece] = [(f"holdfast {version}", "bold"), (f"{len(rows)} agents", "")]
     first += [(f"{count} {phase}", COLOUR_OF_PHASE.get(phase, "")) for phase, count in counts.items()]
-    lines = [_joined([*first, (seen.clock, "dim")], width), _joined(_node(seen), width), _joined(_own(seen), width)]
+    lines = [_joined([*first, (seen.clock, "dim")], width), _joined(_node(seen), width)]
+    lines += [_memory(seen.status, width), _joined(_own(seen), width)]
     for warning in seen.status.get("warnings", [])[:1]:
         lines.append(((cut(f"{warning.get('code')}: {one_line(warning.get('message', ''))}", width), "yellow"),))
     return [line for line in lines if line]
@@ -110,6 +112,14 @@ def _node(seen: Seen) -> list[Piece]:
     if node.swap_used_bytes:
         parts.append((f"swap {size(node.swap_used_bytes)}", ""))
     return parts
+
+
+def _memory(status: Row, width: int) -> Line:
+    """The node's bar and its words."""
+    bar, words = memory_line(status, width)
+    if not bar:
+        return ()
+    return (*bar, ("  ", ""), *_joined(words, width - sum(columns(text) for text, _ in bar) - 2))
 
 
 def _own(seen: Seen) -> list[Piece]:
@@ -177,10 +187,11 @@ def _cells(row: Row) -> dict[str, Piece]:
     cpu = cpu_of(row)
     return {
         "NAME": (str(row["name"]), ""),
-        "PHASE": (phase, COLOUR_OF_PHASE.get(phase, "")),
+        "PHASE": (phase_text(row), COLOUR_OF_PHASE.get(phase, "")),
         "HEALTH": (health_text(row), ""),
         "CPU": (NOTHING if cpu is None else f"{cpu:.0%}", "yellow" if cpu is not None and cpu >= 0.9 else ""),
         "MEMORY": memory_cell(row),
+        "SHED": (shed_text(row), "yellow" if row.get("shed_order") == 1 else ""),
         "RST": (str(row.get("restarts", 0)), ""),
         "UP": (duration(row.get("uptime_s")), ""),
         "BEAT": (beat_text(row), ""),
@@ -199,6 +210,8 @@ def _widths(rows: Sequence[Row], cells: Sequence[dict[str, Piece]], width: int) 
         del need["BEAT"]
     if not any(cpu_of(row) is not None for row in rows):
         del need["CPU"]
+    if not any(row.get("shed_order") for row in rows):
+        del need["SHED"]
     kept: list[str] = []
     left = width - min(name_width, max(NAME_MIN, width // 3)) - 1
     for name in COLUMNS:
@@ -209,7 +222,7 @@ def _widths(rows: Sequence[Row], cells: Sequence[dict[str, Piece]], width: int) 
         name_width, left = min(name_width, max(NAME_MIN, width // 3) + left), 0
     else:
         left += min(name_width, max(NAME_MIN, width // 3)) - name_width
-    order = [name for name in ("PHASE", "HEALTH", "CPU", "MEMORY", "RST", "UP", "BEAT") if name in kept]
+    order = [name for name in ("PHASE", "HEALTH", "CPU", "MEMORY", "SHED", "RST", "UP", "BEAT") if name in kept]
     widths = {"NAME": name_width}
     for name in order:
         widths[name] = need[name]
@@ -219,10 +232,10 @@ def _widths(rows: Sequence[Row], cells: Sequence[dict[str, Piece]], width: int) 
 
 
 def memory_cell(row: Row) -> Piece:
-    """`▮▮▯▯▯▯ 412M/1.0G`; without a limit the use alone."""
+    """`▮▮▯▯▯▯ 412M/1.0G` of its limit; without one what it may use now, or the use alone."""
     used, limit = row.get("rss_bytes"), memory_limit(row)
     if used is None or not limit:
-        return size(used), ""
+        return memory_text(row), ""
     share = used / limit
     full = min(BAR_CELLS, round(share * BAR_CELLS))
     return f"{'▮' * full}{'▯' * (BAR_CELLS - full)} {size(used)}/{size(limit)}", _alarm(share)

@@ -15,7 +15,9 @@ FILTER_MAX_CHARS = 100
 Pane = Literal["timeline", "logs", "describe"]
 Row = dict[str, Any]
 _LARGEST_FIRST = frozenset({"memory", "cpu", "restarts"})
-_WORST_FIRST = ("escalated", "unhealthy", "backoff", "recovering", "degraded", "starting", "stopping", "queued")
+_WORST_FIRST = (
+    "escalated", "unhealthy", "backoff", "recovering", "shed", "degraded", "starting", "stopping", "queued"
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from holdfast.keeper.density import sentences
 from holdfast.keeper.density.shown import NOTHING, Shown
 from holdfast.keeper.fleet import masked_agent
 from holdfast.keeper.permits import message
-from holdfast.keeper.views import AgentRow, BeatView, Description, Levels, UsageView
+from holdfast.keeper.views import AgentRow, BeatView, Description, Levels, SeenView, UsageView
 from holdfast.logs.ship_lag import Lag
 
 
@@ -45,6 +45,20 @@ def description(
         permit=None if agent.permit_held is None else message(agent.permit_held),
         pod=pod,
         shipping=shipping or [],
+        seen=seen_of(agent),
+    )
+
+
+def seen_of(agent: Agent) -> SeenView:
+    """What it was seen to take."""
+    known = agent.memory.history
+    return SeenView(
+        readings=known.readings,
+        worked=known.worked,
+        work_bytes=known.mark_bytes,
+        cpu=round(known.cpu, 3),
+        disk_bytes=known.disk_bytes,
+        start_peak_bytes=agent.memory.start_peak_bytes,
     )
 
 

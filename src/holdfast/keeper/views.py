@@ -193,6 +193,20 @@ class Death(Struct, frozen=True, kw_only=True):
     lived_s: float | None
 
 
+class SeenView(Struct, frozen=True, kw_only=True):
+    """What an agent was seen to take over the last days. `work_bytes`: 95 of 100 `readings` were not above it.
+
+    `worked`: they are readings of its work; else it was only seen waiting. `cpu`: cores on average.
+    """
+
+    readings: int = 0
+    worked: bool = False
+    work_bytes: int = 0
+    cpu: float = 0.0
+    disk_bytes: int = 0
+    start_peak_bytes: int | None = None
+
+
 class Description(AgentRow, kw_only=True):
     """One agent with everything known about it. Secrets in `spec` are masked."""
 
@@ -202,6 +216,7 @@ class Description(AgentRow, kw_only=True):
     permit: dict[str, Any] | None
     pod: dict[str, Any] | None
     shipping: list[Lag] = []  # log servers that are behind with its lines
+    seen: SeenView = SeenView()
 
 
 class KeyChange(Struct, frozen=True, kw_only=True):
