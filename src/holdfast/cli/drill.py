@@ -109,36 +109,53 @@ def _ask(session: Session, agent: str, faults: list[Fault], yes: bool) -> None:
 def _run(session: Session, agent: str | None, faults: list[Fault]) -> Scorecard:
     import signal
 
-    from holdfast.cli.client import KeeperClient
-    from holdfast.drills import run
+    from holdfast.drills import run, score
     from holdfast.drills.score import Scorecard
-    from holdfast.drills.stage import Stage, ThrowAwayStage
 
     for ending in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(ending, _leave)  # what was made for the drill is taken away also then
-    if agent is None:
-        session.hint("making a throw-away home and agent …")
-        stage: Stage = ThrowAwayStage(lambda home: KeeperClient(home, timeout_s=5.0), faults)
-    else:
-        stage = Stage(session.home, session.client(), agent)
-        session.client().get(f"/v1/agents/{agent}")  # HF2001 or HF3001 in good time
     card = Scorecard(
-        holdfast=__version__,
-        at=time.time(),
-        agent=agent or "",
-        throw_away=agent is None,
-        start_s=stage.start_s(),
-        results=[],
+        holdfast=__version__, at=time.time(), agent=agent or "", throw_away=agent is None, start_s=0.0, results=[]
     )
-    try:
-        for number, fault in enumerate(faults, 1):
-            session.hint(f"[{number}/{len(faults)}] {fault.name}: {fault.summary} …")
-            result = run.try_fault(stage, fault, card.start_s)
-            card.results.append(result)
-            session.hint(f"        {result.verdict}: {result.detail}")
-    finally:
-        stage.close()
+    for here in _together(faults):
+        stage = _stage(session, agent, here)
+        start_s = 0.0 if isinstance(stage, str) else stage.start_s()
+        card.start_s = card.start_s or start_s
+        try:
+            for fault in here:
+                session.hint(f"[{len(card.results) + 1}/{len(faults)}] {fault.name}: {fault.summary} …")
+                if isinstance(stage, str):
+                    result = score.skipped(fault, f"drill-{fault.name}", stage)
+                else:
+                    result = run.try_fault(stage, fault, start_s)
+                card.results.append(result)
+                session.hint(f"        {result.verdict}: {result.detail}")
+        finally:
+            if not isinstance(stage, str):
+                stage.close()
     return card
+
+
+def _together(faults: list[Fault]) -> list[list[Fault]]:
+    """Those that share a stage; each that is about the node's memory has a node of its own."""
+    shared = [fault for fault in faults if not fault.memory]
+    return [here for here in (shared, *([fault] for fault in faults if fault.memory)) if here]
+
+
+def _stage(session: Session, agent: str | None, faults: list[Fault]) -> Stage | str:
+    """Where these faults are tried, or why they cannot be tried on this machine."""
+    from holdfast.cli.client import KeeperClient
+    from holdfast.drills.memory_stage import MemoryStage, unfit
+    from holdfast.drills.stage import Stage, ThrowAwayStage
+
+    if agent is not None:
+        session.client().get(f"/v1/agents/{agent}")  # HF2001 or HF3001 in good time
+        return Stage(session.home, session.client(), agent)
+    if faults[0].memory and (why := unfit()):
+        return why
+    session.hint("making a throw-away home and agent …")
+    make = MemoryStage if faults[0].memory else ThrowAwayStage
+    return make(lambda home: KeeperClient(home, timeout_s=5.0), faults)
 
 
 def _leave(number: int, _: object) -> None:

@@ -23,6 +23,9 @@ STEP_S = 0.05
 COUNT_S = 0.25
 BEGUN = "begun"  # beside its state: what it found there when it began
 LEAK_STEP_BYTES = 1 << 20
+GAP = "gap"  # beside it, while it is told to watch: its longest standstill, in seconds
+SPIKE_STEP_BYTES = 8 << 20
+START_HELD_S = 1.5
 began = time.monotonic()
 beats = threading.Event()
 
@@ -132,6 +135,32 @@ def flood() -> None:
         os.write(1, line * 100)
 
 
+def taken(size: int) -> bytearray:
+    """Memory that is really there: every page is written."""
+    return bytearray(b"\1") * size
+
+
+def grow(what: str, held: list[bytearray]) -> None:
+    """`spike MOST`: as fast as it can; `leak MOST RATE`: so many bytes in a second."""
+    words = what.split()
+    most, step = int(words[1]), SPIKE_STEP_BYTES if words[0] == "spike" else int(float(words[2]) * STEP_S)
+    while sum(map(len, held)) < most:
+        held.append(taken(step))
+        if words[0] != "spike":
+            return
+
+
+def fork_memory(what: str) -> None:
+    """`fork-memory COUNT EACH`: so many processes, each of which takes so much and waits."""
+    count, each = map(int, what.split()[1:])
+    program = (
+        f"import time\nheld = []\nfor _ in range({each >> 20}):\n held.append(bytearray(b'x') * {1 << 20})\n"
+        " time.sleep(0.005)\ntime.sleep(600)"
+    )
+    for _ in range(count):
+        subprocess.Popen([sys.executable, "-I", "-S", "-c", program])
+
+
 def act(what: str, cycle: int, held: list[bytearray]) -> None:
     if what == "spin":
         while True:
@@ -151,7 +180,12 @@ def act(what: str, cycle: int, held: list[bytearray]) -> None:
         most = int(what.partition(" ")[2])
         if len(held) * LEAK_STEP_BYTES < most:
             held.append(bytearray(os.urandom(LEAK_STEP_BYTES)))
-    elif held:
+    elif what.startswith(("spike", "leak ")):
+        grow(what, held)
+    elif what.startswith("fork-memory") and not held:
+        held.append(bytearray(1))  # once
+        fork_memory(what)
+    elif held and not what:
         held.clear()
 
 
@@ -159,13 +193,23 @@ def main() -> None:
     if fault() == "exit-loop":
         print("cannot start: the cause is still there", flush=True)
         sys.exit(1)
+    heavy = taken(int(os.environ.get("DRILL_START", "0")))
+    time.sleep(START_HELD_S if heavy else 0)
+    del heavy
     kept = Kept(sys.argv[2]) if len(sys.argv) > 2 else None
     server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Health)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     cycle, beaten, held = 0, 0.0, list[bytearray]()
+    kept_always = taken(int(os.environ.get("DRILL_HOLDS", "0")))
+    looked, gap = time.monotonic(), 0.0
     while True:
         cycle += 1
         now = time.monotonic()
+        gap, looked = max(gap, now - looked) if fault() == "watch" else 0.0, now
+        if gap:
+            for at in range(0, len(kept_always), 4096):
+                kept_always[at] = cycle & 0xFF  # what it works with must be there
+            place(GAP, {"gap": gap})
         if now - beaten >= BEAT_S:
             beaten = now
             notify("READY=1", "WATCHDOG=1", f"X_CYCLE={cycle}")

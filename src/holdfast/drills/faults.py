@@ -22,7 +22,11 @@ FILE_LOOK_S = 15.0  # how late the age of a heartbeat file is seen at most
 EVERY_S = 3.0  # a snapshot of the throw-away agent, and its way to the second place: the default is 60 s, as of beats
 BEHIND_S = 2 * EVERY_S + 2.0  # one interval with its jitter, and the snapshot itself on a loaded machine
 
-Expect = Literal["healed", "untouched", "shown", "escalated", "kept"]
+GROWS_S = 4.0  # until a spike has filled the drill's node, on a slow machine
+ALONE_S = 4.0  # one that only its own need is in the way of goes after so long at its ceiling: it might yet be fed
+BACK_S = 10.0  # then a shed agent is back, once there is room
+
+Expect = Literal["healed", "untouched", "shown", "escalated", "kept", "shed", "queued"]
 
 
 class Fault(Struct, frozen=True, kw_only=True):
@@ -30,8 +34,10 @@ class Fault(Struct, frozen=True, kw_only=True):
 
     `expect` healed: a new process, healthy; untouched: the very same process, Holdfast back; shown: told, never
     restarted; escalated: bounded tries, then a person is told, and healed when the cause is gone; kept: what was lost
-    is had back by a command: caught is when it was shown as such, restored when the agent is well with its state.
-    `real`: may be tried on an agent of the user's. `state`: about what the agent keeps on disk.
+    is had back by a command: caught is when it was shown as such, restored when the agent is well with its state;
+    shed: it goes, whole, and comes back by itself, while the more important notice nothing; queued: all are started,
+    some after others. `real`: may be tried on an agent of the user's. `state`: about what the agent keeps on disk.
+    `memory`: about the node's memory, and tried on a small node of its own.
     """
 
     name: str
@@ -43,6 +49,7 @@ class Fault(Struct, frozen=True, kw_only=True):
     real: bool = False
     needs_root: bool = False
     state: bool = False
+    memory: bool = False
 
 
 _ALL = (
@@ -93,6 +100,20 @@ _ALL = (
     Fault(name="lose-machine", summary="every process is killed and the home deleted; a second place is left",
           expect="kept", caught_s=10.0, restored_s=20.0, state=True,
           promise="rebuilt from the second place alone, one interval behind at most"),
+    Fault(name="leak", summary="its memory grows steadily towards its limit", expect="healed", caught_s=40.0,
+          restored_s=60.0, memory=True, promise="told at 70 % of the limit, restarted as planned before it"),
+    Fault(name="spike", summary="an unimportant agent takes more memory than the node has, as fast as it can",
+          expect="shed", caught_s=GROWS_S + ALONE_S + 2.0, restored_s=GROWS_S + ALONE_S + 2.0 + BACK_S, memory=True,
+          promise="it goes, whole, before the kernel kills; no more important agent notices"),
+    Fault(name="fork-memory", summary="an unimportant agent does so in many small processes", expect="shed",
+          caught_s=GROWS_S + ALONE_S + 2.0, restored_s=GROWS_S + ALONE_S + 2.0 + BACK_S, memory=True,
+          promise="the whole tree goes, however small each process; no more important agent notices"),
+    Fault(name="start-storm", summary="six agents with heavy starts are started at once", expect="queued",
+          caught_s=3.0, restored_s=60.0, memory=True,
+          promise="one after another as memory allows, none late by its own measure"),
+    Fault(name="neighbour", summary="other software takes the node's memory, and gives it back", expect="shed",
+          caught_s=6.0, restored_s=BACK_S, needs_root=True, memory=True,
+          promise="the least important makes room; back within 10 s of room"),
 )  # fmt: skip
 FAULTS: dict[str, Fault] = {fault.name: fault for fault in _ALL}
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.drills import score, state_ways
+from holdfast.drills import memory_ways, score, state_ways
 from holdfast.drills.faults import BEAT_S, Fault, for_agent
 from holdfast.drills.score import Result
 from holdfast.drills.stage import MEMORY_LIMIT_BYTES, NEIGHBOUR, Stage, ThrowAwayStage, tree_of
@@ -231,4 +231,9 @@ _WAYS: dict[str, Callable[[Watch], Result]] = {
     "delete-state": state_ways.delete_state,
     "delete-agent": state_ways.delete_agent,
     "lose-machine": state_ways.lose_machine,
+    "leak": memory_ways.leak,
+    "spike": memory_ways.spike,
+    "fork-memory": memory_ways.fork_memory,
+    "start-storm": memory_ways.start_storm,
+    "neighbour": memory_ways.neighbour,
 }

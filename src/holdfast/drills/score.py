@@ -64,7 +64,7 @@ def judge(
     `start_s`: a normal start of the agent, which is part of being restored where it has to start. `starved`: the
     machine was, and silence gave no strikes then, as is promised too: being late is no failure and no proof.
     """
-    within_s = fault.restored_s + (start_s if fault.expect in ("healed", "escalated", "kept") else 0.0)
+    within_s = fault.restored_s + (start_s if fault.expect in ("healed", "escalated", "kept", "shed") else 0.0)
     faults = [broken] if broken else []
     sure = bool(broken) or caught_s is None or restored_s is None
     if caught_s is None:

@@ -146,8 +146,11 @@ class Stage:
 
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """From the home, so that `up` without a file starts what ran there, not what lies in the user's directory."""
-        line = [sys.executable, "-P", "-m", "holdfast.cli", "--home", str(self.home.path), *arguments]
-        return subprocess.run(line, capture_output=True, text=True, check=False, cwd=self.home.path)
+        return subprocess.run(self.line(*arguments), capture_output=True, text=True, check=False, cwd=self.home.path)
+
+    def line(self, *arguments: str) -> list[str]:
+        """What `cli` runs."""
+        return [sys.executable, "-P", "-m", "holdfast.cli", "--home", str(self.home.path), *arguments]
 
     def begin(self, fault: Fault) -> bool:
         """Wait until the agent may be hurt: well, and no longer being healed of something else. False: it is not."""
@@ -182,7 +185,7 @@ class ThrowAwayStage(Stage):
             self.clock = self.directory / "clock"
             self.second = _second(self.directory)
             self.mount()
-            self.write([*self._faults, NEIGHBOUR])
+            self.write([*self._faults, *self.others()])
             self.up()
         except BaseException:
             self.close()
@@ -202,6 +205,18 @@ class ThrowAwayStage(Stage):
             subprocess.run(["umount", "--lazy", str(self.directory / "home")], capture_output=True, check=False)
             self.small_disk = False
 
+    def others(self) -> list[str]:
+        """Agents that nothing is done to: they must not notice."""
+        return [NEIGHBOUR]
+
+    def settings(self, name: str) -> Row:
+        """Keys of holdfast.yaml that this stage gives an agent beside those of all."""
+        return {}
+
+    def top(self) -> Row:
+        """Keys of the top level that this stage needs."""
+        return {}
+
     def write(self, names: Sequence[str]) -> None:
         """holdfast.yaml with these agents, and what each needs."""
         agents: dict[str, Row] = {}
@@ -213,7 +228,7 @@ class ThrowAwayStage(Stage):
             (place / "agent.py").chmod(0o644)
             port = _free_port()
             agents[name] = agent = {
-                "command": [_python(), "agent.py", str(port)],
+                "command": [python(), "agent.py", str(port)],
                 "working_dir": str(place),
                 "limits": {"memory": str(MEMORY_LIMIT_BYTES)},
                 "health": {
@@ -224,6 +239,7 @@ class ThrowAwayStage(Stage):
                 "logs": {"max_size": "20M", "max_files": 2},
                 "restart": {"backoff": ["0s", "1s", "2s"], "retry": "3s"},
                 "stop": {"grace": "5s", "hung_grace": "2s"},
+                **self.settings(name),
             }
             fault = self._faults.get(name)
             if fault is not None and fault.state:
@@ -232,7 +248,7 @@ class ThrowAwayStage(Stage):
                 if fault.name == "lose-machine":
                     state |= {"store": self.second, "store_every": f"{EVERY_S:g}s"}
                 agent["state"] = state
-        text = json.dumps({"version": 1, "agents": agents}, indent=1)  # every JSON text is YAML
+        text = json.dumps({"version": 1, **self.top(), "agents": agents}, indent=1)  # every JSON text is YAML
         (self.directory / "holdfast.yaml").write_text(text)
 
     def _up(self, *waiting: str) -> subprocess.CompletedProcess[str]:
@@ -262,7 +278,11 @@ class ThrowAwayStage(Stage):
 
     def set_fault(self, text: str) -> None:
         """Read by the agent within a twentieth of a second; "" takes the fault away."""
-        path = self.directory / self.agent / "fault"
+        self.tell(self.agent, text)
+
+    def tell(self, name: str, text: str) -> None:
+        """As `set_fault`, to any agent of the stage."""
+        path = self.directory / name / "fault"
         if not text:
             path.unlink(missing_ok=True)
             return
@@ -344,7 +364,7 @@ def _free_port() -> int:
     return port
 
 
-def _python() -> str:
+def python() -> str:
     """A Python that the agent's own user can reach."""
     candidates = ("/usr/bin/python3", "/usr/local/bin/python3") if os.geteuid() == 0 else ()
     return next((one for one in candidates if os.access(one, os.X_OK)), os.path.realpath(sys.executable))
