@@ -69,7 +69,7 @@ def unplanned(state: Ladder, instance: int, by_permit: bool) -> int:
     missing = instance - state.instance
     if missing == 1 or state.instance == 0:
         return 1 if by_permit or state.pending is Tier.RESTART else 0
-    return missing - planned_start_under_way(state)
+    return missing - (planned_start_under_way(state) and not _may_be_by_permit(state))
 
 
 def planned_start_under_way(state: Ladder) -> bool:
@@ -83,6 +83,12 @@ def planned_start_under_way(state: Ladder) -> bool:
 def by_init_alone(state: Ladder) -> bool:
     """A newer instance, not told by Spawned, can only be init's own doing: by a permit."""
     return state.instance > 0 and state.phase is not Phase.QUEUED and not planned_start_under_way(state)
+
+
+def _may_be_by_permit(state: Ladder) -> bool:
+    """A newer instance, heard of too late: the act under way skipped restarts which init may have made meanwhile."""
+    skipped = len(state.memory_deaths_mono) > 1 and state.pending in (Tier.RECREATE, Tier.RESTORE)
+    return state.phase is Phase.RECOVERING and skipped
 
 
 def _runs(state: Ladder, policy: Policy, now: float) -> Ladder:
@@ -142,7 +148,7 @@ def exited(state: Ladder, seen: Exited, policy: Policy, now: float, roll: float)
     if seen.instance > state.instance:
         if state.phase in _UNPROMISED:
             return replace(state, instance=seen.instance), ()
-        state, before = arrive(state, policy, now, seen.instance, by_init_alone(state))
+        state, before = arrive(state, policy, now, seen.instance, by_init_alone(state) or _may_be_by_permit(state))
     stranger = state.strikes > 0 and not state.gate_passed
     state = _gone(state)
     done = policy.once and seen.code == 0 and not seen.expected
@@ -306,7 +312,7 @@ def adopted(state: Ladder, seen: Adopted, policy: Policy, now: float, roll: floa
             if state.instance == 0 or state.phase in _UNPROMISED:
                 return replace(state, instance=seen.instance), ()
             return exited(state, Exited(instance=seen.instance), policy, now, roll)
-        return arrive(state, policy, now, seen.instance, by_init_alone(state))
+        return arrive(state, policy, now, seen.instance, by_init_alone(state) or _may_be_by_permit(state))
     if state.running and not seen.running:
         state, told = exited(state, Exited(instance=seen.instance), policy, now, roll)
         if state.phase is not Phase.RECOVERING or state.pending is Tier.NONE or told:
