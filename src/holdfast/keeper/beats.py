@@ -111,7 +111,7 @@ class BeatsLoop:
             self._healer.observe(agent, StartProgressed(instance=gate.instance, until_mono=until), now)
 
     def resume(self, agent: Agent, now: float) -> None:
-        """It was asleep: a whole new deadline runs."""
+        """It was asleep, paused, throttled or starved until now: a whole new deadline runs."""
         if agent.beats is not None and agent.ladder.running:
             agent.beats = rule.gap(agent.beats, now)
             self._judge(agent, agent.beats, rules_of(agent), now)
@@ -173,7 +173,7 @@ class BeatsLoop:
             return
         if now < due - _doubt_s(rules):
             self._watch(agent.name, due - _doubt_s(rules))
-        elif self._host.feel(now):
+        elif self._host.feel(now) or agent.ladder.starved:
             agent.beats = rule.gap(known, now)
             self._judge(agent, agent.beats, rules, now)
         elif now < due:

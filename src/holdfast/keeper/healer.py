@@ -83,6 +83,7 @@ class Healer:
         self._cases = cases
         self._changed = changed
         self._slots_wanted = slots_wanted
+        self.let_go: Callable[[Agent, float], None] = lambda agent, now: None  # no longer starved
         self._due: list[tuple[float, str]] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -125,6 +126,8 @@ class Healer:
             self._act(agent, action)
         if agent.incident is not None:
             self._cases.watched(agent, now_mono)
+        if before.starved and not after.starved:
+            self.let_go(agent, now_mono)  # last: it may lead to the next observation
 
     def _act(self, agent: Agent, action: Action) -> None:
         match action:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from holdfast import limits
 from holdfast.healing.model import Adopted, Down, Exited, Phase, Spawned, SpawnFailed, Swept
@@ -201,6 +202,7 @@ class Intake:
         text = ""
         if isinstance(seen, Exited):
             text = self._death(agent, event, seen, now, body)
+            seen = replace(seen, memory=agent.last_exit is not None and agent.last_exit[2])
             agent.permit_held = None  # init consumes it or, by its fence, drops one that was under way
         elif isinstance(seen, Spawned):
             body["pid"] = event.get("pid")

@@ -137,7 +137,7 @@ class Keeper:
             changed=lambda agent: self.checkpoint.agent(agent.name),
         )
         self.health.followers.append(self.beats.follow)
-        self.healer.let_go = self.beats.let_go
+        self.healer.let_go = self.beats.resume
         self.listening = Listening(
             self.agents, self.behaviour, home, clock, places, self.tasks, lambda now: self.starvation.feel(now)
         )

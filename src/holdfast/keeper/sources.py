@@ -151,7 +151,7 @@ class Sources:
             if agent is None or not is_watched(agent):
                 self._rota.drop(entry)
                 continue
-            self._sources[source].look(agent, turn)
+            self._sources[source].look(agent, Turn(now, able=False) if agent.ladder.starved else turn)
         self._wake_at(self._rota.next())
 
 

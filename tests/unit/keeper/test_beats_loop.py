@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast import limits
 from holdfast.healing.model import Ladder, Phase, Policy, StartProgressed
@@ -147,3 +148,22 @@ def test_being_busy_or_idle_excuses_silence_elsewhere_while_it_stands(
 ) -> None:
     bench.say(1000.0, WATCHDOG="1", X_CYCLE="1", **fields)
     assert beats.excuse(bench.agent, 1000.0 + later_s) == excuse
+
+
+def test_silence_while_the_agent_is_paused_or_throttled_is_no_failure_and_a_whole_deadline_follows(
+    bench: Bench,
+) -> None:
+    bench.say(1000.0, WATCHDOG="1", X_CYCLE="1")
+    bench.agent.memory.ladder = replace(bench.agent.ladder, starved=True)
+    at = 1000.0 + LATE_S + 0.25
+    with pytest.MonkeyPatch.context() as patch:
+        bench.ring(patch, at)
+    assert bench.word is Judgement.UNKNOWN
+    bench.agent.memory.ladder = replace(bench.agent.ladder, starved=False)
+    bench.loop.resume(bench.agent, at + 50.0)
+    with pytest.MonkeyPatch.context() as patch:
+        bench.ring(patch, at + 50.0 + LATE_S - 1.0)
+    assert bench.word is Judgement.UNKNOWN
+    with pytest.MonkeyPatch.context() as patch:
+        bench.ring(patch, at + 50.0 + LATE_S + 0.25)
+    assert bench.word is Judgement.FAILING
