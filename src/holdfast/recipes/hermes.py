@@ -30,6 +30,7 @@ from holdfast.spec.validator import Validator
 VERSION = "0.19.0"
 PORT = 8642  # Hermes' own default
 HOME = ".hermes"  # in its user's home
+START_MEMORY_BYTES = 250 * 1024 * 1024
 START_PERIOD_S = 120.0  # 2 to 7 s idle, 45 s seen on a loaded machine
 STOP_GRACE_S = 30.0  # a stop takes 1 to 2 s; with a turn under way it may hang until killed
 HEARTBEAT = os.path.join("state", "gateway.heartbeat")  # written by its event loop every 30 s
@@ -61,6 +62,7 @@ class HermesRecipe(ProcessRecipe):
                 "runs on the gateway's own event loop",
             ),
             ("health", "start_period"): Default(START_PERIOD_S, "45 s seen on a loaded machine"),
+            ("memory", "start_default"): Default(START_MEMORY_BYTES, "a Python process with its libraries"),
             # TERM counts as planned only if it arrives before Hermes' own watcher (every 0.5 s) has taken the marker.
             ("stop", "signal"): Default("INT", "always a planned stop; TERM only right after the marker"),
             ("stop", "grace"): Default(STOP_GRACE_S, "1 to 2 s normally; hangs when a model call is under way"),

@@ -38,6 +38,7 @@ TIMEOUT_S = 0.5  # 8 ms at the 95th percentile idle
 RETRIES = 3
 START_PERIOD_S = 300.0  # 30 to 119 s seen, by load
 START_CPU_S = 60.0  # 17 to 21 CPU seconds seen
+START_MEMORY_BYTES = 1_300 * 1024 * 1024  # 1.2 GB seen at the peak of a start
 STOP_GRACE_S = 330.0  # drain 315 s + reserve 10 s + margin 5 s: OpenClaw's own stop policy
 SPACING_S = 100.0  # three unclean starts in 300 s trip its crash-loop breaker: channels stay off
 HEAP_SHARE = 0.5  # half of its memory lives outside V8's old space
@@ -217,6 +218,7 @@ def _constants(port: int) -> dict[Path, Default]:
         ("health", "retries"): (RETRIES, "single misses happen"),
         ("health", "start_period"): (START_PERIOD_S, "30 to 119 s seen"),
         ("health", "start_cpu"): (START_CPU_S, "17 to 21 CPU seconds seen"),
+        ("memory", "start_default"): (START_MEMORY_BYTES, "1.2 GB seen at the peak of a start"),
         ("stop", "grace"): (STOP_GRACE_S, "its own drain budget"),
         ("restart", "spacing"): (SPACING_S, "three unclean starts in 300 s leave it without channels"),
         ("exit_codes", "134"): ("ran out of JavaScript heap: raise limits.memory, or look for a leak", "V8 aborts"),

@@ -6,7 +6,17 @@ from typing import Any
 
 import pytest
 
-from holdfast.density.admission import Starting, Waiting, admit, flat, pressed, settled, start_need
+from holdfast.density.admission import (
+    Starting,
+    Waiting,
+    admit,
+    disk_keeps_out,
+    flat,
+    peak_kept,
+    pressed,
+    settled,
+    start_need,
+)
 from holdfast.density.model import MB
 
 
@@ -51,6 +61,54 @@ def test_starts_go_by_priority_then_waiting_time_then_name_as_far_as_both_last(
     waiting: list[Waiting], names: tuple[str, ...]
 ) -> None:
     assert let(*waiting).names == names
+
+
+def test_a_light_start_passes_one_that_the_cpu_keeps_out_but_not_one_that_memory_keeps_out() -> None:
+    busy = (Starting(name="s", slots=2.0, since_mono=0.0),)
+    light = wait("light", 10, slots=0.0)
+    assert let(wait("heavy", 90), light, starting=busy).names == ("light",)
+    assert let(wait("heavy", 90, need_mb=1200), light).names == ()
+
+
+def test_who_is_held_for_a_reason_of_its_own_is_passed_and_told() -> None:
+    held = Waiting(name="a", priority=90, since_mono=0.0, slots=1.0, need_bytes=MB, held="its disk is full")
+    found = let(held, wait("b", 10))
+    assert found.names == ("b",)
+    assert [(one.why, one.estimate_s) for one in found.standings] == [("its disk is full", None)]
+
+
+def test_memory_is_foreseen_where_leases_of_starts_come_back() -> None:
+    under_way = (Starting(name="s", slots=0.0, since_mono=0.0, start_s=12.0, lease_bytes=900 * MB),)
+    found = let(wait("a", need_mb=1000), wait("b", need_mb=1000), room_mb=200, starting=under_way).standings
+    assert [one.estimate_s for one in found] == [7.0, 17.0]
+    assert let(wait("a", need_mb=1400), room_mb=200, starting=under_way).standings[0].estimate_s is None
+
+
+@pytest.mark.parametrize(
+    ("share", "free_gb", "files_left", "over", "out"),
+    [
+        (0.90, 1.0, True, False, False),  # warned of
+        (0.96, 1.0, True, False, True),
+        (0.96, 80.0, True, False, False),  # a large disk
+        (0.90, 80.0, True, True, True),  # the one that fills it
+        (0.80, 1.0, True, True, False),
+        (0.10, 80.0, False, False, True),
+    ],
+)
+def test_a_nearly_full_disk_keeps_starts_out_after_it_was_warned_of(
+    share: float, free_gb: float, files_left: bool, over: bool, out: bool
+) -> None:
+    assert disk_keeps_out(share, int(free_gb * 1e9), files_left, 0.85, over) is out
+
+
+@pytest.mark.parametrize(
+    ("before", "peak", "whole", "kept"),
+    [(None, 0, True, None), (None, 80, False, 80), (100, 120, False, 120), (100, 60, True, 90), (100, 60, False, 100)],
+)
+def test_a_start_peak_grows_at_once_and_shrinks_slowly(
+    before: int | None, peak: int, whole: bool, kept: int | None
+) -> None:
+    assert peak_kept(before, peak, whole) == kept
 
 
 def test_others_pass_one_that_waited_long_for_memory_in_vain() -> None:

@@ -64,6 +64,7 @@ def test_the_recipe_gives_command_environment_and_numbers(tmp_path: Path) -> Non
     assert (agent.health.start_period_s, agent.health.start_cpu_s) == (300, 60)
     assert (agent.stop.grace_s, agent.restart.spacing_s) == (330, 100)
     assert agent.limits.memory_bytes is None
+    assert agent.memory.start_default_bytes == 1300 * 1024 * 1024
 
 
 def test_the_heap_follows_the_memory_limit(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ class Starts:
         del self._out[agent.name]
         if one.instance:
             self._over[agent.name] = one.instance
-        before = agent.memory.start_peak_bytes
+        kinds, before = self._peaks(), agent.memory.start_peak_bytes  # of before: what is new must be seen to be new
         peak = admission.peak_kept(before, one.peak_bytes, whole=took_s is not None)
         if took_s is not None:
             agent.memory.start_s = round(took_s, 1)
@@ -141,7 +141,10 @@ class Starts:
             if before is None or abs(peak - before) > before * _RETOLD_SHARE:
                 self._tell(agent, peak, one, took_s)
             self._changed(agent)
-            self._learn(agent, peak)
+            kind = _kind(agent.spec)
+            if peak > kinds.get(kind, 0):
+                kinds[kind] = peak
+                self._learned()
         self._settled()
 
     def _tell(self, agent: Agent, peak: int, one: _Out, took_s: float | None) -> None:
@@ -151,12 +154,6 @@ class Starts:
         if took_s is not None:
             body["start_s"] = round(took_s, 1)
         self._recorder.record("density.started", agent.name, words, body)
-
-    def _learn(self, agent: Agent, peak: int) -> None:
-        kinds, kind = self._peaks(), _kind(agent.spec)
-        if peak > kinds.get(kind, 0):
-            kinds[kind] = peak
-            self._learned()
 
     def _peaks(self) -> dict[tuple[str, ...], int]:
         if self._kinds is None:

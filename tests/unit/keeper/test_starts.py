@@ -1,0 +1,149 @@
+"""The memory leases of starts: when they are out, and what is learned from them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from holdfast.healing.model import Ladder, Phase, Policy
+from holdfast.keeper import recall
+from holdfast.keeper.agent import Agent, World
+from holdfast.keeper.agent import Memory as Kept
+from holdfast.keeper.density.starts import Starts
+from holdfast.spec.model import AgentSpec, Limits, Memory
+
+MB = 1024 * 1024
+BUSY, FLAT = 50.0 * MB, 0.0
+
+
+def agent(name: str = "a1", **spec: Any) -> Agent:
+    given = {"command": ("prog", name), "working_dir": "/", **spec}
+    return Agent(AgentSpec(name=name, **given), Policy(), Kept(ladder=Ladder(wanted=True)))
+
+
+class Ground:
+    def __init__(self, *agents: Agent) -> None:
+        self.agents = {one.name: one for one in agents}
+        self.records: list[tuple[str, dict[str, Any]]] = []
+        self.told: list[str] = []
+        recorder = SimpleNamespace(record=lambda kind, name, text, body: self.records.append((name, body)))
+        self.starts = Starts(
+            self.agents,
+            recorder,  # type: ignore[arg-type]
+            changed=lambda one: self.told.append(f"changed {one.name}"),
+            settled=lambda: self.told.append("settled"),
+            learned=lambda: self.told.append("learned"),
+        )
+
+    def run(self, one: Agent, instance: int, now: float, *, ready: bool = True) -> None:
+        one.world = World(state="up", pid=7, epoch=instance, spawned_mono=now)
+        one.memory.ladder = replace(
+            one.ladder, phase=Phase.STARTING, running=True, gate_passed=ready, instance=instance
+        )
+        self.starts.seen(one, now)
+
+    def end(self, one: Agent, now: float, phase: Phase = Phase.BACKOFF) -> None:
+        one.world = World(state="down")
+        one.memory.ladder = replace(one.ladder, phase=phase, running=False, gate_passed=False)
+        self.starts.seen(one, now)
+
+
+def test_a_lease_is_out_from_the_grant_until_the_agent_is_ready_and_flat() -> None:
+    one = agent()
+    ground = Ground(one)
+    ground.starts.granted(one, 300 * MB, 10.0)
+    assert ground.starts.lease_bytes(one) == 300 * MB
+    assert (ground.starts.taken_since(10.0), ground.starts.taken_since(10.1)) == (300 * MB, 0)
+    ground.run(one, 1, 10.5, ready=False)
+    ground.starts.follow(one, 200 * MB, BUSY, 11.0)
+    ground.starts.follow(one, 220 * MB, FLAT, 12.0)
+    ground.starts.follow(one, 220 * MB, FLAT, 16.0)
+    assert ground.starts.lease_bytes(one) == 300 * MB  # flat, but not ready
+    ground.run(one, 1, 10.5)
+    ground.starts.follow(one, 210 * MB, FLAT, 16.5)
+    assert ground.starts.lease_bytes(one) == 0
+    assert one.memory.start_peak_bytes == 220 * MB
+    assert one.memory.start_s == 6.5
+    assert ground.starts.need(one) == int(220 * MB * 1.2)
+    assert ground.told == ["changed a1", "learned", "settled"]
+    ground.starts.seen(one, 17.0)
+    assert ground.starts.lease_bytes(one) == 0  # the same instance begins no second start
+
+
+def test_what_was_learned_is_recalled_from_the_ledger() -> None:
+    one = agent()
+    ground = Ground(one)
+    ground.run(one, 1, 0.0)
+    ground.starts.follow(one, 80 * MB, FLAT, 0.0)
+    ground.starts.follow(one, 80 * MB, FLAT, 3.0)
+    ((name, body),) = ground.records
+    recalled = recall.Recalled()
+    recall._apply_to_agent(recalled, SimpleNamespace(agent=name, at=1e9, seq=1), body)  # type: ignore[arg-type]
+    assert (recalled.agents["a1"].start_peak_bytes, recalled.agents["a1"].start_s) == (80 * MB, 3.0)
+
+
+def test_a_restart_by_init_alone_takes_its_lease_without_a_grant() -> None:
+    one = agent(memory=Memory(start_bytes=500 * MB))
+    ground = Ground(one)
+    ground.run(one, 3, 5.0)
+    assert ground.starts.lease_bytes(one) == 500 * MB
+    ground.end(one, 6.0)
+    assert ground.starts.lease_bytes(one) == 0
+    ground.run(one, 4, 7.0)
+    assert ground.starts.out() == {"a1": (7.0, 500 * MB)}
+
+
+def test_a_start_that_dies_tells_how_much_it_took_at_least() -> None:
+    one = agent(limits=Limits(memory_bytes=400 * MB))
+    ground = Ground(one)
+    one.memory.start_peak_bytes = 200 * MB
+    for instance, peak in ((1, 100), (2, 390)):
+        ground.run(one, instance, 0.0)
+        ground.starts.follow(one, peak * MB, BUSY, 1.0)
+        ground.end(one, 2.0)
+    assert one.memory.start_peak_bytes == 390 * MB
+    assert ground.starts.need(one) == 400 * MB  # more than its limit it cannot take
+    assert [body["start_peak_bytes"] for _, body in ground.records] == [390 * MB]
+
+
+@pytest.mark.parametrize("phase", [Phase.STOPPED, Phase.QUEUED])
+def test_a_grant_that_came_to_nothing_holds_no_memory(phase: Phase) -> None:
+    one = agent()
+    ground = Ground(one)
+    ground.starts.granted(one, 300 * MB, 0.0)
+    one.memory.ladder = replace(one.ladder, phase=phase)
+    ground.starts.seen(one, 1.0)
+    assert ground.starts.lease_bytes(one) == 0
+
+
+def test_who_is_held_back_is_not_flat_and_a_start_that_never_settles_gives_its_lease_back() -> None:
+    one = agent()
+    ground = Ground(one)
+    ground.run(one, 1, 0.0)
+    one.memory.ladder = replace(one.ladder, starved=True)
+    for now in (0.0, 5.0, 89.0):
+        ground.starts.follow(one, 10 * MB, FLAT, now)
+        assert ground.starts.lease_bytes(one)
+    ground.starts.follow(one, 10 * MB, FLAT, 90.0)
+    assert not ground.starts.lease_bytes(one)
+
+
+def test_the_first_start_of_an_agent_needs_what_its_like_were_seen_to_need() -> None:
+    first, like, other = agent("a1"), agent("a2"), agent("b", command=("other",))
+    ground = Ground(first, like, other)
+    assert ground.starts.need(like) == 250 * MB
+    first.memory.start_peak_bytes = 10 * MB
+    ground = Ground(first, like, other)
+    assert [ground.starts.need(one) for one in (like, other)] == [12 * MB, 250 * MB]
+
+
+def test_who_is_taken_out_of_the_fleet_gives_its_lease_back() -> None:
+    one = agent()
+    ground = Ground(one)
+    ground.run(one, 1, 0.0)
+    ground.starts.gone(one)
+    assert ground.starts.lease_bytes(one) == 0
+    assert ground.told == ["settled"]
