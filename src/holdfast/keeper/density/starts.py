@@ -102,7 +102,7 @@ class Starts:
                 self._end(agent, one, None)  # the next one came before the end of this one was heard
             if self._over.get(name) != ladder.instance:
                 self.spawned(agent, now)
-        elif one is not None and (one.instance or ladder.phase not in (Phase.QUEUED, Phase.STARTING)):
+        elif one is not None and (one.instance or ladder.phase is not Phase.STARTING):
             self._end(agent, one, None)
 
     def follow(self, agent: Agent, usage_bytes: int, rate_bytes_s: float, now: float) -> None:
