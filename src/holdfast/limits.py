@@ -611,3 +611,5 @@ NEIGHBOURS_NAMED = 3
 NEIGHBOUR_EVERY_S = 10.0  # a walk of /proc costs about 50 ms with 500 processes
 NEIGHBOUR_KEPT_S = 30.0  # the names stay so long after the shortage, so that one who looks still sees them
 NEIGHBOUR_DEPTH_MAX = 64  # generations looked upwards for whose a process is
+DEATH_CURVE_S = 120.0  # readings so long before a death for memory tell how it came to it
+DEATH_RATE_SPAN_S = 1.5  # less apart, two readings are no rate

@@ -11,9 +11,9 @@ import time
 from holdfast import limits, printable
 from holdfast.evidence.model import Process, Thread
 from holdfast.incidents import curve, grouping
+from holdfast.incidents.memory_death import size
 from holdfast.incidents.model import Outcome
 from holdfast.incidents.report import Act, Report
-from holdfast.incidents.rules import size
 from holdfast.incidents.stuck import place
 
 _SURE = {"certain": "certain", "likely": "likely", "possible": "only possible", "none": ""}

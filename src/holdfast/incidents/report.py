@@ -67,6 +67,8 @@ def build(incident: Incident, facts: Facts, known: Sequence[Incident]) -> Report
     incident.kind, incident.likely, incident.confidence = likely.kind, likely.sentence, likely.confidence
     incident.function = stuck.place(spot) if spot and facts.hung else ""
     what = spot.function if spot and facts.hung else (facts.exit.words if facts.exit else incident.cause)
+    if facts.exit is not None and facts.exit.oom:
+        what = "killed for memory"  # its words are the numbers of this one death
     incident.fingerprint = grouping.fingerprint(incident.agent, facts.recipe, likely.kind, what)
     alike = grouping.similar(incident, known)
     return Report(

@@ -10,10 +10,10 @@ import re
 import signal
 
 from holdfast import limits
-from holdfast.incidents import stuck
+from holdfast.incidents import memory_death, stuck
 from holdfast.incidents.causes import Case, Found, Rule, from_log, log_lines
+from holdfast.incidents.memory_death import size
 
-_SIZE = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
 _PROVIDER = re.compile(
     r"(?i)\b429\b.{0,60}(?:too many|rate|quota|limit|error)|rate.?limit(?:ed|_error| exceeded| reached)"
     r"|overloaded_error"
@@ -46,8 +46,9 @@ def _memory_limit(case: Case) -> Found | None:
         lines.append(f"memory.events: {memory.oom_kills} processes killed for memory in this instance's life")
     if memory.peak_bytes is not None:
         lines.append(f"peak {size(memory.peak_bytes)}")
-    limit = f" of {size(memory.limit_bytes)}" if memory.limit_bytes else ""
-    return Found(limit, lines or [facts.exit.words if facts.exit else "killed for memory"])
+    died_at = facts.exit.at if facts.exit is not None else case.incident.opened_at
+    told = memory_death.words(memory, died_at)
+    return Found(f" ({told})" if told else "", lines or [facts.exit.words if facts.exit else "killed for memory"])
 
 
 def _kernel_oom(case: Case) -> Found | None:
@@ -216,16 +217,6 @@ def _exit_words(case: Case) -> Found | None:
 def _where(case: Case) -> str:
     found = stuck.spot(case.facts.bundle)
     return stuck.place(found) if found else "an unknown function"
-
-
-def size(count: int | None) -> str:
-    """ "512 MB"."""
-    if count is None:
-        return "unknown"
-    for unit, one in _SIZE:
-        if count >= one:
-            return f"{count / one:.3g} {unit}"
-    return f"{count} B"
 
 
 RULES: tuple[Rule, ...] = (

@@ -21,6 +21,7 @@ from holdfast.evidence.kernel_log import KernelStory
 from holdfast.evidence.model import KernelLine
 from holdfast.healing.model import Phase
 from holdfast.home import Home
+from holdfast.incidents import memory_death
 from holdfast.incidents.facts import ExitFacts, Facts, MemoryFacts
 from holdfast.incidents.model import Incident
 from holdfast.keeper import ports
@@ -78,6 +79,9 @@ class AfterFault:
             lines, own = self._lines(agent, since_s)
             taken = self._taken(agent) if end is not None else ""
             words = _exit_words(agent, own) if end is not None else ""
+            memory = self._memory(agent, curve)
+            if end is not None and end.oom:
+                words = ": ".join(filter(None, ("killed for memory", memory_death.words(memory, end.at))))
             if taken and end is not None:
                 words = f"exit {end.code}: {taken}"
             changes, proven_at, gap = what_changed()
@@ -86,7 +90,7 @@ class AfterFault:
                 exit=None if end is None else replace(end, words=words),
                 taken=taken,
                 asks=agent.spec.ask_codes or (78,),
-                memory=self._memory(agent, curve),
+                memory=memory,
                 kernel=self._kernel_story(agent, end, incident),
                 changes=changes,
                 proven_at=proven_at,
@@ -144,7 +148,7 @@ class AfterFault:
         counted = group.counters(self._cgroups_of(agent))
         kills = group.oom_kills(counted)
         return MemoryFacts(
-            limit_bytes=group.limit_bytes(counted) or agent.spec.limits.memory_bytes,
+            limit_bytes=agent.spec.limits.memory_bytes or group.limit_bytes(counted),  # the group's may be its lease
             peak_bytes=group.peak_bytes(counted),
             used_bytes=curve[-1][1] if curve else None,
             oom_kills=None if kills is None else max(0, kills - agent.oom_kills),

@@ -1,0 +1,74 @@
+"""Real agents whose memory grows: restarted before the limit when it can be foreseen, told with numbers when not."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.harness.init_home import wait_until
+from tests.harness.keeper_home import Row
+from tests.harness.quick_keeper import QuickHome
+
+pytestmark = pytest.mark.timeout(120)
+
+MB = 1_000_000
+LEAKER = """
+import os, sys, time
+rate, jump = int(sys.argv[1]), os.path.exists(sys.argv[2])
+held = []
+while True:
+    held.append(bytearray(os.urandom(rate // 10)))
+    if os.path.exists(sys.argv[2]):
+        held.append(bytes(400_000_000))
+        held.append(bytearray(400_000_000))
+        held[-1][::4096] = b"x" * len(held[-1][::4096])
+    time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def home() -> Iterator[QuickHome]:
+    made = QuickHome(MEMORY_EVERY_S=0.25, LEAK_RUSH_SPAN_S=2.0, LEAK_RUSH_LAST_S=3.0)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def leaker(home: QuickHome, rate: int, limit: int, trap: Path) -> Row:
+    command = (sys.executable, "-S", "-c", LEAKER, str(rate), str(trap))
+    stop = {"grace_s": 1.0, "hung_grace_s": 1.0}
+    return home.spec("leaker", *command, limits={"memory_bytes": limit}, stop=stop)
+
+
+def test_a_leak_is_restarted_before_the_limit_planned_and_announced(home: QuickHome) -> None:
+    home.up(leaker(home, 10 * MB, 90 * MB, home.directory / "trap"))
+    home.wait_row("leaker", phase="healthy", instance=2)
+    row = home.row("leaker")
+    assert (row["restarts"], home.incidents()) == (0, [])  # nobody died, nothing was healed
+    events = home.events(agent="leaker")
+    told = next(event for event in events if event["kind"] == "density.leak")
+    assert told["body"]["limit_bytes"] == 90 * MB
+    assert 0 < told["body"]["used_bytes"] < 90 * MB
+    assert 5 * MB < told["body"]["slope_bytes_s"] < 15 * MB
+    assert "growing" in told["text"]
+    restart = next(event for event in events if event["kind"] == "agent.restart")
+    assert restart["seq"] > told["seq"]
+    assert "its memory leaks" in restart["text"]
+
+
+def test_a_death_for_memory_is_told_with_numbers(home: QuickHome) -> None:
+    trap = home.directory / "trap"
+    home.up(leaker(home, 1 * MB, 200 * MB, trap))
+    row = home.wait_row("leaker", usage=lambda usage: usage and (usage["memory_bytes"] or 0) > 12 * MB)
+    if not any("memory" in text for text in (home.client.get("/v1/agents/leaker")["pod"] or {}).get("cgroups", [])):
+        pytest.skip("no memory cgroup here: nobody is killed at its limit")
+    trap.write_text("")
+    home.wait_row("leaker", instance=lambda number: number > row["instance"])
+    trap.unlink()
+    incident = wait_until(lambda: [one for one in home.incidents() if "limit" in (one["likely"] or "")], "a verdict")[0]
+    assert "reached its memory limit (200 MB limit, " in incident["likely"]
+    deaths = home.client.get("/v1/agents/leaker")["deaths"]
+    assert deaths[0]["exit"].startswith("killed for memory: 200 MB limit, ")
