@@ -161,3 +161,48 @@ def test_ending_holdfast_leaves_nobody_paused(home: InitHome) -> None:
     stands(has_gone_on)
     home.ask(op="shutdown", keep_agents=True)
     wait_until(has_gone_on, "it goes on")
+
+
+# --- memory groups ---------------------------------------------------------------------------------------------------
+@pytest.fixture
+def memory(home: InitHome) -> dict[str, Any]:
+    """Tracked in v2, held in v1, as on a machine that mounts both."""
+    base = Path("/sys/fs/cgroup/memory")
+    if not can_make_v2_groups() or not (base / "memory.limit_in_bytes").exists() or not os.access(base, os.W_OK):
+        pytest.skip("no v1 memory cgroup beside v2 may be made here by this user")
+    path = base / f"hf-test-{home.directory.name}"
+    path.mkdir()
+    home.groups.append(path)
+    return {"cgroup_v2": home.group("a"), "cgroup_v1_late": [str(path)]}
+
+
+def all_inside(home: InitHome, path: str) -> bool:
+    living = {pid for pids in home.instances().values() for pid in pids}
+    return len(living) > 0 and living <= {int(pid) for pid in Path(path, "cgroup.procs").read_text().split()}
+
+
+def test_all_of_a_tree_is_brought_into_its_memory_group(home: InitHome, memory: dict[str, Any]) -> None:
+    (late,) = memory["cgroup_v1_late"]
+    home.launch("a", sys.executable, "-S", "-c", FORKING, cgroup_v2=memory["cgroup_v2"])
+    wait_until(lambda: len(home.instances().get(("a", 1), [])) == 4, "all are born")
+    assert not all_inside(home, late)
+    home.define("a", sys.executable, "-S", "-c", FORKING, **memory)
+    wait_until(lambda: all_inside(home, late), "a running one is brought in when its definition says so")
+    home.ask(op="restart", agent="a", grace_s=20.0)
+    wait_until(
+        lambda: len(home.instances().get(("a", 2), [])) == 4 and all_inside(home, late), "its successor is inside"
+    )
+
+
+def test_ceilings_are_lifted_when_the_keeper_is_gone(home: InitHome, memory: dict[str, Any]) -> None:
+    path = Path(memory["cgroup_v1_late"][0])
+    home.launch("a", "sleep", "1000", memory_bytes=64 << 20, **memory)
+    wait_until(lambda: all_inside(home, str(path)), "it is inside")
+    (path / "memory.oom_control").write_text("1")
+    (path / "memory.limit_in_bytes").write_text(str(32 << 20))
+    home.ask(op="steer")
+    os.kill(init_pid(home), signal.SIGKILL)
+    wait_until(lambda: int((path / "memory.limit_in_bytes").read_text()) == 64 << 20, "the declared limit is back")
+    wait_until(lambda: "oom_kill_disable 0" in (path / "memory.oom_control").read_text(), "the kernel may kill again")
+    home.hello()
+    assert home.wait(ev="freed")["ceilings"] == ["a"]

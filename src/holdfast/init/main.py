@@ -16,7 +16,7 @@ import socket
 import sys
 import time
 
-from holdfast.init import adopt, kernel, launch, notify, procfs, spawn
+from holdfast.init import adopt, joining, kernel, launch, notify, procfs, spawn
 from holdfast.init.guard import BEAT_S, BEATS_MISSED
 from holdfast.init.journal import Journal, find_directory
 from holdfast.init.link import Connection, accept, listen
@@ -109,6 +109,7 @@ class Init:
         self.supervisor.spawner_pid = pid
         self.epoll.register(self.spawner, select.EPOLLIN)
         adopt.resolve_births(self.supervisor)
+        self.supervisor.joins = dict.fromkeys(self.supervisor.agents)  # its forerunner may not have come to it
 
     def _spawner_gone(self) -> None:
         assert self.spawner is not None
@@ -284,6 +285,7 @@ class Init:
         else:
             if self.spawner is not None:
                 self.epoll.modify(self.spawner, select.EPOLLIN)
+                joining.ask(self.spawner, self.supervisor.agents, self.supervisor.joins)
         self.supervisor.settle()
         self.requests.tell_keeper()
         for fd, connection in list(self.connections.items()):

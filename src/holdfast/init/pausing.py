@@ -145,7 +145,7 @@ def lift_ceiling(agent: Agent) -> bool:
     if definition.cgroup_v2 and _read(high).strip() not in (b"", b"max"):
         _write(high, "max")
         return True
-    for directory in definition.cgroup_v1:
+    for directory in definition.v1_groups():
         if b"oom_kill_disable 1" in _read(f"{directory}/memory.oom_control"):
             declared = definition.memory_bytes
             _write(f"{directory}/memory.limit_in_bytes", str(-1 if declared is None else declared))

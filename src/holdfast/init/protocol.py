@@ -78,12 +78,27 @@ class AgentDef:
     data_bytes: int | None = None  # RLIMIT_DATA, where no cgroup can hold the memory limit
     cgroup_v2: str | None = None  # absolute directory; the instance is born inside
     cgroup_v1: list[str] = field(default_factory=list)  # absolute directories joined before exec
+    cgroup_v1_late: list[str] = field(default_factory=list)  # joined soon after the birth, by all that cgroup_v2 holds
     oom_score_adj: int | None = None
     stop_signal: str = "TERM"
     grace_s: float = 30.0
     notify: bool = True
     once: bool = False  # exit 0 means finished
     memory_bytes: int | None = None  # declared limit that a v1 memory cgroup holds; where a lifted ceiling goes back to
+
+    def v1_groups(self) -> list[str]:
+        return [*self.cgroup_v1, *self.cgroup_v1_late]
+
+    def heed(self, newer: AgentDef) -> bool:
+        """Take over what holds for the running instance too, when the next has the same place. True: it has to be
+        brought into other cgroups."""
+        if self.cgroup_v2 != newer.cgroup_v2 if self.cgroup_v2 else self.cgroup_v1[:1] != newer.cgroup_v1[:1]:
+            return False
+        self.memory_bytes = newer.memory_bytes
+        late = [each for each in newer.v1_groups() if each not in self.cgroup_v1] if self.cgroup_v2 else []
+        joins = bool(set(late) - set(self.cgroup_v1_late))
+        self.cgroup_v1_late = late
+        return joins
 
     def written(self) -> dict[str, Any]:
         """For the journal, without what an older init would not know: it must be able to go on with a newer journal."""
@@ -94,7 +109,7 @@ class AgentDef:
         return {name: value for name in _NEWER if (value := getattr(self, name))}
 
 
-_NEWER = ("memory_bytes",)
+_NEWER = ("memory_bytes", "cgroup_v1_late")
 
 
 @dataclass(slots=True)

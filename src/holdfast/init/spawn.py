@@ -26,7 +26,7 @@ import stat
 from collections.abc import Callable
 from typing import Any
 
-from holdfast.init import kernel
+from holdfast.init import joining, kernel
 
 FDS_MAX = 1 << 20
 MESSAGE_MAX_BYTES = 400_000  # environment and arguments of one agent; the kernel allows 2 MiB to exec
@@ -86,16 +86,23 @@ def serve(link: socket.socket) -> None:
     os.umask(DEFAULT_UMASK)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     favoured = os.getpriority(os.PRIO_PROCESS, 0) < 0
+    joins = joining.Joining(link)
     while True:
+        joins.work()
         raw = link.recv(MESSAGE_MAX_BYTES)
         if not raw:
             return
         request = json.loads(raw)
+        if "join" in request:
+            joins.asked(request["join"], born=False)
+            continue
         answer = {"agent": request["agent"], "epoch": request["epoch"]}
         try:
             answer["pid"] = _give_birth(link, request, favoured)
         except Stage as failure:
             answer.update(failed=failure.error.errno or 0, stage=failure.name, reason=failure.error.strerror)
+        else:
+            joins.asked(request["def"], born=True)
         link.send(json.dumps(answer).encode())
 
 

@@ -82,6 +82,7 @@ class Supervisor(Memory):
         self.awaiting: dict[str, float] = {}  # adopted agents that died, until their code must be known
         self.timers: list[tuple[float, str]] = []
         self.births: deque[str] = deque()
+        self.joins: dict[str, None] = {}  # agents whose processes are to be brought into their cgroups; see joining.py
         # Who took the orphans in while all of Holdfast was dead: what adopted agents leave behind goes there too.
         self.foreign_parents: set[int] = set()
         self.unread: list[int] = []  # FIFOs of forgotten agents
@@ -98,6 +99,8 @@ class Supervisor(Memory):
                 self.strangers(agent)
         elif agent.state in LIVING:
             agent.next, agent.permit = definition, permit
+            if agent.definition.heed(definition):
+                self.joins[name] = None
         else:
             agent.definition, agent.permit, agent.next = definition, permit, None
         agent.epoch = max(agent.epoch, epoch_floor)

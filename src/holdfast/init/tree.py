@@ -40,9 +40,9 @@ def members(definition: AgentDef, instance: str, main: tuple[int, int], orphans:
     nobody's main.
     """
     if definition.cgroup_v2:
-        return _living(_procs(definition.cgroup_v2))
+        return _living(inside(definition.cgroup_v2))
     if definition.cgroup_v1:
-        return _living(_procs(definition.cgroup_v1[0]))
+        return _living(inside(definition.cgroup_v1[0]))
     strays = [pid for pid in orphans() if _belongs(pid, definition, instance, main[0])]
     if procfs.is_running(*main):
         strays.append(main[0])
@@ -82,8 +82,8 @@ def kill(definition: AgentDef, instance: str, main: tuple[int, int], orphans: Ca
     return len(seen_pids)
 
 
-def _procs(directory: str) -> list[int]:
-    """Pids in a cgroup and in those below it."""
+def inside(directory: str) -> list[int]:
+    """Pids in a cgroup and in those below it, zombies too."""
     found: list[int] = []
     for path, _, files in os.walk(directory):
         if "cgroup.procs" not in files:
@@ -144,7 +144,7 @@ def remove_groups(definitions: list[AgentDef], home_id: str) -> None:
     except OSError:
         pass
     for definition in definitions:
-        groups = filter(None, (definition.cgroup_v2, *definition.cgroup_v1))
+        groups = filter(None, (definition.cgroup_v2, *definition.v1_groups()))
         roots |= {parent for parent in map(os.path.dirname, groups) if os.path.basename(parent) == name}
     for root in roots:
         for path, _, _ in os.walk(root, topdown=False):

@@ -20,10 +20,12 @@ from holdfast.pods.limits import Setting
 
 
 class Groups(NamedTuple):
-    """`v1` has the tracking directory first. `failed`: limit -> why it could not be set."""
+    """`v1` has the tracking directory first. `late`: those of them that may be entered after the birth, since v2 tells
+    who belongs to the agent and no declared limit is held there. `failed`: limit -> why it could not be set."""
 
     v2: Path | None
     v1: tuple[Path, ...]
+    late: tuple[Path, ...]
     failed: dict[str, str]
 
 
@@ -59,7 +61,8 @@ def make(plan: CgroupPlan, agent: str, number: int, settings: tuple[Setting, ...
         except OSError as error:
             if setting.must:
                 failed[setting.limit] = error.strerror or str(error)
-    return Groups(v2, tuple(v1.values()), failed)
+    strict = any(each.must and each.controller in v1 for each in settings)
+    return Groups(v2, tuple(v1.values()), tuple(v1.values()) if v2 is not None and not strict else (), failed)
 
 
 _LIFTED = (
