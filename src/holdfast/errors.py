@@ -185,6 +185,12 @@ QUEUE_NOT_FOUND = _kind(
     "List those that do with `holdfast queue`; give one `replicas` with `min`, `max` and `per_queue_depth`.",
     4,
 )
+SLEEP_REFUSED = _kind(
+    "HF2022",
+    "SleepRefused",
+    "{agent} cannot be put to sleep: {reason}",
+    "See how it is with `holdfast describe {agent}`; only an agent that is healthy can sleep.",
+)
 ADOPTION_UNFINISHED = _kind(
     "HF2040",
     "AdoptionUnfinished",

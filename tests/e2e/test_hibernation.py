@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.harness import idle_server
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
@@ -38,7 +37,12 @@ def free_port() -> int:
 def server(home: KeeperHome, port: int, *words: str, action: str = "freeze", **more: Any) -> Row:
     script = home.directory / "idle_server.py"
     script.write_text(Path(idle_server.__file__).read_text())
-    health = {"http": {"url": f"http://127.0.0.1:{port}/health"}, "interval_s": 0.3, "retries": 1, "start_period_s": 30.0}
+    health = {
+        "http": {"url": f"http://127.0.0.1:{port}/health"},
+        "interval_s": 0.3,
+        "retries": 1,
+        "start_period_s": 30.0,
+    }
     return home.spec(
         "bot", sys.executable, str(script), str(port), *words,
         idle={"after_s": 1.0, "action": action}, health=health | more.pop("health", {}), **more,
@@ -69,4 +73,40 @@ def test_an_idle_agent_is_frozen_and_answers_the_very_request_that_wakes_it(home
     wait_asleep(home, "frozen")
     assert home.row("bot")["phase"] == "healthy"
     assert home.row("bot")["restarts"] == 0
+    assert home.incidents() == []
+
+
+def test_a_stopped_agent_is_started_by_its_first_caller_who_is_answered_after_the_start(home: KeeperHome) -> None:
+    port = free_port()
+    home.up(server(home, port, "idle", action="stop"))
+    row = wait_asleep(home, "stopped")
+    home.wait_row("bot", phase="hibernating")
+    body = os.urandom(300_000)  # more than a socket holds: it must not be cut where the agent was not there yet
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/", data=body)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        pid, length = str(answer.read().decode()).split()
+    assert int(length) == len(body)
+    assert int(pid) != row["pid"]
+    home.wait_row("bot", phase="healthy", asleep="")
+    assert home.row("bot")["wake_s"] > 0
+    assert home.incidents() == []
+    wait_asleep(home, "stopped")
+
+
+def test_sleepers_outlive_the_keeper(home: KeeperHome) -> None:
+    port = free_port()
+    home.up(server(home, port, "idle"))
+    row = wait_asleep(home, "frozen")
+    former = home.process("keeper")["pid"]
+    os.kill(former, signal.SIGKILL)
+    home.wait_back("keeper", former)
+    assert wait_asleep(home, "frozen")["pid"] == row["pid"]
+    assert ask(port)[0] == str(row["pid"])
+    home.put(server(home, port, "idle", action="stop"))
+    home.wait_row("bot", asleep="stopped", phase="hibernating")
+    former = home.process("keeper")["pid"]
+    os.kill(former, signal.SIGKILL)
+    home.wait_back("keeper", former)
+    wait_asleep(home, "stopped")
+    assert ask(port)[1]
     assert home.incidents() == []

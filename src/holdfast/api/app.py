@@ -31,6 +31,7 @@ from holdfast.api import (
     queues,
     removal,
     restore,
+    sleep,
     snapshots,
     state,
     status,
@@ -43,6 +44,7 @@ from holdfast.keeper.keeper import Keeper
 OPERATIONS: tuple[Operation, ...] = (
     *status.OPERATIONS,
     *agents.OPERATIONS,
+    *sleep.OPERATIONS,
     *usage.OPERATIONS,
     *capacity.OPERATIONS,
     *push.OPERATIONS,

@@ -35,6 +35,8 @@ COMMANDS = {
     "start": "holdfast.cli.lifecycle",
     "stop": "holdfast.cli.lifecycle",
     "restart": "holdfast.cli.lifecycle",
+    "sleep": "holdfast.cli.sleeping",
+    "wake": "holdfast.cli.sleeping",
     "queue": "holdfast.cli.queue",
     "snapshot": "holdfast.cli.snapshot",
     "snapshots": "holdfast.cli.snapshots",

@@ -272,6 +272,7 @@ class Keeper:
 
     def _adopted(self) -> None:
         self.semaphore.begin()
+        self.sleepers.look()
         self.queue.look()
         self._look_at_plans()
         numbers = {name: agent.memory.pod for name, agent in self.agents.items()}

@@ -14,7 +14,7 @@ from holdfast.recipes import load
 ROOT = Path(__file__).resolve().parents[3]
 RUNBOOKS = ROOT / "docs" / "runbooks"
 # Mistakes in what was typed, answered at once: the message itself is the runbook.
-NEED_NO_RUNBOOK = {"HF2001", "HF2011", "HF2012", "HF2014", "HF2015", "HF2020", "HF2021", "HF3008"} | {
+NEED_NO_RUNBOOK = {"HF2001", "HF2011", "HF2012", "HF2014", "HF2015", "HF2020", "HF2021", "HF2022", "HF3008"} | {
     f"HF205{n}" for n in range(6)
 }
 NEED_RUNBOOK = sorted(code for code in CATALOGUE if not code.startswith("HF1") and code not in NEED_NO_RUNBOOK)

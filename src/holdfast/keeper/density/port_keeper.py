@@ -14,7 +14,6 @@ import socket
 from collections.abc import Callable, Sequence
 
 from holdfast import limits
-from holdfast.keeper.tasks import Tasks
 
 _PIECE_BYTES = 65_536
 
@@ -33,8 +32,8 @@ class Port:
 class PortKeeper:
     """`called(name)`: somebody connected. `failed(name, words)`: an address cannot be held; said once."""
 
-    def __init__(self, tasks: Tasks, called: Callable[[str], None], failed: Callable[[str, str], None]) -> None:
-        self._tasks = tasks
+    def __init__(self, called: Callable[[str], None], failed: Callable[[str, str], None]) -> None:
+        self._passing: set[asyncio.Task[None]] = set()
         self._called = called
         self._failed = failed
         self._ports: dict[str, Port] = {}
@@ -69,7 +68,9 @@ class PortKeeper:
         self.release(name)
         port = self._ports.pop(name, None)
         for caller, until_mono in port.callers if port is not None else ():
-            self._tasks.spawn(_hand_on(caller, until_mono))
+            task = asyncio.get_running_loop().create_task(_hand_on(caller, until_mono))
+            self._passing.add(task)
+            task.add_done_callback(self._passing.discard)
 
     def give_up(self, name: str) -> None:
         """It is not to be called any more."""
@@ -83,6 +84,8 @@ class PortKeeper:
             self._timer.cancel()
         for name in list(self._ports):
             self.give_up(name)
+        for task in self._passing:
+            task.cancel()
 
     # --- listening -----------------------------------------------------------------------------------------------
     def _take(self, name: str, port: Port) -> None:

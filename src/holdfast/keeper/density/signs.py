@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from holdfast.density.hibernation import Signs
+from holdfast.healing.model import Phase
 from holdfast.health.usage import cpu_s
+from holdfast.keeper.agent import Agent
 from holdfast.keeper.density import sockets
 from holdfast.keeper.density.sockets import CLOSE_WAIT, ESTABLISHED, LISTEN, Calls
 
@@ -64,3 +66,21 @@ def signs(
         if used[0] is not None and used[1] is not None:
             share = max(0.0, used[1] - used[0]) / (seen.at_mono - before.at_mono)
     return Signs(says_idle=says_idle, connections=connections, cpu_share=share, healthy=healthy, next_schedule_s=next_s)
+
+
+def why_awake(agent: Agent) -> str:
+    """What keeps it from sleeping, one clause: only who is past its start, with nothing wrong or under way, may."""
+    ladder = agent.ladder
+    if agent.world.state != "up" or not ladder.running:
+        return "it does not run"
+    if ladder.planned_stop or ladder.aside or agent.leaving:
+        return "it is being stopped"
+    if ladder.incident:
+        return "an incident is open"
+    if agent.memory.restoration is not None:
+        return "its state is being restored"
+    if ladder.starved:
+        return "it is short of memory or CPU"
+    if ladder.phase is not Phase.HEALTHY or not ladder.gate_passed:
+        return f"it is {ladder.phase}"
+    return ""

@@ -58,7 +58,7 @@ class Sleepers:
         self._parts = parts
         self._agents = parts.agents
         self._watch = FrozenWatch(self._stirred)
-        self._ports = PortKeeper(parts.tasks, self._called, self._not_held)
+        self._ports = PortKeeper(self._called, self._not_held)
         self._rests: dict[str, Rest] = {}
         self._sights: dict[str, Sight] = {}
         self._waking: dict[str, float] = {}  # stopped ones that were called back: since when
@@ -78,6 +78,13 @@ class Sleepers:
             self._timer.cancel()
         self._watch.close()
         self._ports.close()
+
+    def look(self) -> None:
+        """The world is known: at once, since whoever slept is to be watched again."""
+        for agent in list(self._agents.values()):
+            if agent.memory.asleep is not None:
+                self._keep(agent, agent.memory.asleep)
+        self._set()
 
     def gone(self, name: str) -> None:
         """It was taken out of the fleet."""
@@ -100,14 +107,18 @@ class Sleepers:
     def may(self, name: str) -> bool:
         """Whether it may be put to sleep for memory's sake."""
         agent = self._agents.get(name)
-        return agent is not None and agent.spec.idle.action != "none" and self._is_well(agent)
+        return agent is not None and agent.spec.idle.action != "none" and not self.why_not(agent)
+
+    def why_not(self, agent: Agent) -> str:
+        """Why it cannot be put to sleep now, one clause; ""."""
+        return signs.why_awake(agent) if self._parts.ready() else "init does not answer yet"
 
     # --- who acts ------------------------------------------------------------------------------------------------
     def sleep_now(self, agent: Agent, why: str, *, by_hand: bool = False) -> bool:
         """Put it to sleep in the way it declared; False when that cannot be now. Idempotent."""
         if agent.memory.asleep is not None:
             return True
-        if not self._is_well(agent) or not (by_hand or agent.spec.idle.action != "none"):
+        if self.why_not(agent) or not (by_hand or agent.spec.idle.action != "none"):
             return False
         how: How = "stop" if agent.spec.idle.action == "stop" else "freeze"
         return self._fall_asleep(agent, how, why, by_hand=by_hand)
@@ -301,7 +312,7 @@ class Sleepers:
     def _is_in_question(self, agent: Agent) -> bool:
         """Looked at closely only who may sleep and does not say that it works."""
         may = agent.spec.idle.action != "none" and agent.memory.asleep is None
-        return may and self._is_well(agent) and says_idle(agent) is not False
+        return may and not self.why_not(agent) and says_idle(agent) is not False
 
     def _ask(self, agent: Agent) -> signs.Ask:
         name = agent.name
@@ -323,7 +334,7 @@ class Sleepers:
         next_at = self._parts.next_at(agent)
         next_s = None if next_at is None or (known and known.how == "stop") else next_at - self._parts.clock.now_at()
         told = signs.signs(
-            says_idle(agent), seen, self._sights.get(agent.name), healthy=self._is_well(agent), next_s=next_s
+            says_idle(agent), seen, self._sights.get(agent.name), healthy=not self.why_not(agent), next_s=next_s
         )
         rest = self._rests.get(agent.name, Rest())
         if known is not None and rest.asleep_mono is None and agent.name not in self._waking:
@@ -353,13 +364,6 @@ class Sleepers:
         elif not self._watch.watches(agent.name):
             self._parts.groups.freeze(agent, None)  # init is told again; it stands still already
             self._keep_watch(agent)
-
-    def _is_well(self, agent: Agent) -> bool:
-        """Past its start, nothing wrong, nothing under way."""
-        ladder = agent.ladder
-        calm = ladder.phase is Phase.HEALTHY and ladder.gate_passed and not ladder.planned_stop and not ladder.starved
-        busy = agent.leaving or agent.memory.restoration is not None or agent.world.state != "up"
-        return calm and ladder.incident == 0 and not ladder.aside and not busy and self._parts.ready()
 
 
 def _view(known: Asleep, wake_s: float | None = None) -> RestView:
