@@ -1,0 +1,202 @@
+"""The queue of starts in a loop: who is granted what, and what everybody who waits is told."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+from msgspec.structs import replace
+
+from holdfast.density.model import Reading, State, Want
+from holdfast.density.node_memory import Node
+from holdfast.healing.model import Ladder, Phase, Policy, SlotGranted
+from holdfast.keeper.agent import Agent, World
+from holdfast.keeper.agent import Memory as Kept
+from holdfast.keeper.density.starts import Starts
+from holdfast.keeper.queue import StartQueue
+from holdfast.spec.model import AgentSpec, Dependency, Health, Memory
+
+MB = 1024 * 1024
+LIGHT = Health(start_cpu_s=0.1)
+
+
+def agent(name: str, need_mb: int = 100, priority: int = 50, **spec: Any) -> Agent:
+    given = {"command": ("prog",), "working_dir": "/", "health": LIGHT, **spec}
+    one = AgentSpec(name=name, priority=priority, memory=Memory(start_bytes=need_mb * MB), **given)
+    return Agent(one, Policy(), Kept(ladder=Ladder(wanted=True, phase=Phase.QUEUED)))
+
+
+class FakeMemory:
+    """A semaphore that was read when it says so. What starts hold counts from the next reading on."""
+
+    def __init__(self, room_mb: int | None, budget_mb: int = 1000) -> None:
+        self.state = State()
+        self.reading: Reading | None = None
+        self.node = Node(kind="declared", bytes=budget_mb * MB, reserve_bytes=0, path="", why="")
+        self.pressure = 0.0
+        self.want: Want | None = None
+        self.room_bytes = 0
+        self.looks = 0
+        if room_mb is not None:
+            self.read(room_mb)
+
+    def read(self, room_mb: int) -> None:
+        self.room_bytes = room_mb * MB
+        self.state = State(read_mono=asyncio.get_running_loop().time())
+        self.reading = Reading(node_bytes=0, reserve_bytes=0, available_bytes=0, agents=())
+
+    def room(self) -> int:
+        return self.room_bytes
+
+    def look(self) -> None:
+        self.looks += 1
+
+
+class Ground:
+    def __init__(self, memory: FakeMemory, *agents: Agent) -> None:
+        self.agents = {one.name: one for one in agents}
+        self.memory = memory
+        self.granted: list[str] = []
+        self.kept_out: dict[str, str] = {}
+        recorder = SimpleNamespace(record=lambda *told: None)
+        nothing = lambda *told: None  # noqa: E731
+        self.starts = Starts(self.agents, recorder, changed=nothing, settled=nothing, learned=nothing)  # type: ignore[arg-type]
+        self.queue = StartQueue(self.agents, self._grant, lambda: True, self.starts, memory, lambda: self.kept_out)
+
+    def _grant(self, one: Agent, seen: SlotGranted) -> None:
+        self.granted.append(one.name)
+        one.memory.ladder = replace(one.ladder, phase=Phase.STARTING)
+        self.queue.changed(one)
+
+    async def turns(self) -> None:
+        """All that follows without a pause of the queue."""
+        await asyncio.sleep(0.02)
+
+    def run(self, name: str) -> None:
+        one = self.agents[name]
+        one.world = World(state="up", pid=7, epoch=1)
+        one.memory.ladder = replace(one.ladder, phase=Phase.HEALTHY, running=True, gate_passed=True, instance=1)
+        self.starts.seen(one, asyncio.get_running_loop().time())
+        self.queue.changed(one)
+
+
+def why(one: Agent) -> str:
+    assert one.standing is not None
+    return one.standing.why
+
+
+def test_a_burst_is_granted_as_far_as_its_leases_fit_together_by_priority() -> None:
+    async def go() -> None:
+        ground = Ground(FakeMemory(250), agent("a"), agent("b"), agent("c"), agent("d", priority=90))
+        ground.queue.look()
+        await ground.turns()
+        assert ground.granted == ["d", "a"]
+        b, c = ground.agents["b"], ground.agents["c"]
+        assert (b.standing and b.standing.position, c.standing and c.standing.position) == (1, 2)
+        assert "needs 100 MB to start, 50 MB are free" in why(b)
+        assert ground.agents["a"].standing is None
+        assert ground.memory.want is not None
+        assert ground.memory.want.name == "b"
+        ground.memory.read(150)  # the reading shows the leases that are out, and what came free
+        ground.queue.room_changed()
+        await ground.turns()
+        assert ground.granted == ["d", "a", "b"]
+        assert c.standing is not None
+        assert c.standing.position == 1
+
+    asyncio.run(go())
+
+
+def test_what_was_granted_since_the_last_reading_is_taken_off_the_room() -> None:
+    async def go() -> None:
+        ground = Ground(FakeMemory(150), agent("a"))
+        ground.queue.look()
+        await ground.turns()
+        late = ground.agents["b"] = agent("b")
+        ground.queue.changed(late)
+        await ground.turns()
+        assert ground.granted == ["a"]
+
+    asyncio.run(go())
+
+
+def test_an_agent_larger_than_the_node_stays_queued_and_others_pass_it() -> None:
+    async def go() -> None:
+        ground = Ground(FakeMemory(900), agent("large", 1200, priority=90), agent("small"))
+        ground.queue.look()
+        await ground.turns()
+        assert ground.granted == ["small"]
+        large = ground.agents["large"]
+        assert why(large) == "needs 1200 MB to start, and the whole node has 1000 MB for agents"
+        assert large.standing is not None
+        assert large.standing.estimate_s is None
+        assert ground.memory.want is None
+
+    asyncio.run(go())
+
+
+def test_memory_pressure_and_full_disks_keep_starts_back_and_are_named() -> None:
+    async def go() -> None:
+        memory = FakeMemory(900)
+        ground = Ground(memory, agent("a"), agent("b"))
+        memory.pressure = 0.3
+        ground.queue.look()
+        await ground.turns()
+        assert why(ground.agents["a"]).startswith("memory pressure: something waited for memory 30%")
+        memory.pressure, ground.kept_out = 0.0, {"a": "the disk of / is 97% full"}
+        ground.queue.look()
+        await ground.turns()
+        assert ground.granted == ["b"]
+        assert why(ground.agents["a"]) == "the disk of / is 97% full"
+        ground.kept_out = {}
+        ground.queue.look()
+        await ground.turns()
+        assert ground.granted == ["b", "a"]
+
+    asyncio.run(go())
+
+
+def test_without_a_reading_of_the_node_a_fleet_waits_a_moment_and_then_starts_as_ever() -> None:
+    async def go() -> None:
+        ground = Ground(FakeMemory(None), agent("a", 99_000))
+        ground.queue.look()
+        await ground.turns()
+        assert (ground.granted, ground.memory.looks) == ([], 1)
+        while not ground.granted:
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(go(), 30))
+
+
+def test_who_waits_for_another_agent_stands_in_no_line() -> None:
+    async def go() -> None:
+        ground = Ground(FakeMemory(900), agent("a"), agent("b", depends_on=(Dependency(agent="a"),)))
+        ground.queue.look()
+        await ground.turns()
+        b = ground.agents["b"]
+        assert (ground.granted, b.standing) == (["a"], None)
+        assert b.waits_for
+        ground.run("a")
+        await ground.turns()
+        assert ground.granted == ["a", "b"]
+
+    asyncio.run(go())
+
+
+def test_a_heavy_start_keeps_its_slot_until_its_gate_and_its_lease_until_it_is_flat() -> None:
+    async def go() -> None:
+        heavy: dict[str, Any] = {"health": Health(start_cpu_s=1e6)}
+        ground = Ground(FakeMemory(900), agent("a", **heavy), agent("b", **heavy))
+        ground.queue.look()
+        await ground.turns()
+        assert ground.granted == ["a"]
+        assert "waits for a start slot" in why(ground.agents["b"])
+        assert ground.agents["b"].standing is not None
+        assert ground.agents["b"].standing.estimate_s is not None
+        ground.run("a")
+        await ground.turns()
+        assert ground.granted == ["a", "b"]
+        assert ground.starts.lease_bytes(ground.agents["a"]) == 100 * MB
+
+    asyncio.run(go())
