@@ -10,7 +10,7 @@ from starlette.responses import Response
 from holdfast import errors
 from holdfast.api.operation import Operation, Parameter, answer
 from holdfast.errors import HoldfastError
-from holdfast.keeper.density import room_left
+from holdfast.keeper.density import room_asked, room_left
 from holdfast.keeper.density.room_left import Capacity
 from holdfast.keeper.keeper import Keeper
 
@@ -19,7 +19,7 @@ WANTED = Parameter("for", "string", "Only this agent's kind, or this recipe.")
 
 async def get(keeper: Keeper, request: Request) -> Response:
     wanted = request.query_params.get(WANTED.name, "")
-    node, agents = room_left.node_known(keeper), room_left.known(keeper)
+    node, agents = room_asked.node_known(keeper), room_asked.known(keeper)
     found = await asyncio.to_thread(room_left.look, node, agents, wanted)
     if found is None:
         raise HoldfastError(errors.AGENT_NOT_FOUND, agent=wanted)

@@ -9,8 +9,8 @@ import click
 
 from holdfast.cli.session import Command, Session, complete_agent, pass_session
 
-HEADERS = ("KIND", "MORE", "WORKS WITH", "START", "CPU", "DISK", "SEEN", "LIMITED BY")
-DROPPED_FIRST = ("DISK", "CPU", "SEEN", "START")
+HEADERS = ("KIND", "MORE", "WORKS WITH", "START", "CPU", "DISK", "LIMITED BY")
+DROPPED_FIRST = ("DISK", "CPU", "START", "WORKS WITH")
 MORE_MAX = 10_000  # beyond it the answer is "as many as you like"; density.capacity.MOST
 
 Document = dict[str, Any]
@@ -36,8 +36,8 @@ def capacity(session: Session, wanted: str | None) -> None:
     """Show how many more agents fit, and what limits that.
 
     Each agent counts with what it was seen to hold when it works (95 of 100 readings), not with what it holds while
-    it waits. Kinds that were never seen at work are counted with their recipe's figures, and marked "no". MORE is the
-    answer for each kind alone.
+    it waits. What was not seen yet is counted with what it holds now, or with its recipe's figures, and marked "~".
+    MORE is the answer for each kind alone.
     """
     from holdfast.cli.render import terminal_width
 
@@ -85,10 +85,9 @@ def _row(kind: Document) -> list[str]:
     return [
         name,
         f"{MORE_MAX}+" if more >= MORE_MAX else str(more),
-        size(kind["work_bytes"]),
+        ("" if kind["seen"] else "~") + size(kind["work_bytes"]),
         size(kind["start_bytes"]),
         f"{kind['cpu']:.2f}" if kind["seen"] else NOTHING,
         size(kind["disk_bytes"]) if kind["disk_bytes"] else NOTHING,
-        "yes" if kind["seen"] else "no",
         f"{kind['limited_by']}: {limit}" if kind["limited_by"] != "nothing" else "nothing",
     ]

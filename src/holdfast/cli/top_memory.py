@@ -28,7 +28,8 @@ def memory_line(status: dict[str, Any], width: int) -> tuple[list[Piece], list[P
     used, grow, others, free, reserve = shares(node)
     short = (node.get("free_bytes") or 0) < 0
     cells = max(BAR_CELLS_MIN, min(BAR_CELLS_MAX, width // BAR_SHARE))
-    words: list[Piece] = [(f"agents {size(used)}", "green"), (f"free {size(free)}", "red" if short else "")]
+    words: list[Piece] = [(f"agents {size(used)} of {size(node['memory_bytes'])}", "green")]
+    words.append((f"free {size(free)}", "red" if short else ""))
     first = next_to_go(status.get("agents") or [])
     if first:
         words.append((f"first to go {first}", "yellow" if short else ""))

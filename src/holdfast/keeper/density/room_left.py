@@ -1,8 +1,8 @@
 """How many more agents fit on this node: what the keeper knows, put together for density.capacity.
 
 Every agent that is wanted counts with what it was seen to hold at work; what was never seen is taken from its recipe,
-and said so. Nothing here waits or changes anything; `look` may read the disk, so it belongs into a thread. Called by
-the API for `holdfast capacity`.
+and said so. Nothing here changes anything; `look` may read the disk, so it belongs into a thread. Called by the API
+for `holdfast capacity`, with what room_asked.py collects in the keeper's loop.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from holdfast import limits, recipes
 from holdfast.density import capacity, history, leases, node_memory
@@ -20,16 +20,10 @@ from holdfast.density.capacity import Fit, Free, Holder, Kind
 from holdfast.density.history import History
 from holdfast.density.model import MB
 from holdfast.density.node_memory import Node
-from holdfast.keeper.agent import Agent
-from holdfast.keeper.density.shown import Look, Shown
 from holdfast.node.memory import NodeMemory
 from holdfast.spec.recipe import Ask
 
-if TYPE_CHECKING:
-    from holdfast.keeper.keeper import Keeper
-
-_NUMBER = re.compile(r"\d+")
-_NOT_COUNTED = frozenset({"stopped", "finished", "spare"})
+_REPLICA = re.compile(r"-\d+$")  # as spec names replicas
 
 
 class KindView(Struct, frozen=True, kw_only=True):
@@ -122,7 +116,7 @@ def look(node: NodeKnown, agents: Sequence[Known], wanted: str = "") -> Capacity
     room = node.node or _machine()
     budget = room.budget_bytes if node.budget_bytes is None else node.budget_bytes
     slack = leases.slack_bounds(room.bytes, room.reserve_bytes).least_bytes
-    counting = [one for one in agents if one.counts]
+    counting = [one for one in agents if one.counts and one.start_bytes <= budget]  # else it never starts here
     holders = [_holder(one) for one in counting]
     counted = sum(capacity.promised(one, slack) for one in holders)
     cores = float(len(os.sched_getaffinity(0)))
@@ -131,7 +125,8 @@ def look(node: NodeKnown, agents: Sequence[Known], wanted: str = "") -> Capacity
         cores=max(0.0, cores - sum(_cpu(one) for one in counting)),
         disk_bytes=_disk_free(node.home),
     )
-    found = {one.name: one for one in capacity.fits([_kind(one) for one in chosen], free, slack)}
+    numbered = [replace(_kind(one), name=f"{number:06}") for number, one in enumerate(chosen)]  # names may be equal
+    found = capacity.fits(numbered, free, slack)
     return Capacity(
         node_bytes=room.bytes,
         node_why=room.why,
@@ -143,9 +138,9 @@ def look(node: NodeKnown, agents: Sequence[Known], wanted: str = "") -> Capacity
         cores=cores,
         cores_free=round(free.cores, 2),
         disk_free_bytes=free.disk_bytes,
-        kinds=[_view(one, found[one.name]) for one in chosen],
+        kinds=[_view(one, fit) for one, fit in zip(chosen, found, strict=True)],
         agents=[_holder_view(known, one, slack) for known, one in zip(counting, holders, strict=True)],
-        notes=list(_notes(counting, holders, slack, free.memory_bytes)),
+        notes=list(_notes(agents, counting, holders, slack, free.memory_bytes)),
     )
 
 
@@ -159,14 +154,20 @@ class _Of(Struct, frozen=True, kw_only=True):
 
 
 def _kinds(agents: Iterable[Known]) -> list[_Of]:
-    by_like: dict[tuple[str, ...], list[Known]] = {}
+    """Replicas are of one kind, and all agents of a recipe that knows its program; whoever else is alone."""
+    found: dict[tuple[str, ...], _Of] = {}
     for one in agents:
-        by_like.setdefault((one.recipe, *one.like), []).append(one)
-    return [_Of(name=group[0].name, recipe=group[0].recipe, members=tuple(group)) for group in by_like.values()]
+        known = one.recipe in limits.CAPACITY_RECIPES
+        name = one.recipe if known else _REPLICA.sub("", one.name)
+        key = (one.recipe,) if known else (one.recipe, name, *one.like)
+        before = found.get(key)
+        members = (*before.members, one) if before is not None else (one,)
+        found[key] = _Of(name=name if len(members) > 1 or known else one.name, recipe=one.recipe, members=members)
+    return list(found.values())
 
 
 def _is_meant(kind: _Of, wanted: str) -> bool:
-    return kind.recipe == wanted or any(one.name == wanted for one in kind.members)
+    return wanted in (kind.name, kind.recipe) or any(one.name == wanted for one in kind.members)
 
 
 def _kind(of: _Of) -> Kind:
@@ -175,7 +176,7 @@ def _kind(of: _Of) -> Kind:
     start = max(starts) if starts else recipe_start(of.recipe)
     return Kind(
         name=of.name,
-        steady_bytes=told.mark_bytes or _guess(start),
+        steady_bytes=told.mark_bytes or max((one.usage_bytes or 0 for one in of.members), default=0) or _guess(start),
         start_bytes=start,
         cpu=round(told.cpu, 3),
         disk_bytes=told.disk_bytes,
@@ -255,7 +256,9 @@ def _disk_free(home: str) -> int:
     return max(0, found.f_bavail * found.f_frsize - int((1 - limits.DISK_FULL_SHARE) * found.f_blocks * found.f_frsize))
 
 
-def _notes(known: Sequence[Known], holders: Sequence[Holder], slack: int, free_bytes: int) -> Iterable[str]:
+def _notes(
+    agents: Sequence[Known], counting: Sequence[Known], holders: Sequence[Holder], slack: int, free_bytes: int
+) -> Iterable[str]:
     if free_bytes < 0:
         yield f"when all of them work they need {_mb(-free_bytes)} more than there is: the least important would go"
     asleep = [one for one in holders if one.asleep]
@@ -270,43 +273,18 @@ def _notes(known: Sequence[Known], holders: Sequence[Holder], slack: int, free_b
             f"a start of {largest.name} takes {_mb(largest.start_bytes)} for a while: when all others work, "
             f"{_mb(more - max(0, free_bytes))} are missing and the least important would go for it"
         )
-    new = [one.name for one in known if not one.history.readings]
+    large = [one.name for one in agents if one.counts and one not in counting]
+    if large:
+        yield f"larger than the whole node, so not counted: {_some(large)}"
+    new = [one.name for one in counting if not one.history.readings]
     if new:
-        beyond = f" and {len(new) - limits.NAMES_SHOWN} more" if len(new) > limits.NAMES_SHOWN else ""
-        yield f"not seen at work yet: {', '.join(new[: limits.NAMES_SHOWN])}{beyond}"
+        yield f"not seen at work yet: {_some(new)}"
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - limits.NAMES_SHOWN
+    return ", ".join(names[: limits.NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _mb(size_bytes: int) -> str:
     return f"{size_bytes // MB} MB"
-
-
-# --- asked in the keeper's loop ----------------------------------------------------------------------------------
-def node_known(keeper: Keeper) -> NodeKnown:
-    """The node as the semaphore knows it now."""
-    semaphore = keeper.semaphore
-    budget = semaphore.state.budget_bytes if semaphore.reading is not None else None
-    return NodeKnown(node=semaphore.node, budget_bytes=budget, home=str(keeper.home.path))
-
-
-def known(keeper: Keeper) -> list[Known]:
-    """All agents as they are now."""
-    memory = Look(keeper)
-    return [_known(keeper, agent, memory.of(agent)) for agent in keeper.agents.values()]
-
-
-def _known(keeper: Keeper, agent: Agent, shown: Shown) -> Known:
-    spec, usage = agent.spec, keeper.resources.usage(agent.name)
-    return Known(
-        name=agent.name,
-        recipe=spec.recipe,
-        like=tuple(_NUMBER.sub("#", word) for word in spec.command),
-        priority=spec.priority,
-        counts=agent.ladder.wanted and agent.ladder.phase.value not in _NOT_COUNTED,
-        usage_bytes=shown.usage_bytes,
-        lease_bytes=max(shown.lease_bytes or 0, shown.start_lease_bytes or 0),
-        start_bytes=keeper.starts.need(agent),
-        limit_bytes=spec.limits.memory_bytes,
-        cpu=(usage.cpu or 0.0) if usage is not None else 0.0,
-        asleep=bool(shown.asleep),
-        history=agent.memory.history,
-    )

@@ -28,6 +28,8 @@ def next_step(agent: Agent, shown: Shown) -> str:
     """What happens when, or ""."""
     phase, queued = agent.ladder.phase, shown.queued
     if phase is Phase.QUEUED and queued is not None and not agent.waits_for:
+        if shown.need_bytes and shown.budget_bytes is not None and shown.need_bytes > shown.budget_bytes:
+            return "is held back until the node has more memory; others are started meanwhile"
         when = f", starts in about {span(queued.estimate_s)}" if queued.estimate_s is not None else ""
         return f"number {queued.position} in the queue of starts{when}"
     if shown.asleep:

@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from holdfast.keeper.keeper import Keeper
 
 
+_IN_SENTENCES = ("need_bytes", "room_bytes", "budget_bytes", "asleep_s")
+
+
 class Shown(Struct, frozen=True, kw_only=True):
     """The memory of one agent as its row has it; see views.AgentRow.
 
     Not in its row, but in its sentences: `need_bytes` that its start takes while it is down for want of memory, and
-    `room_bytes`, which are there for starts now; `asleep_s`: for how long it sleeps.
+    `room_bytes`, which are there for starts now, of the `budget_bytes` of all; `asleep_s`: for how long it sleeps.
     """
 
     lease_bytes: int | None = None
@@ -40,12 +43,14 @@ class Shown(Struct, frozen=True, kw_only=True):
     replica: ReplicaView | None = None
     need_bytes: int | None = None
     room_bytes: int | None = None
+    budget_bytes: int | None = None
     asleep_s: float | None = None
 
     def row(self) -> dict[str, Any]:
         """The fields of views.AgentRow."""
         fields = structs.asdict(self)
-        del fields["need_bytes"], fields["room_bytes"], fields["asleep_s"]
+        for name in _IN_SENTENCES:
+            del fields[name]
         return fields
 
 
@@ -73,7 +78,7 @@ class Look:
         """One agent's part."""
         rest, scaling = agent.rest_view, agent.spec.scaling
         lease = self._semaphore.lease(agent.name)
-        shed = agent.ladder.phase is Phase.SHED
+        waits = agent.ladder.phase in (Phase.SHED, Phase.QUEUED)
         seen = self._seen.get(agent.name)
         usage = lease.usage_bytes if lease is not None else seen.usage_bytes if seen is not None else None
         return Shown(
@@ -91,8 +96,9 @@ class Look:
             if scaling is None
             else ReplicaView(group=scaling.group, number=scaling.number, wanted=self._running[scaling.group]),
             asleep_s=None if not rest.asleep or rest.since_at is None else max(0.0, self._now_at - rest.since_at),
-            need_bytes=self._starts.need(agent) if shed else None,
-            room_bytes=self._semaphore.room() if shed and self._semaphore.reading is not None else None,
+            need_bytes=self._starts.need(agent) if waits else None,
+            room_bytes=self._semaphore.room() if waits and self._semaphore.reading is not None else None,
+            budget_bytes=self._semaphore.budget_bytes,
         )
 
     def node(self, view: NodeView) -> NodeView:
