@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome, Row
+from tests.harness.quick_keeper import QuickHome
 
 from holdfast.errors import HoldfastError
 
@@ -19,7 +20,7 @@ pytestmark = pytest.mark.timeout(120)
 
 @pytest.fixture
 def home() -> Iterator[KeeperHome]:
-    made = KeeperHome()
+    made = QuickHome(REPLICAS_UP_S=0.5, REPLICAS_DOWN_S=1.0, REPLICAS_LOOK_S=0.2)
     try:
         yield made
     finally:
@@ -50,28 +51,37 @@ def scaled(home: KeeperHome) -> list[dict[str, Any]]:
     return [event["body"] for event in home.events() if event["kind"] == "density.scaled"]
 
 
-def test_replicas_follow_the_queue_up_and_each_decision_is_in_the_ledger(home: KeeperHome) -> None:
+def test_replicas_follow_the_queue_up_and_down_and_each_decision_is_in_the_ledger(home: KeeperHome) -> None:
     home.up(*crew(home, 3))
     home.wait_row("crew-1", phase="healthy")
     assert phases(home) == ["healthy", "spare", "spare"]  # replicas beyond the least begin as spare
     shown = report(home, 25)
     assert (shown["depth"], shown["wished"], shown["least"], shown["most"]) == (25, 3, 1, 3)
-    wait_until(lambda: "healthy" in home.row("crew-2")["phase"], "the second replica")
-    body = scaled(home)[0]
-    assert (body["before"], body["after"], body["wished"], body["depth"]) == (1, 2, 3, 25)
-    assert body["agents"] == ["crew-2"]  # at most twice as many in one step
+    wait_until(lambda: phases(home) == ["healthy"] * 3, "all replicas")
+    report(home, 3)
+    wait_until(lambda: phases(home) == ["healthy", "spare", "spare"], "one replica")
+    assert home.row("crew-1")["instance"] == 1
+    assert [(body["before"], body["after"], body["wished"], body["agents"]) for body in scaled(home)] == [
+        (1, 2, 3, ["crew-2"]),  # at most twice as many in one step
+        (2, 3, 3, ["crew-3"]),
+        (3, 1, 1, ["crew-2", "crew-3"]),
+    ]
+    assert [body["depth"] for body in scaled(home)] == [25, 25, 3]
+    assert home.incidents() == []
 
-    os.kill(home.process("keeper")["pid"], signal.SIGKILL)  # nobody is set aside or called back for it
-    wait_until(lambda: phases(home) == ["healthy", "healthy", "spare"], "the same replicas after the keeper's death")
+
+def test_keeper_deaths_and_persons_are_not_taken_for_a_queue(home: KeeperHome) -> None:
+    home.up(*crew(home, 3))
+    home.wait_row("crew-1", phase="healthy")
+    home.client.post("/v1/agents/crew-2/start", {})  # a person needs no queue
+    home.wait_row("crew-2", phase="healthy")
+    os.kill(home.process("keeper")["pid"], signal.SIGKILL)
+    wait_until(lambda: phases(home) == ["healthy", "healthy", "spare"], "the same replicas with the next keeper")
     assert home.row("crew-2")["instance"] == 1
-    assert home.client.get("/v1/queues/crew")["depth"] is None  # what was said is not known any more
-
-    home.client.post("/v1/agents/crew-3/start", {})  # a person needs no queue
-    home.wait_row("crew-3", phase="healthy")
+    report(home, 20)
     home.client.post("/v1/agents/crew-1/stop", {"wait": True})
-    shown = home.client.get("/v1/queues/crew")
-    assert (shown["wanted"], shown["spare"]) == (2, 0)
-
+    home.wait_row("crew-3", phase="healthy")  # in its place
+    assert home.row("crew-1")["phase"] == "stopped"
     with pytest.raises(HoldfastError, match="no agent nobody follows a queue"):
         home.client.put("/v1/queues/nobody", b'{"depth": 1}')
     with pytest.raises(HoldfastError, match="expected a number from 0"):
