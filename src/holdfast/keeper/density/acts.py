@@ -8,7 +8,7 @@ actions of one decision, in their order.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -53,18 +53,20 @@ class Acts:
         self._looking = Collecting(cgroups_of, self._looked_into)
         self._chosen: dict[str, Shed] = {}  # to go, not yet stopped or killed
         self._paging: set[str] = set()
-        self.chosen_before: dict[str, Shed] = {}  # the last of each agent, for who shows it
+        self._growers: Sequence[str] = ()
 
-    def carry_out(self, actions: tuple[model.Action, ...], sleepers: Sleepers, now: float) -> None:
-        """All of one decision. What cannot be done now comes again with a later reading."""
+    def carry_out(
+        self, actions: Sequence[model.Action], sleepers: Sleepers, growers: Sequence[str], now: float
+    ) -> None:
+        """All of one decision; `growers`: who takes most. What cannot be done now comes again with a later reading."""
+        self._growers = growers
         for action in actions:
             agent = self._agents.get(action.victim if isinstance(action, Shed) else action.agent)
             if agent is not None:
                 self._one(agent, action, sleepers, now)
 
     def gone(self, name: str) -> None:
-        for known in (self._chosen, self.chosen_before):
-            known.pop(name, None)
+        self._chosen.pop(name, None)
         self._looking.forget(name)
 
     def _one(self, agent: Agent, action: model.Action, sleepers: Sleepers, now: float) -> None:
@@ -81,7 +83,7 @@ class Acts:
             case model.Thaw():
                 self._groups.thaw(agent)
             case Shed():
-                self._chosen[agent.name] = self.chosen_before[agent.name] = action
+                self._chosen[agent.name] = action
             case model.Stop(grace_s=grace_s):
                 self._groups.thaw(agent)
                 self._set_aside(agent, grace_s, now)
@@ -110,7 +112,7 @@ class Acts:
         if shed is None:  # it is on its way: only sooner
             self._healer.observe(agent, SetAside(why="shed", text=agent.ladder.aside_text, grace_s=grace_s), now)
             return
-        words = needed_by(shed)
+        words = needed_by(shed, self._growers)
         self._healer.observe(
             agent,
             SetAside(why="shed", text=words, grace_s=grace_s),
@@ -131,7 +133,7 @@ class Acts:
             self._healer.observe(agent, CalledBack(text=text), now, record="density.back", text=text)
 
     def _tell_starved(self, agent: Agent, on: bool, now: float) -> None:
-        if agent.ladder.starved is not on:
+        if agent.ladder.starved is not on and not (on and agent.ladder.aside):  # who goes anyway waits for nothing
             why = "waits for memory that more important agents use" if on else "has the memory it needs again"
             self._healer.observe(agent, Starved(on=on), now, text=why)
 
@@ -165,10 +167,12 @@ class Acts:
             self._paging.discard(agent.name)
 
 
-def needed_by(shed: Shed) -> str:
-    """Why it goes, in one clause. Pure."""
+def needed_by(shed: Shed, growers: Sequence[str]) -> str:
+    """Why it goes, in one clause. `growers`: who took most at that moment, most first. Pure."""
     if not shed.needer:
-        return f"went because {shed.reason}"
+        others = [name for name in growers if name != shed.victim]
+        most = f", most by {others[0]}" if others else ", by itself" if growers else ""
+        return f"went because {shed.reason}{most}"
     if shed.needer == shed.victim:
         return "went because it takes more than the node has"
     what = "its start needs room" if shed.reason.startswith("its start") else f"needs {size(shed.short_bytes)} more"

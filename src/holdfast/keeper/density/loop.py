@@ -17,7 +17,6 @@ from holdfast.density import peek, semaphore, shedding
 from holdfast.density.model import Held, Lease, Phase, Reading, Seen, State, Want
 from holdfast.density.node_memory import Node, Problem
 from holdfast.keeper.agent import Agent
-from holdfast.keeper.density import node_room
 from holdfast.keeper.density.acts import Acts
 from holdfast.keeper.density.groups import AgentGroups
 from holdfast.keeper.density.node_room import NodeRoom
@@ -30,6 +29,7 @@ from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.tasks import Tasks
 from holdfast.spec.model import FleetSpec
 
+GROWS_BYTES_S = 1_000_000.0  # worth a name in the reason for which another goes
 COALESCE_S = 0.002  # what the kernel tells of several agents in one moment is one look
 
 
@@ -72,6 +72,7 @@ class Semaphore:
         self.node: Node | None = None  # which memory is the node's; None before the first look
         self.problems: tuple[Problem, ...] = ()  # what cannot work on it
         self.turned: Callable[[], None] = lambda: None
+        self._told_bytes = 0  # what the node could give, at the last reading
         self._timer: asyncio.TimerHandle | None = None
         self._due_mono = float("inf")
         self._begun = False
@@ -145,12 +146,11 @@ class Semaphore:
     def _peek(self) -> None:
         """A look is due; whether it is worth its price, one number tells."""
         self._timer, self._due_mono = None, float("inf")
-        now, node, told = asyncio.get_running_loop().time(), self.node, self._room.read()
-        if node is None or told is None or self.reading is None:
+        now, told = asyncio.get_running_loop().time(), self._room.read()
+        if told is None or self.reading is None:
             self._turn()
             return
-        used = sum(one.usage_bytes for one in self.reading.agents)
-        left = node_room.left(told.available_bytes, node, used) if node.path else told.available_bytes
+        left = self.reading.available_bytes - (self._told_bytes - told.available_bytes)
         if peek.worth_looking(self.state, self.reading, left, now):
             self._turn()
         else:
@@ -177,10 +177,11 @@ class Semaphore:
         reading = self._readings.read(self.state, told, node, self.want, self.pressure, now)
         if self.reading is not None and self.reading.ceilings and not reading.ceilings:
             self.groups.release_ceilings()
+        self._told_bytes = told.available_bytes
         self._release_shed(reading)
         self.state, actions = semaphore.decide(self.state, reading, now)
         self.reading, self._seen = reading, {one.name: one for one in reading.agents}
-        self._acts.carry_out(actions, self._readings.sleepers, now)
+        self._acts.carry_out(actions, self._readings.sleepers, self._growers(), now)
         self.groups.listen()
         self._readings.follow_starts(reading, self.state, now)
         if reading.agents or reading.want is not None:
@@ -193,6 +194,13 @@ class Semaphore:
         for name in shed - self._shed:
             self.groups.release(self._parts.agents[name])
         self._shed = shed
+
+    def _growers(self) -> tuple[str, ...]:
+        """Who takes most at present, most first; () when nobody grows."""
+        growing = [
+            (one.rate_bytes_s, name) for name, one in self.state.held.items() if one.rate_bytes_s > GROWS_BYTES_S
+        ]
+        return tuple(name for _, name in sorted(growing, reverse=True))
 
     # --- for others ----------------------------------------------------------------------------------------------
     @property
