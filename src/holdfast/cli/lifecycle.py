@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WAIT_MAX_S = 600.0  # longer than the longest sensible stop grace; the keeper answers as soon as it is done
 LOOK_S = 0.25
-RESTING = frozenset({"stopped", "finished"})
+RESTING = frozenset({"stopped", "finished", "shed", "hibernating", "spare"})
 
 
 def _plain(choice: Choice) -> list[Row]:
@@ -31,12 +31,12 @@ def _plain(choice: Choice) -> list[Row]:
     return [{"name": name} for name in dict.fromkeys(choice.names)]
 
 
-def _targets(client: KeeperClient, verb: str, choice: Choice) -> tuple[list[Row], list[str]]:
-    """Whom it is about, and who is left out: an agent stopped on request is not started by restarting its group."""
+def _targets(client: KeeperClient, verb: str, choice: Choice) -> tuple[list[Row], list[Row]]:
+    """Whom it is about, and who is left out: an agent that is to be down is not started by restarting its group."""
     rows = chosen(client, choice)
     if verb != "restart" or choice.names:
         return rows, []
-    return [row for row in rows if row["phase"] not in RESTING], [r["name"] for r in rows if r["phase"] in RESTING]
+    return [row for row in rows if row["phase"] not in RESTING], [r for r in rows if r["phase"] in RESTING]
 
 
 def _act(session: Session, verb: str, choice: Choice, *, wait: bool, dry_run: bool, terms: Terms | None = None) -> None:
@@ -44,8 +44,9 @@ def _act(session: Session, verb: str, choice: Choice, *, wait: bool, dry_run: bo
     client = session.client()
     one_name = len(choice.names) == 1 and not (choice.selector or choice.everybody or dry_run or terms)
     rows, left_out = (_plain(choice), []) if one_name else _targets(client, verb, choice)
-    for name in left_out:
-        session.say(f"{name}: left as it is, stopped on request")
+    for row in left_out:
+        is_down = "stopped on request" if row["phase"] in ("stopped", "finished") else row["phase"]
+        session.say(f"{row['name']}: left as it is, {is_down}")
     if dry_run:
         for row in rows:
             session.say(f"{row['name']}: would {verb} ({row['phase']})")

@@ -259,7 +259,7 @@ def _interruption(found: dict[str, Any]) -> str:
     phase = str(found.get("phase") or "")
     if not phase:
         return "the agent was removed: it is taken back into the fleet"
-    if phase in ("stopped", "finished"):
+    if phase in ("stopped", "finished", "shed", "hibernating", "spare"):
         return f"the agent is {phase} and stays so"
     return f"the agent ({phase}) is stopped for it and started again; if it does not get well, all is put back"
 

@@ -15,7 +15,7 @@ from typing import Any
 from holdfast.limits import CONFIRM_S
 
 # Phases in which an agent is as it should be; a degraded one works.
-WELL = frozenset({"healthy", "degraded", "finished"})
+WELL = frozenset({"healthy", "degraded", "finished", "hibernating", "spare"})
 # Phases that say the ladder had to act: this restart failed.
 FAILED = frozenset({"unhealthy", "backoff", "escalated"})
 GONE_OR_DOWN = frozenset({"stopped"})

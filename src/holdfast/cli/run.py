@@ -32,7 +32,9 @@ TAIL_MAX_S = 3.0
 UP_MAX_S = 60.0
 STATUS_S = 0.25  # while lines pour in, the phase is looked at only so often
 QUIET_PHASES = frozenset({"healthy", "starting", "queued"})  # nothing worth a note
-RUNNING_PHASES = frozenset({"queued", "starting", "healthy", "degraded", "unhealthy", "recovering", "backoff"})
+RUNNING_PHASES = frozenset(
+    {"queued", "starting", "healthy", "degraded", "unhealthy", "recovering", "backoff", "shed", "hibernating", "spare"}
+)
 
 
 @click.command(

@@ -19,6 +19,8 @@ def met(condition: str, other: Ladder) -> bool:
     """Whether `other` is as `condition` asks: started, healthy or finished."""
     if other.phase is Phase.FINISHED:
         return True  # it did its job: it was started and was well
+    if other.phase in (Phase.HIBERNATING, Phase.SPARE):
+        return condition != "finished"  # it is as it has to be, and comes when it is needed
     if condition == "finished":
         return False
     if condition == "healthy":

@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from holdfast import limits
-from holdfast.healing.model import Adopted, Down, Exited, Phase, Spawned, SpawnFailed, Swept
+from holdfast.healing.model import ASIDE_PHASES, Adopted, Down, Exited, Phase, Spawned, SpawnFailed, Swept
 from holdfast.health.model import HealthValue
 from holdfast.keeper import fold
 from holdfast.keeper.agent import Agent, World
@@ -104,7 +104,7 @@ class Intake:
             agent.permit_held = None  # said again: what init really holds of it depends on its fence
             if told is None:
                 agent.memory.defined = ""
-                if agent.ladder.phase not in (Phase.QUEUED, Phase.STOPPED, Phase.FINISHED):
+                if agent.ladder.phase not in (Phase.QUEUED, Phase.STOPPED, Phase.FINISHED, *ASIDE_PHASES):
                     self._hands.define(agent)
         self.link.request("beat").add_done_callback(self._caught_up)
 

@@ -146,7 +146,11 @@ class Requests:
     async def _answered(self, agent: Agent) -> None:
         """Until it is up and past its gate, in bounded time."""
         until = self._keeper.clock.now_mono() + limits.RESTORE_ANSWER_S
-        while agent.ladder.wanted and not is_well(agent.ladder) and self._keeper.clock.now_mono() < until:
+
+        def awaited() -> bool:
+            return agent.ladder.wanted and not agent.ladder.aside and not is_well(agent.ladder)
+
+        while awaited() and self._keeper.clock.now_mono() < until:
             await asyncio.sleep(_LOOK_S)
 
 

@@ -318,7 +318,8 @@ class Restoring:
 
     def wake(self, agent: Agent, why: str) -> None:
         """Start it now if it is to run, without the pauses of its ladder."""
-        if agent.ladder.wanted and not agent.ladder.running and self._keeper.agents.get(agent.name) is agent:
+        to_run = agent.ladder.wanted and not agent.ladder.aside
+        if to_run and not agent.ladder.running and self._keeper.agents.get(agent.name) is agent:
             self._keeper.command(agent, "start", why)
 
     # --- what a former keeper left -------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ def levels(agent: Agent) -> Levels:
     ladder = agent.ladder
     if ladder.running:
         process = HealthValue.OK
-    elif ladder.phase in (Phase.STOPPED, Phase.FINISHED, Phase.QUEUED):
+    elif ladder.aside or ladder.phase in (Phase.STOPPED, Phase.FINISHED, Phase.QUEUED):
         process = HealthValue.OFF
     elif ladder.phase is Phase.STARTING and ladder.tier is Tier.NONE:
         process = HealthValue.UNKNOWN

@@ -118,7 +118,7 @@ def _starting(scene: Scene) -> str:
 
 def _stopping(ladder: Ladder) -> str:
     if ladder.aside:
-        return f"is being set aside: {ladder.aside_text or _ASIDE[Phase(ladder.aside)]}"
+        return f"is being stopped ({ladder.aside_text or _ASIDE[Phase(ladder.aside)]})"
     return "is restarted on request" if ladder.wanted else "is being stopped on request"
 
 
