@@ -304,8 +304,8 @@ class InitHands:
 
     def _say(self, op: str, agent: Agent, fields: dict[str, Any]) -> None:
         """Tell init to end the running instance."""
-        self.ending[agent.name] = agent.world.epoch
-        self._link.send(op, agent=agent.name, **fields)
+        if self._link.send(op, agent=agent.name, **fields):
+            self.ending[agent.name] = agent.world.epoch
 
     def _planned(self, op: str, agent: Agent, fields: dict[str, Any]) -> None:
         """A planned stop or restart: its state is kept first, as it is while the agent works."""

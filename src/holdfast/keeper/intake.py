@@ -185,6 +185,9 @@ class Intake:
         if event["ev"] == "service":
             self._service(event, seq)
             return
+        if event["ev"] == "freed":
+            self._freed(event, seq)
+            return
         agent = self._agents.get(name)
         if agent is None:
             self._stranger(name, event)
@@ -250,6 +253,15 @@ class Intake:
         if event["ev"] in ("down", "spawned", "waiting"):
             state = {"down": "down", "spawned": "up", "waiting": "waiting"}[event["ev"]]
             self._hands.stop_stranger(name, state)
+
+    def _freed(self, event: dict[str, Any], seq: int) -> None:
+        """init let agents go that somebody had paused or held, since nobody steered any more."""
+        names, ceilings = [str(name) for name in event.get("names", ())], event.get("ceilings") or ()
+        told = {"keeper": "while no keeper answered", "leave": "when all of Holdfast ended"}
+        why = told.get(str(event.get("why")), "since their time was over")
+        words = f"init let {', '.join(names)} go on, {why}" if names else f"init lifted ceilings of memory, {why}"
+        body = {"init_seq": seq, "names": names[: limits.NAMES_SHOWN], "ceilings": len(ceilings)}
+        self._recorder.record("density.freed", "", words, body)
 
     def _service(self, event: dict[str, Any], seq: int) -> None:
         name, what = str(event.get("name", "")), str(event.get("what", ""))

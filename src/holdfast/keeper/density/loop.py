@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from holdfast import limits
 from holdfast.density import peek, semaphore, shedding
-from holdfast.density.model import Held, Lease, Phase, Reading, Seen, State, Want
+from holdfast.density.model import Held, Lease, Phase, Protect, Reading, Seen, State, Want
 from holdfast.density.node_memory import Node, Problem
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.density.acts import Acts
@@ -27,6 +27,7 @@ from holdfast.keeper.link import InitLink
 from holdfast.keeper.places import NodePlaces
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.tasks import Tasks
+from holdfast.pods import groups
 from holdfast.spec.model import FleetSpec
 
 GROWS_BYTES_S = 1_000_000.0  # worth a name in the reason for which another goes
@@ -103,6 +104,7 @@ class Semaphore:
         self._begun = True
         self._cancel()
         self._turn()
+        self._parts.link.send("steer")  # what a former keeper held or paused is ours from now on
 
     def close(self) -> None:
         """Agents keep what holds them; init lets them go when nobody comes after us."""
@@ -182,6 +184,8 @@ class Semaphore:
         self.state, actions = semaphore.decide(self.state, reading, now)
         self.reading, self._seen = reading, {one.name: one for one in reading.agents}
         self._acts.carry_out(actions, self._readings.sleepers, self._growers(), now)
+        if any(isinstance(action, Protect) for action in actions):
+            self._protect_all(reading)
         self.groups.listen()
         self._readings.follow_starts(reading, self.state, now)
         if reading.agents or reading.want is not None:
@@ -194,6 +198,12 @@ class Semaphore:
         for name in shed - self._shed:
             self.groups.release(self._parts.agents[name])
         self._shed = shed
+
+    def _protect_all(self, reading: Reading) -> None:
+        """Protection counts only as far as the group that holds all of them has it."""
+        keep = sum(one.protected_bytes for one in self.state.held.values())
+        floor = sum(one.floor_bytes for one in reading.agents if one.phase is not Phase.SHED)
+        groups.protect_root(self._parts.places.plan, keep, floor)
 
     def _growers(self) -> tuple[str, ...]:
         """Who takes most at present, most first; () when nobody grows."""
