@@ -30,12 +30,14 @@ def next_step(agent: Agent, shown: Shown) -> str:
     if phase is Phase.QUEUED and queued is not None and not agent.waits_for:
         if shown.need_bytes and shown.budget_bytes is not None and shown.need_bytes > shown.budget_bytes:
             return "is held back until the node has more memory; others are started meanwhile"
-        when = f", starts in about {span(queued.estimate_s)}" if queued.estimate_s is not None else ""
+        when = f", starts in about {span(queued.estimate_s)}" if (queued.estimate_s or 0.0) >= 1 else ""
         return f"number {queued.position} in the queue of starts{when}"
     if shown.asleep:
         woke = f"; its last wake-up took {span(shown.wake_s)}" if shown.wake_s is not None else ""
         return f"is woken by what needs it, or by `holdfast wake {agent.name}`{woke}"
     if phase is Phase.SHED and shown.need_bytes and shown.room_bytes is not None:
+        if shown.room_bytes >= shown.need_bytes:
+            return f"comes back by itself if the {_mb(shown.room_bytes)} that are free stay so for a moment"
         return f"comes back by itself when {_mb(shown.need_bytes)} are free ({_mb(max(0, shown.room_bytes))} now)"
     if phase is Phase.SPARE and shown.replica is not None and shown.replica.wanted is not None:
         return f"starts when {shown.replica.group} needs more than {shown.replica.wanted}"
