@@ -1,7 +1,8 @@
 """A keeper on a machine whose pressure, clocks and disks are what a file says: HOME/feigned.json, read at every look.
 
-Run in the place of `holdfast.keeper`. `starved`: a reason, or absent; `slept_s` and `jumped_s`: how far boot time and
-wall clock are ahead; `full`: the disk on which everybody lives has no room; `limits`: bounds to shorten, at the start.
+Run in the place of `holdfast.keeper`. `starved`: a reason, or absent, and `short_of` what; `slept_s` and `jumped_s`:
+how far boot time and wall clock are ahead; `full`: the disk on which everybody lives has no room; `limits`: bounds to
+shorten, at the start.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ def feign(path: Path) -> None:
 
     def judge(before: pressure.Pressure, reading: pressure.Reading) -> pressure.Pressure:
         why = now().get("starved")
-        return real_judge(pressure.Pressure(), reading) if why is None else pressure.Pressure(bool(why), why)
+        return real_judge(pressure.Pressure(), reading) if why is None else _pressed(why, now())
+
+    def _pressed(why: str, told: dict[str, Any]) -> pressure.Pressure:
+        return pressure.Pressure(bool(why), why, short_of=tuple(told.get("short_of", ())) if why else ())
 
     def clocks() -> tuple[float, float]:
         mono, boot = real_clocks()

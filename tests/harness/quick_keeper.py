@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
+from tests.harness import feigned_node
 from tests.harness.keeper_home import KeeperHome
-
-_BEGIN = """
-import runpy, sys
-from holdfast import limits
-for name, value in {bounds!r}.items():
-    setattr(limits, name, value)
-sys.argv[0] = "holdfast.keeper"
-runpy.run_module("holdfast.keeper", run_name="__main__", alter_sys=True)
-"""
 
 
 class QuickHome(KeeperHome):
-    """`bounds`: names of limits.py that are read when they are used, and their values."""
+    """`bounds`: names of limits.py that are read when they are used, and their values. The machine has no pressure."""
 
     def __init__(self, **bounds: float) -> None:
         super().__init__()
+        self._bounds = bounds
         services = json.loads(self.home.services.read_text())
-        services["keeper"]["argv"] = [
-            sys.executable, "-P", "-c", _BEGIN.format(bounds=bounds), "--home", str(self.home.path),
-        ]  # fmt: skip
+        argv = [sys.executable, "-P", str(feigned_node.__file__), "--home", str(self.home.path)]
+        services["keeper"]["argv"] = argv
         self.home.services.write_text(json.dumps(services))
+        self.is_like(starved="")
+
+    def is_like(self, **how: Any) -> None:
+        """What the keeper feels from now on; see feigned_node."""
+        trial = self.home.path / "feigned.new"
+        trial.write_text(json.dumps({"limits": self._bounds, **how}))
+        trial.rename(self.home.path / "feigned.json")

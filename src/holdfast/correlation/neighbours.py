@@ -17,6 +17,7 @@ from holdfast.node.takers import Taker
 _CONTAINER = re.compile(r"(?:docker|containerd|libpod|crio)[-/:]([0-9a-f]{12})[0-9a-f]*")
 _PER_SESSION = re.compile(r"^(?:session-|user@|init\.scope|app-)")
 OWN = "Holdfast itself"
+_KERNEL_PID = 2  # kthreadd, parent of all threads of the kernel
 
 
 class Who(NamedTuple):
@@ -115,6 +116,8 @@ def _who(one: Taker, parents: Mapping[int, int], known: Known) -> Who:
         pid, seen = parents.get(pid, 0), seen + 1
     if one.pid in known.own_pids or (known.own_place and any(known.own_place in path for path in one.groups)):
         return Who(OWN)
+    if _KERNEL_PID in (one.pid, one.ppid):
+        return Who("the kernel")
     for path in one.groups:
         container = _CONTAINER.search(path)
         if container:

@@ -67,7 +67,7 @@ def scaler(keeper: Keeper) -> Scaler:
 def neighbour_watch(keeper: Keeper) -> Neighbours:
     """Asked by the node's watch at each of its looks."""
     plan = keeper.places.plan
-    own = plan.v2_root or next(iter(plan.v1_roots.values()), "")
+    own = str(plan.v2_root or next(iter(plan.v1_roots.values()), ""))
 
     def node_bytes() -> int:
         reading = keeper.semaphore.reading
