@@ -115,6 +115,11 @@ def disk_keeps_out(share: float, free_bytes: int, files_left: bool, warn_share: 
     return share >= 1 - (1 - warn_share) * limits.DISK_ADMISSION_LEFT and free_bytes < limits.DISK_ADMISSION_BYTES
 
 
+def place_in_line(one: Waiting) -> tuple[int, float, str]:
+    """Sorts the queue."""
+    return -one.priority, one.since_mono, one.name
+
+
 def admit(
     waiting: Iterable[Waiting],
     starting: Iterable[Starting],
@@ -133,7 +138,9 @@ def admit(
     want: Want | None = None
     blocked = short = ""  # the first that nobody heavy passes, and the first that nobody passes: memory keeps it out
     foreseen, ahead_s = True, 0.0
-    for one in sorted(waiting, key=lambda each: (-each.priority, each.since_mono, each.name)):
+    busy = _Busy.of([one for one in under_way if one.slots > 0], now)
+    lent = _Busy.of([one for one in under_way if one.lease_bytes > 0], now)
+    for one in sorted(waiting, key=place_in_line):
         fits_cpu = one.slots <= 0 or one.slots <= free_slots + 1e-9
         fits_memory = one.need_bytes <= room
         never = paused or one.held or ("too large" if one.need_bytes > node_budget_bytes else "")
@@ -144,7 +151,7 @@ def admit(
             room -= one.need_bytes
             continue
         why = paused or one.held or _why(one, fits_cpu, fits_memory, room, node_budget_bytes)
-        known = None if never or not foreseen else _estimate(one, under_way, room, ahead_s, fits_memory, now)
+        known = None if never or not foreseen else _estimate(one, busy if fits_memory else lent, room, ahead_s)
         said = why or f"waits behind {barrier}"
         standings.append(Standing(name=one.name, position=len(standings) + 1, why=said, estimate_s=known))
         if never:
@@ -170,15 +177,21 @@ def _why(one: Waiting, fits_cpu: bool, fits_memory: bool, room: int, budget: int
     return "" if fits_cpu else "waits for a start slot: other starts use the CPU"
 
 
-def _estimate(
-    one: Waiting, under_way: list[Starting], room: int, ahead_s: float, fits_memory: bool, now: float
-) -> float | None:
+class _Busy(NamedTuple):
+    """Starts under way, together. `rest_s`: until the first of them is done."""
+
+    number: int
+    rest_s: float
+    lease_bytes: int
+
+    @classmethod
+    def of(cls, starting: list[Starting], now: float) -> _Busy:
+        rest_s = min((max(0.0, one.start_s - (now - one.since_mono)) for one in starting), default=0.0)
+        return cls(len(starting), rest_s, sum(one.lease_bytes for one in starting))
+
+
+def _estimate(one: Waiting, busy: _Busy, room: int, ahead_s: float) -> float | None:
     """Seconds, from how long such starts took. Memory is foreseen only where leases of starts come back."""
-    if fits_memory:
-        holders = [each for each in under_way if each.slots > 0]
-    else:
-        holders = [each for each in under_way if each.lease_bytes > 0]
-        if not holders or one.need_bytes > max(0, room) + sum(each.lease_bytes for each in holders):
-            return None
-    rest_s = min((max(0.0, each.start_s - (now - each.since_mono)) for each in holders), default=0.0)
-    return round(rest_s + ahead_s / max(1, len(holders)), 1)
+    if one.need_bytes > room and one.need_bytes > max(0, room) + busy.lease_bytes:
+        return None
+    return round(busy.rest_s + ahead_s / max(1, busy.number), 1)

@@ -179,7 +179,7 @@ class Keeper:
             self.agents,
             self.recorder,
             changed=lambda agent: self.checkpoint.agent(agent.name),
-            settled=lambda: self.queue.room_changed(),
+            settled=lambda: self.queue.lease_back(),
             learned=lambda: self.queue.look(),
         )
         self.health.followers.append(self.starts.seen)

@@ -2,7 +2,8 @@
 
 Invariants: an agent in QUEUED is waiting here because its ladder says so; the line kept below is only the order in
 which ladders are looked at. Who waits for another agent stands in no line until that one is as it has to be. What is
-granted holds its start lease before anything is done for it. The queue takes a tenth of the loop's time at most.
+granted holds its start lease before anything is done for it. A turn costs the same however long the line is: the whole
+of it is looked at once in QUEUE_LOOK_S only.
 Called by the healer (an agent asks for a slot), whenever an agent changed, and when memory was read or came free.
 """
 
@@ -25,6 +26,7 @@ from holdfast.healing.model import Ladder, Phase, SlotGranted
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.density.starts import Starts
 
+LOOKED_AT = 64  # of the heavy and of the light, in one turn: more heavy ones never fit into the cores at once
 _UNBOUNDED = 1 << 62  # where nobody can tell how much memory there is, none is asked for
 
 
@@ -67,14 +69,16 @@ class StartQueue:
         self._kept_out = kept_out
         self._granted: dict[str, float] = {}  # name -> when
         self._since: dict[str, float] = {}  # when it began to wait
-        self._line: list[Waiting] = []
+        self._line: list[Waiting] = []  # in order; some may have left it
+        self._needs: dict[str, int] = {}
         self._in_line: set[str] = set()
         self._stale = True
         self._held_up = 0  # how many wait for other agents
         self._awaited: set[str] = set()  # for whom
         self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
         self._timer_due = 0.0
-        self._rest_mono = 0.0  # not to be evaluated again before
+        self._whole_mono = float("-inf")  # when the whole line was looked at
+        self._came_back = False  # a lease, since the last reading
         self._asked_mono: float | None = None  # when the first reading of the memory was asked for
         self._pressed = False
         self._cores = len(os.sched_getaffinity(0))
@@ -100,15 +104,20 @@ class StartQueue:
         if queued or awaited or agent.name in self._granted:
             self._schedule()
 
+    def lease_back(self) -> None:
+        """A start gave its lease back: the room does not know it before the next reading."""
+        self._came_back = True
+        self.room_changed()
+
     def _schedule(self, delay_s: float = 0.0) -> None:
         loop = asyncio.get_running_loop()
-        due = max(loop.time() + delay_s, self._rest_mono)
+        due = loop.time() + delay_s
         if self._timer is not None:
             if self._timer_due <= due:
                 return
             self._timer.cancel()
         self._timer_due = due
-        self._timer = loop.call_at(due, self._evaluate) if due > loop.time() else loop.call_soon(self._evaluate)
+        self._timer = loop.call_at(due, self._evaluate) if delay_s else loop.call_soon(self._evaluate)
 
     # --- a turn --------------------------------------------------------------------------------------------------
     def _evaluate(self) -> None:
@@ -122,54 +131,76 @@ class StartQueue:
                 self._starts.seen(self._agents[name], now)  # a grant that came to nothing holds no memory
         if self._stale:
             self._line_up(now)
-        if not self._line:
+        room = self._room(now)
+        if not self._line or room is None:
             self._memory.want = None
+            if self._line:
+                self._schedule(limits.MEMORY_FIRST_LOOK_S / 5)
             return
-        admitted = self._admit(now)
-        if admitted is None:
-            self._schedule(limits.MEMORY_FIRST_LOOK_S / 5)
-            return
+        whole = now - self._whole_mono >= limits.QUEUE_LOOK_S or len(self._line) <= LOOKED_AT
+        admitted = self._admit(self._all(now) if whole else self._front(), room, whole, now)
         self._memory.want = admitted.want
         for standing in admitted.standings:
             self._agents[standing.name].standing = standing
-        needs = {one.name: one.need_bytes for one in self._line} if admitted.names else {}
-        self._rest(now)
         for name in admitted.names:
             self._granted[name] = now
             self._in_line.discard(name)
-            self._starts.granted(self._agents[name], needs[name], now)
+            self._starts.granted(self._agents[name], self._needs[name], now)
             self._grant(self._agents[name], SlotGranted())
-        if admitted.names or now - self._memory.state.read_mono > limits.QUEUE_LOOK_S:
-            self._memory.look()
         if admitted.standings:
+            self._ask_for_room(admitted, now)
+        if admitted.names and not whole:
+            self._schedule()  # others may follow them to the front
+        if self._line:
             self._schedule(limits.QUEUE_LOOK_S)
 
-    def _rest(self, began_mono: float) -> None:
-        """A long line is looked at less often."""
-        now = asyncio.get_running_loop().time()
-        self._rest_mono = now + min(limits.QUEUE_REST_MAX_S, (now - began_mono) * limits.QUEUE_REST_FACTOR)
-
-    def _admit(self, now: float) -> Admitted | None:
-        """Who may start. None: the node's memory is being read for the first time."""
-        memory, room, budget = self._memory, _UNBOUNDED, _UNBOUNDED
+    def _room(self, now: float) -> tuple[int, int] | None:
+        """Bytes that starts may take now, and ever. None: the node's memory is being read for the first time."""
+        memory = self._memory
         if memory.reading is not None:
-            room = memory.room() - self._starts.taken_since(memory.state.read_mono)
             budget = memory.state.budget_bytes if memory.node is None else memory.node.budget_bytes
-        elif self._asked_mono is None or now - self._asked_mono < limits.MEMORY_FIRST_LOOK_S:
+            return memory.room() - self._starts.taken_since(memory.state.read_mono), budget
+        if self._line and (self._asked_mono is None or now - self._asked_mono < limits.MEMORY_FIRST_LOOK_S):
             self._asked_mono = self._asked_mono or now
             memory.look()
             return None
-        kept_out = self._kept_out()
+        return _UNBOUNDED, _UNBOUNDED
+
+    def _ask_for_room(self, admitted: Admitted, now: float) -> None:
+        """Somebody waits: perhaps for what came free after the last reading, which must not grow old either."""
+        waits_for_memory = self._pressed or admitted.want is not None
+        old = now - self._memory.state.read_mono > limits.QUEUE_LOOK_S
+        if waits_for_memory and (old or self._came_back):
+            self._came_back = False
+            self._memory.look()
+
+    def _all(self, now: float) -> list[Waiting]:
+        self._whole_mono = now
         self._line = [one for one in self._line if self._is(one.name, Phase.QUEUED)]
-        waiting = self._line
+        return self._line
+
+    def _front(self) -> list[Waiting]:
+        """Those who can be granted anything in this turn, at most."""
+        heavy: list[Waiting] = []
+        light: list[Waiting] = []
+        for one in self._line:
+            part = heavy if one.slots > 0 else light
+            if len(part) < LOOKED_AT and self._is(one.name, Phase.QUEUED):
+                part.append(one)
+            elif len(heavy) + len(light) == 2 * LOOKED_AT:
+                break
+        return heavy + light
+
+    def _admit(self, waiting: list[Waiting], room: tuple[int, int], whole: bool, now: float) -> Admitted:
+        kept_out = self._kept_out()
         if kept_out:
             waiting = [replace(one, held=kept_out.get(one.name, "")) for one in waiting]
-        return admission.admit(waiting, self._starting(), room, budget, self._cores, self._paused(), now)
+        return admission.admit(waiting, self._starting(whole), *room, self._cores, self._paused(), now)
 
-    def _starting(self) -> list[admission.Starting]:
-        """Starts under way: for their slots until the gate, for their leases until they are flat."""
-        out = self._starts.out()
-        names = {**self._granted, **{name: since for name, (since, _) in out.items() if name not in self._granted}}
+    def _starting(self, whole: bool) -> list[admission.Starting]:
+        """Starts under way: for their slots until the gate, for their leases (which only foretell) until flat."""
+        out = self._starts.out() if whole else {}
+        names = {name: since for name, (since, _) in out.items()} | self._granted
         return [
             admission.Starting(
                 name=name,
@@ -200,8 +231,11 @@ class StartQueue:
         self._held_up = len(held_up)
         self._awaited = {need.agent for agent in held_up for need in agent.spec.depends_on}
         self._since = {agent.name: self._since.get(agent.name, now) for agent in queued}
-        self._line = [self._waiting(agent) for agent in queued if not agent.waits_for]
-        self._in_line = {one.name for one in self._line}
+        self._line = sorted(
+            (self._waiting(agent) for agent in queued if not agent.waits_for), key=admission.place_in_line
+        )
+        self._needs = {one.name: one.need_bytes for one in self._line}
+        self._in_line = set(self._needs)
         self._stale = False
 
     def _ladder_of(self, name: str) -> Ladder | None:
