@@ -143,6 +143,8 @@ def lift_ceiling(agent: Agent) -> bool:
     definition = agent.definition
     high = f"{definition.cgroup_v2}/memory.high"
     if definition.cgroup_v2 and _read(high).strip() not in (b"", b"max"):
+        if definition.memory_bytes is None:
+            _write(f"{definition.cgroup_v2}/memory.max", "max")
         _write(high, "max")
         return True
     for directory in definition.v1_groups():

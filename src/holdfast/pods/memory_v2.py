@@ -1,7 +1,10 @@
 """An agent's memory in cgroup v2, the reference: memory.high is the ceiling, memory.low and min protect.
 
-memory.max stays the declared limit. At memory.high the kernel slows the agent down and tells us through memory.events;
-page cache at the ceiling is dropped and is no hit. Invariants: see memory_group.
+A declared limit stays in memory.max. At memory.high the kernel slows the agent down and tells us through memory.events;
+page cache at the ceiling is dropped and is no hit. Slowing down alone let agents with many processes take nearly all of
+a node while nobody looked (measured: 187 of 192 MB), so without a declared limit memory.max follows the ceiling at some
+distance: whoever gets there in spite of it is killed whole, before the kernel has to choose among all.
+Invariants: see memory_group.
 """
 
 from __future__ import annotations
@@ -11,10 +14,16 @@ import select
 from pathlib import Path
 
 from holdfast.node.kept_file import KeptFile, number
-from holdfast.pods.memory_group import Memory, lowered
+from holdfast.pods.memory_group import LOWER_STEP_BYTES, Memory, lowered
 from holdfast.pods.pausing import FreezeV2
 
 _REFUSED_KERNEL = (b"kernel_stack", b"pagetables", b"sec_pagetables", b"percpu", b"sock", b"slab_unreclaimable")
+
+
+# One process is slowed to a crawl at a tenth above its ceiling (the kernel's pauses grow with the square). More than a
+# step of lowering, so that a limit is never set below what the group holds.
+BACKSTOP_LEAST_BYTES = LOWER_STEP_BYTES * 3 // 2
+BACKSTOP_SHARE = 8  # one eighth
 
 
 class MemoryV2:
@@ -28,6 +37,7 @@ class MemoryV2:
         self._current = KeptFile(directory / "memory.current")
         # Non-blocking where the kernel knows it (6.16): then lowering never drops page cache in our own time.
         self._high = KeptFile(directory / "memory.high", os.O_RDWR | os.O_NONBLOCK)
+        self._max = KeptFile(directory / "memory.max", os.O_WRONLY)
         self._directory = directory
         self._pause = FreezeV2(directory)
         self._frozen = self._pause.is_frozen()
@@ -64,9 +74,16 @@ class MemoryV2:
 
     def set_ceiling(self, ceiling_bytes: int | None) -> bool:
         if ceiling_bytes is None or (self._declared is not None and ceiling_bytes >= self._declared):
-            return self._high.write("max") == 0
+            return self._lift()
         value = lowered(ceiling_bytes, self._current.read_int() or 0)
+        if self._declared is None:
+            self._max.write(str(backstop(value)))
         return self._high.write(str(value)) == 0 and value == ceiling_bytes
+
+    def _lift(self) -> bool:
+        if self._declared is None:
+            self._max.write("max")
+        return self._high.write("max") == 0
 
     def protect(self, keep_bytes: int, floor_bytes: int) -> bool:
         return write_protection(self._directory, keep_bytes, floor_bytes)
@@ -93,14 +110,19 @@ class MemoryV2:
         return wanted
 
     def release(self) -> None:
-        self._high.write("max")
+        self._lift()
         self.protect(0, 0)
         self.thaw()
 
     def close(self) -> None:
-        for each in (self._stat, self._events, self._current, self._high):
+        for each in (self._stat, self._events, self._current, self._high, self._max):
             each.close()
         self._pause.close()
+
+
+def backstop(ceiling_bytes: int) -> int:
+    """The hard limit above a ceiling that stands in memory.high. Pure."""
+    return ceiling_bytes + max(BACKSTOP_LEAST_BYTES, ceiling_bytes // BACKSTOP_SHARE)
 
 
 def usage(stat: bytes) -> int:

@@ -28,6 +28,7 @@ def v2_group(root: Path) -> Path:
         "memory.events": events,
         "memory.current": str(60 * MB),
         "memory.high": "max\n",
+        "memory.max": "max\n",
         "memory.low": "0",
         "memory.min": "0",
         "memory.oom.group": "0",
@@ -82,11 +83,17 @@ def test_v2_ceiling_is_memory_high_and_the_declared_limit_is_never_touched(tmp_p
     assert memory.read() == (True, 48 * MB, None, 0, False, 0)
     assert memory.set_ceiling(64 * MB)
     assert memory.read().ceiling_bytes == 64 * MB
-    assert not (group / "memory.max").exists()
+    assert (group / "memory.max").read_text() == "max\n"
     write(group / "memory.high", "max\n")
     assert memory.read().ceiling_bytes is None
     write(group / "memory.high", str(100 * MB))
     assert memory.read().ceiling_bytes is None, "at the declared limit nothing is below it"
+
+
+def test_the_backstop_is_never_below_what_a_group_holds() -> None:
+    for held in (10 * MB, 200 * MB, 3000 * MB):
+        assert memory_v2.backstop(lowered(MB, held)) > held
+    assert memory_v2.backstop(800 * MB) == 900 * MB
 
 
 def test_v2_hits_of_page_cache_are_no_hits(tmp_path: Path) -> None:
@@ -106,12 +113,14 @@ def test_v2_release_leaves_nothing(tmp_path: Path) -> None:
     group = v2_group(tmp_path)
     memory = MemoryV2(group, None)
     assert memory.set_ceiling(64 * MB)
+    assert int((group / "memory.max").read_text()) == (64 + 48) * MB, "a backstop where nothing is declared"
     assert memory.protect(50 * MB, 10 * MB)
     assert memory.freeze()
     assert memory.read().frozen
     assert (group / "memory.low").read_text().strip() == str(50 * MB)
     memory.release()
     assert (group / "memory.high").read_text().startswith("max")
+    assert (group / "memory.max").read_text().startswith("max")
     assert [(group / name).read_text()[0] for name in ("memory.low", "memory.min", "cgroup.freeze")] == ["0"] * 3
 
 

@@ -23,17 +23,21 @@ from holdfast.pods.memory_attach import attach
 from holdfast.pods.memory_group import Memory, MemoryGroup
 
 ATTACH_AGAIN_S = 1.0  # an agent without a memory cgroup is looked at again: its group may have come late
+SETTLED_IN_S = 0.5  # by then a newborn was brought into its groups, which mostly takes some 15 ms after its birth
 WALK_FRESH_S = 0.01  # all groups of one look share one walk over the process table
 _MEMORY_FILES = ("memory.high", "memory.limit_in_bytes")
 
 
 class _Held:
-    """`key`: what it was attached for; another one is attached anew."""
+    """`key`: what it was attached for. Another one is attached anew, and one that was settling in after its time."""
 
-    __slots__ = ("attached_mono", "fd", "group", "key")
+    __slots__ = ("attached_mono", "fd", "group", "key", "settling_until_mono")
 
-    def __init__(self, key: tuple[object, ...], group: MemoryGroup, now: float) -> None:
+    def __init__(
+        self, key: tuple[object, ...], group: MemoryGroup, now: float, settling_until_mono: float = float("inf")
+    ) -> None:
         self.key = key
+        self.settling_until_mono = settling_until_mono
         self.group = group
         self.attached_mono = now
         self.fd = -1  # which is listened to
@@ -62,7 +66,7 @@ class AgentGroups:
         held = self._held.get(agent.name)
         key = self._key(agent)
         now = time.monotonic()
-        if held is not None and held.key == key:
+        if held is not None and held.key == key and now < held.settling_until_mono:
             if held.group.ceilings or now - held.attached_mono < ATTACH_AGAIN_S:
                 return held.group
             held.attached_mono = now
@@ -73,11 +77,14 @@ class AgentGroups:
         if held is not None:
             self.drop(agent.name)
         v2, v1 = self._directories(agent)
+        settling_until = float("inf")
         if agent.world.pid and not _is_inside(agent.world.pid, v2, v1):
-            v2, v1 = None, []  # it was started before its group was made
+            settling_until = agent.world.spawned_mono + SETTLED_IN_S
+            if now >= settling_until:
+                v2, v1, settling_until = None, [], float("inf")  # it was started before its group was made
         name = agent.name
         group = attach(v2, v1, agent.spec.limits.memory_bytes, lambda: self.members(name))
-        self._held[name] = _Held(key, group, now)
+        self._held[name] = _Held(key, group, now, settling_until)
         return group
 
     def _key(self, agent: Agent) -> tuple[object, ...]:
