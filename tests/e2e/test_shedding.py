@@ -68,15 +68,15 @@ def test_a_less_important_agent_goes_for_a_more_important_one_and_comes_back(nod
     node.home.up(node.agent("high", 100, 20), node.agent("low", 10, 100), node=NODE)
     for name in ("high", "low"):
         node.home.wait_row(name, phase="healthy")
-    wait_until(lambda: node.used_mb("low") >= 100, "low holds its memory")
+    wait_until(lambda: node.used_mb("low") >= 80, "low holds its memory")
     node.hold("high", 170)
     row = node.home.wait_row("low", phase="shed")
     assert "high" in row["why"]
-    wait_until(lambda: node.used_mb("high") >= 170, "high has its memory")
+    wait_until(lambda: node.used_mb("high") >= 150, "high has its memory")
     assert node.home.row("high")["instance"] == 1
     shed = next(event for event in node.home.events(agent="low") if event["kind"] == "density.shed")
     assert shed["body"]["shed"]["victim"] == "low"
-    assert shed["body"]["shed"]["usage_bytes"] >= 90 * MB
+    assert shed["body"]["shed"]["usage_bytes"] >= 80 * MB
     node.hold("low", 20)
     node.hold("high", 20)
     node.home.wait_row("low", phase="healthy", instance=2)
@@ -86,7 +86,7 @@ def test_a_less_important_agent_goes_for_a_more_important_one_and_comes_back(nod
 def test_a_keeper_that_dies_forgets_nobody_whom_it_shed(node: Node) -> None:
     home = node.home
     home.up(node.agent("high", 100, 20), node.agent("low", 10, 100), node=NODE)
-    wait_until(lambda: node.used_mb("low") >= 100, "low holds its memory")
+    wait_until(lambda: node.used_mb("low") >= 80, "low holds its memory")
     keeper = home.process("keeper")["pid"]
     node.hold("high", 170)
     wait_until(lambda: node.used_mb("high") > 100, "high grows")
@@ -96,7 +96,7 @@ def test_a_keeper_that_dies_forgets_nobody_whom_it_shed(node: Node) -> None:
     os.kill(keeper, signal.SIGKILL)
     keeper = home.wait_back("keeper", keeper)
     assert home.row("low")["phase"] == "shed"
-    wait_until(lambda: node.used_mb("high") >= 170, "high has its memory")
+    wait_until(lambda: node.used_mb("high") >= 150, "high has its memory")
     node.hold("low", 20)
     node.hold("high", 20)
     home.wait_row("low", phase="healthy", instance=2)
@@ -107,10 +107,10 @@ def test_without_cgroups_the_less_important_go_as_well(node: Node, monkeypatch: 
     monkeypatch.setenv("HOLDFAST_CGROUPS", "none")
     home = node.home
     home.up(node.agent("high", 100, 20), node.agent("low", 10, 100), node=NODE)
-    wait_until(lambda: node.used_mb("low") >= 100, "low holds its memory")
+    wait_until(lambda: node.used_mb("low") >= 80, "low holds its memory")
     node.hold("high", 170)
     home.wait_row("low", phase="shed")
-    wait_until(lambda: node.used_mb("high") >= 170, "high has its memory")
+    wait_until(lambda: node.used_mb("high") >= 150, "high has its memory")
     assert home.row("high")["instance"] == 1
     node.hold("low", 20)
     node.hold("high", 20)
