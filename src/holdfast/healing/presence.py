@@ -1,8 +1,8 @@
-"""Instances coming and going: spawned, exited, failed to spawn, adopted, rebooted.
+"""Instances coming and going: spawned, exited, failed to spawn, down. What a new keeper finds stands in found.py.
 
 Invariant: instance numbers only grow, and each new one is counted once: as tier 1 when nobody planned it, whether it
 is told by Spawned, by a later Spawned after a gap, or found by adoption. Repeated and late news change nothing.
-Called by: triage. Pure.
+Called by: triage, found and orders. Pure.
 """
 
 from __future__ import annotations
@@ -15,14 +15,11 @@ from holdfast.healing import alert, climb, restart, setting_aside, validate
 from holdfast.healing.model import (
     ASIDE_PHASES,
     Action,
-    Adopted,
     Asked,
-    AskSlot,
     CloseIncident,
     Down,
     Exited,
     Ladder,
-    NodeBooted,
     Outcome,
     Phase,
     Policy,
@@ -34,11 +31,11 @@ from holdfast.healing.model import (
     Swept,
     Tier,
 )
-from holdfast.limits import ACT_PATIENCE_S, PERMIT_SLACK_S, QUEUE_ASK_S
+from holdfast.limits import ACT_PATIENCE_S, PERMIT_SLACK_S
 
 UNSEEN = "ended unseen"
 # Here nothing runs and nothing was promised to: of a newer instance that ended only the number is news.
-_UNPROMISED = frozenset({Phase.QUEUED, Phase.STOPPED, Phase.FINISHED}) | ASIDE_PHASES
+UNPROMISED = frozenset({Phase.QUEUED, Phase.STOPPED, Phase.FINISHED}) | ASIDE_PHASES
 
 
 def spawned(state: Ladder, seen: Spawned, policy: Policy, now: float, roll: float) -> Outcome:
@@ -60,8 +57,8 @@ def arrive(state: Ladder, policy: Policy, now: float, instance: int, by_permit: 
     state = restart.count(restart.forget_old(state, policy, now), policy, charged, now)
     state = replace(state, instance=instance)
     if not state.wanted or state.aside:
-        return _unwanted(replace(state, running=True), policy, now)
-    return _runs(state, policy, now), opened
+        return unwanted(replace(state, running=True), policy, now)
+    return runs(state, policy, now), opened
 
 
 def unplanned(state: Ladder, instance: int, by_permit: bool) -> int:
@@ -69,7 +66,7 @@ def unplanned(state: Ladder, instance: int, by_permit: bool) -> int:
     missing = instance - state.instance
     if missing == 1 or state.instance == 0:
         return 1 if by_permit or state.pending is Tier.RESTART else 0
-    return missing - (planned_start_under_way(state) and not _may_be_by_permit(state))
+    return missing - (planned_start_under_way(state) and not may_be_by_permit(state))
 
 
 def planned_start_under_way(state: Ladder) -> bool:
@@ -85,13 +82,13 @@ def by_init_alone(state: Ladder) -> bool:
     return state.instance > 0 and state.phase is not Phase.QUEUED and not planned_start_under_way(state)
 
 
-def _may_be_by_permit(state: Ladder) -> bool:
+def may_be_by_permit(state: Ladder) -> bool:
     """A newer instance, heard of too late: the act under way skipped restarts which init may have made meanwhile."""
     skipped = len(state.memory_deaths_mono) > 1 and state.pending in (Tier.RECREATE, Tier.RESTORE)
     return state.phase is Phase.RECOVERING and skipped
 
 
-def _runs(state: Ladder, policy: Policy, now: float) -> Ladder:
+def runs(state: Ladder, policy: Policy, now: float) -> Ladder:
     """The instance just began (or was just found): await its gate, or take its life for health when it has none."""
     gated = policy.has_gate
     state = replace(
@@ -116,7 +113,7 @@ def _runs(state: Ladder, policy: Policy, now: float) -> Ladder:
     return validate.await_gate(state, policy, now)
 
 
-def _unwanted(state: Ladder, policy: Policy, now: float) -> Outcome:
+def unwanted(state: Ladder, policy: Policy, now: float) -> Outcome:
     """Stop it (again), until init says that it is down."""
     if state.aside:
         return setting_aside.stop(state, policy, now)
@@ -125,7 +122,7 @@ def _unwanted(state: Ladder, policy: Policy, now: float) -> Outcome:
     return state, (StopTree(instance=state.instance, grace_s=policy.stop_grace_s),)
 
 
-def _gone(state: Ladder) -> Ladder:
+def gone(state: Ladder) -> Ladder:
     return replace(
         state,
         running=False,
@@ -146,11 +143,11 @@ def exited(state: Ladder, seen: Exited, policy: Policy, now: float, roll: float)
         return state, ()
     before: tuple[Action, ...] = ()
     if seen.instance > state.instance:
-        if state.phase in _UNPROMISED:
+        if state.phase in UNPROMISED:
             return replace(state, instance=seen.instance), ()
-        state, before = arrive(state, policy, now, seen.instance, by_init_alone(state) or _may_be_by_permit(state))
+        state, before = arrive(state, policy, now, seen.instance, by_init_alone(state) or may_be_by_permit(state))
     stranger = state.strikes > 0 and not state.gate_passed
-    state = _gone(state)
+    state = gone(state)
     done = policy.once and seen.code == 0 and not seen.expected
     if state.phase is Phase.STOPPING and not (done and state.aside):
         return replace(state, due_mono=now + ACT_PATIENCE_S), before
@@ -195,7 +192,7 @@ def finished(state: Ladder) -> Outcome:
     if state.incident:
         closed = (CloseIncident(incident=state.incident, outcome="recovered"),)
     state = replace(
-        setting_aside.forgotten(_gone(state)),
+        setting_aside.forgotten(gone(state)),
         wanted=False,
         phase=Phase.FINISHED,
         tier=Tier.NONE,
@@ -219,7 +216,7 @@ def spawn_failed(state: Ladder, seen: SpawnFailed, policy: Policy, now: float, r
         if seen.instance <= state.instance:
             return state, ()
         charged = unplanned(state, seen.instance, seen.cause == "permit" or by_init_alone(state))
-        state = replace(_gone(state), instance=seen.instance)
+        state = replace(gone(state), instance=seen.instance)
     elif state.running:
         return state, ()
     else:
@@ -247,15 +244,15 @@ def down(state: Ladder, seen: Down, policy: Policy, now: float, roll: float) -> 
         return _told_finished(state, seen, policy, now)
     if state.phase is not Phase.STOPPING and not _stopped_by_a_former_order(state, seen):
         return state, ()
-    state = replace(_gone(state), planned_stop=False, instance=max(state.instance, seen.instance))
+    state = replace(gone(state), planned_stop=False, instance=max(state.instance, seen.instance))
     if state.aside:
         return setting_aside.down(state), ()
     if state.wanted:
-        return _follow_up(state, now)
+        return follow_up(state, now)
     return replace(state, phase=Phase.STOPPED, due_mono=None), ()
 
 
-def _follow_up(state: Ladder, now: float) -> Outcome:
+def follow_up(state: Ladder, now: float) -> Outcome:
     """What follows a stop of one that is wanted: its start, by the queue where it had been set aside."""
     return setting_aside.queued(state, now) if setting_aside.is_called_back(state) else start_now(state, now)
 
@@ -269,8 +266,8 @@ def _told_finished(state: Ladder, seen: Down, policy: Policy, now: float) -> Out
     if not policy.once or not state.wanted:
         return state, ()
     if state.phase is Phase.STOPPING and not state.aside:
-        state = replace(_gone(state), instance=max(state.instance, seen.instance))
-        return _follow_up(state, now)  # it ended before a person's restart reached it
+        state = replace(gone(state), instance=max(state.instance, seen.instance))
+        return follow_up(state, now)  # it ended before a person's restart reached it
     if seen.instance > state.instance:
         return finished(replace(state, instance=seen.instance))
     if not state.running and (state.aside or state.phase in (Phase.QUEUED, Phase.STARTING)):
@@ -301,98 +298,6 @@ def asked(state: Ladder, seen: Asked, policy: Policy, now: float, roll: float) -
     at = now if state.due_mono is None else max(now, state.due_mono - PERMIT_SLACK_S)
     state = replace(state, by_init=False, due_mono=at)
     return climb.perform(state, policy, now) if at <= now else (state, ())
-
-
-def adopted(state: Ladder, seen: Adopted, policy: Policy, now: float, roll: float) -> Outcome:
-    """Compare what was stored with what is, repair the difference, send acts under way again."""
-    if seen.instance < state.instance:
-        return state, ()
-    if seen.instance > state.instance:
-        if not seen.running:
-            if state.instance == 0 or state.phase in _UNPROMISED:
-                return replace(state, instance=seen.instance), ()
-            return exited(state, Exited(instance=seen.instance), policy, now, roll)
-        return arrive(state, policy, now, seen.instance, by_init_alone(state) or _may_be_by_permit(state))
-    if state.running and not seen.running:
-        state, told = exited(state, Exited(instance=seen.instance), policy, now, roll)
-        if state.phase is not Phase.RECOVERING or state.pending is Tier.NONE or told:
-            return state, told
-        return under_way(state, policy, now)  # the keeper may have died before it sent the act it had decided on
-    if seen.running and not state.running:
-        if not state.wanted or state.aside:
-            return _unwanted(replace(state, running=True), policy, now)
-        return _runs(state, policy, now), ()
-    # Nobody watched while the keeper was away: a good run and the wait for the gate begin anew.
-    if state.good_since_mono is not None:
-        state = validate.rearm(replace(state, good_since_mono=now), policy, now)
-    elif state.deadline_mono is not None and state.deadline_mono < now + policy.start_deadline_s:
-        state = validate.rearm(replace(state, deadline_mono=now + policy.start_deadline_s), policy, now)
-    elif state.deadline_left_s is not None:
-        state = replace(state, deadline_left_s=max(state.deadline_left_s, policy.start_deadline_s))
-    return under_way(state, policy, now)
-
-
-def under_way(state: Ladder, policy: Policy, now: float) -> Outcome:
-    """Send again whatever act is under way; nothing when none is."""
-    phase = state.phase
-    if phase is Phase.RECOVERING and state.pending is not Tier.NONE:
-        if policy.hands_off:  # what was sent before maintenance began is not sent again
-            return climb.held(state, now, state.cause), ()
-        return climb.repeat(state, policy, now)
-    if phase is Phase.ESCALATED and state.pending is Tier.ALERT:
-        if policy.hands_off:
-            return replace(state, pending=Tier.NONE), ()
-        return state, (restart.act(state, policy, Tier.ALERT, hung=True),)
-    if phase is Phase.STARTING and not state.running:
-        return start_now(state, now)
-    if phase is Phase.STOPPING:
-        if not state.wanted or state.aside:
-            return _unwanted(state, policy, now)
-        if setting_aside.is_called_back(state):
-            return setting_aside.stop(state, policy, now)  # init may not have heard it, and may hold a permit still
-        if not state.running:
-            return start_now(state, now)
-        state = replace(state, due_mono=now + policy.stop_grace_s + ACT_PATIENCE_S)
-        return state, (restart.act(state, policy, Tier.NONE, hung=False),)
-    return state, ()
-
-
-def node_booted(state: Ladder, seen: NodeBooted, policy: Policy, now: float, roll: float) -> Outcome:
-    """Back to the desired state. Times are void; an open incident stays open until the agent is validated."""
-    if seen.finished and policy.once and state.wanted:
-        waiting = state.phase in (Phase.QUEUED, Phase.STARTING, Phase.STOPPING) or state.phase in ASIDE_PHASES
-        to_run_again = not state.running and waiting
-        if seen.instance > state.instance or not to_run_again:
-            return finished(replace(state, instance=max(state.instance, seen.instance)))
-    if not state.wanted:
-        phase = Phase.FINISHED if state.phase is Phase.FINISHED else Phase.STOPPED
-    elif state.aside and state.aside != "shed":
-        phase = Phase(state.aside)
-    else:
-        phase = Phase.QUEUED  # the shed as well: what there was no room for is gone with everything else
-        state = setting_aside.forgotten(state)
-    state = replace(
-        _gone(state),
-        instance=max(state.instance, seen.instance),
-        phase=phase,
-        tier=Tier.NONE,
-        pending=Tier.NONE,
-        by_init=False,
-        planned_stop=False,
-        restarts_mono=(),
-        recreated_mono=None,
-        restored_mono=None,
-        quiet_tries=0,
-        next_try_mono=None,
-        started_mono=None,
-        last_start_mono=None,
-        starved=False,
-        damaged="",
-        aside_mono=now if state.aside else None,
-        memory_deaths_mono=(),
-        due_mono=now + QUEUE_ASK_S if phase is Phase.QUEUED else None,
-    )
-    return state, (AskSlot(),) if phase is Phase.QUEUED else ()
 
 
 def slot_granted(state: Ladder, seen: SlotGranted, policy: Policy, now: float, roll: float) -> Outcome:

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from holdfast.healing import alert, climb, orders, presence, restart, setting_aside, validate
+from holdfast.healing import alert, climb, found, orders, presence, restart, setting_aside, validate
 from holdfast.healing.model import (
     ASIDE_PHASES,
     Action,
@@ -82,7 +82,7 @@ def timer(state: Ladder, seen: Timer, policy: Policy, now: float, roll: float) -
         case phase if phase in ASIDE_PHASES:
             return replace(state, due_mono=None), ()
         case _:
-            return presence.under_way(state, policy, now)
+            return found.under_way(state, policy, now)
 
 
 _RULES: dict[type, Callable[[Ladder, Any, Policy, float, float], Outcome]] = {
@@ -103,8 +103,8 @@ _RULES: dict[type, Callable[[Ladder, Any, Policy, float, float], Outcome]] = {
     Down: presence.down,
     Asked: presence.asked,
     Timer: timer,
-    Adopted: presence.adopted,
-    NodeBooted: presence.node_booted,
+    Adopted: found.adopted,
+    NodeBooted: found.node_booted,
     SlotGranted: presence.slot_granted,
 }
 
