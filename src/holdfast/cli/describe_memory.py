@@ -48,8 +48,10 @@ def _lease(known: Known) -> str:
     if lease is None:
         return ""
     if known.get("protected"):
-        return f"{size(lease)}, kept free for it; nothing but its own limit holds it there"
-    return f"{size(lease)}" + (f", held by the kernel at {size(ceiling)}" if ceiling is not None else "")
+        return f"{size(lease)} are kept for it; nothing but its own limit holds it there"
+    return f"{size(lease)} are kept for it" + (
+        f"; the kernel holds it at {size(ceiling)}" if ceiling is not None else ""
+    )
 
 
 def _was_seen(seen: Known) -> str:

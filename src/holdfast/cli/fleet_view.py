@@ -90,7 +90,7 @@ def phase_text(row: dict[str, Any]) -> str:
 
 
 def memory_text(row: dict[str, Any]) -> str:
-    """`212M/280M`: in use, and what it may use now; without a lease what is in use alone."""
+    """`212M/280M`: in use, and kept for it; without a lease what is in use alone."""
     used, lease = row.get("usage_bytes"), row.get("lease_bytes")
     if used is None or not lease or not row.get("pid"):
         return size(row.get("rss_bytes"))

@@ -116,9 +116,9 @@ class ReplicaView(Struct, frozen=True, kw_only=True):
 class AgentRow(Struct, kw_only=True):
     """One agent in `ps`. `why` is one sentence, `next` says what happens when.
 
-    `usage_bytes`: memory that cannot be dropped, as the leases count it; `lease_bytes`: what it may use now;
-    `ceiling_bytes`: where the kernel holds it, None where nothing but its declared limit does; `start_lease_bytes`:
-    what is kept for its start, while it starts. `shed_order`: 1 goes first when a more important agent needs memory;
+    `usage_bytes`: memory that cannot be dropped, as the leases count it; `lease_bytes`: what is kept for it,
+    in use and to grow by; `ceiling_bytes`: where the kernel holds it, more than its lease while memory is free, None
+    where nothing but its declared limit holds it; `start_lease_bytes`: what its start takes, while it starts. `shed_order`: 1 goes first when a more important agent needs memory;
     None: it is down or `protected`, since less important ones are there to go. `asleep`: "frozen" or "stopped", because it was idle; `saved_bytes`: what that gave back;
     `wake_s`: how long its last wake took.
     """

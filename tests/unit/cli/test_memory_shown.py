@@ -91,7 +91,7 @@ def test_describe_tells_all_of_an_agents_memory(cli: Any, keeper: Any) -> None:
     keeper.routes["GET", "/v1/agents/web"] = (200, known)
     out = cli("describe", "web").out
     for words in (
-        "200M that cannot be dropped", "260M, held by the kernel at 255M", "300M kept until it is ready",
+        "200M that cannot be dropped", "260M are kept for it; the kernel holds it at 255M", "300M kept until it is ready",
         "100M are never taken from it", "212M or less in 95 of 100 readings (at work), 0.20 cores on average",
         "took 300M at their peak", "2 go before it", "number 2, starts in about 12s: needs 300 MB",
         "frozen, gave back 80M", "frozen after 15m00s", "took 0.1s", "3 of crew, 2 run now",

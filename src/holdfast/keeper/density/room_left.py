@@ -176,7 +176,7 @@ def _kind(of: _Of) -> Kind:
     start = max(starts) if starts else recipe_start(of.recipe)
     return Kind(
         name=of.name,
-        steady_bytes=told.mark_bytes or max((one.usage_bytes or 0 for one in of.members), default=0) or _guess(start),
+        steady_bytes=told.mark_bytes or max([_guess(start), *(one.usage_bytes or 0 for one in of.members)]),
         start_bytes=start,
         cpu=round(told.cpu, 3),
         disk_bytes=told.disk_bytes,
@@ -214,7 +214,7 @@ def _guess(start_bytes: int) -> int:
 
 # --- the node ----------------------------------------------------------------------------------------------------
 def _holder(one: Known) -> Holder:
-    work = one.history.mark_bytes or max(one.usage_bytes or 0, 0) or _guess(one.start_bytes)
+    work = one.history.mark_bytes or max(one.usage_bytes or 0, _guess(one.start_bytes))
     if one.limit_bytes is not None:
         work = min(work, one.limit_bytes)
     return Holder(

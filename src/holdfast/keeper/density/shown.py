@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from msgspec import Struct, structs
 
 from holdfast.density import leases
+from holdfast.density.model import Lease
 from holdfast.healing.model import Phase
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.views import NodeView, QueuedView, ReplicaView
@@ -82,7 +83,7 @@ class Look:
         seen = self._seen.get(agent.name)
         usage = lease.usage_bytes if lease is not None else seen.usage_bytes if seen is not None else None
         return Shown(
-            lease_bytes=None if lease is None else lease.lease_bytes,
+            lease_bytes=None if lease is None else kept_bytes(lease),
             usage_bytes=usage,
             ceiling_bytes=None if seen is None else seen.ceiling_bytes,
             start_lease_bytes=self._starts.lease_bytes(agent) or None,
@@ -120,6 +121,11 @@ class Look:
             memory_why="" if node is None else node.why,
             queued=waiting,
         )
+
+
+def kept_bytes(lease: Lease) -> int:
+    """What is kept for it: without what it is lent of memory that nobody else wants just now."""
+    return lease.usage_bytes + min(lease.slack_bytes, lease.wanted_bytes)
 
 
 def queued(agent: Agent) -> QueuedView | None:
