@@ -14,11 +14,14 @@ from holdfast.keeper.density import room_asked, room_left
 from holdfast.keeper.density.room_left import Capacity
 from holdfast.keeper.keeper import Keeper
 
+LOOKED_S = 0.02  # the look follows within some milliseconds; without it the answer is that of the last one
 WANTED = Parameter("for", "string", "Only this agent's kind, or this recipe.")
 
 
 async def get(keeper: Keeper, request: Request) -> Response:
     wanted = request.query_params.get(WANTED.name, "")
+    keeper.semaphore.look()  # where nobody runs, nobody looked lately
+    await asyncio.sleep(LOOKED_S)
     node, agents = room_asked.node_known(keeper), room_asked.known(keeper)
     found = await asyncio.to_thread(room_left.look, node, agents, wanted)
     if found is None:

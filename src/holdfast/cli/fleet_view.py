@@ -145,7 +145,6 @@ def node_line(status: Status) -> str:
     first = next_to_go(status.get("agents", []))
     if first:
         parts.append(f"{first} goes first if more is needed")
-    parts += [f"short because of {one_line(each)}" for each in (node.get("neighbours") or [])[:1]]
     return "; ".join(parts)
 
 
