@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -86,6 +87,24 @@ def test_keeper_deaths_and_persons_are_not_taken_for_a_queue(home: KeeperHome) -
         home.client.put("/v1/queues/nobody", b'{"depth": 1}')
     with pytest.raises(HoldfastError, match="expected a number from 0"):
         home.client.put("/v1/queues/crew", b'{"depth": -1}')
+
+
+TELLER = """
+import os, socket, sys, time
+link = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+link.connect(os.environ["NOTIFY_SOCKET"])
+for text in ("X_QUEUE=much", "X_QUEUE=-1", "X_QUEUE=nan", "X_QUEUE=20"):
+    link.send(text.encode())
+time.sleep(1000)
+"""
+
+
+def test_a_replica_tells_with_its_beats_how_much_work_waits(home: KeeperHome) -> None:
+    rows = crew(home, 2)
+    rows[0]["command"] = [sys.executable, "-S", "-c", TELLER]
+    home.up(*rows)
+    home.wait_row("crew-2", phase="healthy")
+    assert scaled(home)[0]["depth"] == 20
 
 
 def test_who_follows_no_queue_any_more_runs_as_any_other(home: KeeperHome) -> None:

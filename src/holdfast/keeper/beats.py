@@ -51,6 +51,7 @@ class BeatsLoop:
         self._recorder = recorder
         self._host = starvation
         self._changed = changed
+        self.queue_said: Callable[[Agent, str], None] = lambda agent, depth: None  # it told how much work waits
         self._hearing = False
         self._listening_mono = 0.0  # since when
         self._socket: int | None = None
@@ -83,6 +84,8 @@ class BeatsLoop:
         elif said.extend_s:
             self._extend(agent, said, now)
         agent.beats = known
+        if "X_QUEUE" in fields and not event.get("held"):
+            self.queue_said(agent, str(fields["X_QUEUE"]))
         if known.begun and agent.memory.beat_instance != ladder.instance:
             agent.memory.beat_instance = ladder.instance
             body = {"beat_instance": ladder.instance}

@@ -50,7 +50,7 @@ def scaler(keeper: Keeper) -> Scaler:
             return _UNKNOWN_FITS
         return room_bytes // max(1, keeper.starts.need(agent))
 
-    return Scaler(
+    made = Scaler(
         scaling.Parts(
             agents=keeper.agents,
             clock=keeper.clock,
@@ -62,6 +62,8 @@ def scaler(keeper: Keeper) -> Scaler:
             ready=lambda: keeper.intake.is_adopted and not keeper.stopping,
         )
     )
+    keeper.beats.queue_said = made.said
+    return made
 
 
 def neighbour_watch(keeper: Keeper) -> Neighbours:

@@ -135,9 +135,20 @@ class Scaler:
         """How many tasks wait now. Raises HoldfastError QUEUE_NOT_FOUND."""
         if self._crew(group) is None:
             raise HoldfastError(errors.QUEUE_NOT_FOUND, group=group)
+        before = self._depth(group)
         self._reports[group] = _Report(depth, self._parts.clock.now_mono(), self._parts.clock.now_at())
-        self.look()
+        if before != depth:
+            self.look()
         return self.view(group)
+
+    def said(self, agent: Agent, depth: str) -> None:
+        """A replica told with its beats how many tasks wait for its group. What is no such number is not heard."""
+        try:
+            told = float(depth)
+        except ValueError:
+            return
+        if agent.spec.scaling is not None and 0 <= told <= limits.DEPTH_MAX:
+            self.report(agent.spec.scaling.group, told)
 
     def view(self, group: str) -> QueueView:
         """Raises HoldfastError QUEUE_NOT_FOUND."""
