@@ -16,6 +16,8 @@ from tests.harness import idle_server
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
 
+from holdfast.errors import HoldfastError
+
 Row = dict[str, Any]
 
 
@@ -34,79 +36,72 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def server(home: KeeperHome, port: int, *words: str, action: str = "freeze", **more: Any) -> Row:
+def server(home: KeeperHome, name: str, port: int, *words: str, **more: Any) -> Row:
     script = home.directory / "idle_server.py"
     script.write_text(Path(idle_server.__file__).read_text())
-    health = {
-        "http": {"url": f"http://127.0.0.1:{port}/health"},
-        "interval_s": 0.3,
-        "retries": 1,
-        "start_period_s": 30.0,
-    }
+    probe = {"url": f"http://127.0.0.1:{port}/health"}
+    health = {"http": probe, "interval_s": 0.3, "retries": 1, "start_period_s": 30.0}
     return home.spec(
-        "bot", sys.executable, str(script), str(port), *words,
-        idle={"after_s": 1.0, "action": action}, health=health | more.pop("health", {}), **more,
-    )  # fmt: skip
+        name, sys.executable, str(script), str(port), *words, health=health | more.pop("health", {}), **more
+    )
 
 
-def ask(port: int, path: str = "/") -> list[str]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=60) as answer:
+def ask(port: int, body: bytes | None = None) -> list[str]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", data=body, timeout=60) as answer:
         return str(answer.read().decode()).split()
 
 
-def events(home: KeeperHome, kind: str) -> list[Row]:
-    return [event for event in home.events() if event["kind"] == kind]
+def test_idle_agents_sleep_through_a_kill_of_the_keeper_and_answer_the_very_request_that_wakes_them(
+    home: KeeperHome,
+) -> None:
+    ice, off = free_port(), free_port()
+    home.up(
+        server(home, "ice", ice, "idle", idle={"after_s": 1.0, "action": "freeze"}, health={"beat_s": 1.0}),
+        server(home, "off", off, idle={"after_s": 1.0, "action": "stop"}),  # says nothing: nobody talks to it
+    )
+    frozen = home.wait_row("ice", asleep="frozen")
+    home.wait_row("off", asleep="stopped", phase="hibernating")
+    former = home.process("keeper")["pid"]
+    os.kill(former, signal.SIGKILL)
+    home.wait_back("keeper", former)
+    home.wait_row("ice", asleep="frozen")  # still, or again: on a slow machine init lets it go on meanwhile
+    assert home.row("ice")["phase"] == "healthy"
+    assert home.row("off")["phase"] == "hibernating"
 
-
-def wait_asleep(home: KeeperHome, how: str) -> Row:
-    return home.wait_row("bot", asleep=how)
-
-
-def test_an_idle_agent_is_frozen_and_answers_the_very_request_that_wakes_it(home: KeeperHome) -> None:
-    port = free_port()
-    home.up(server(home, port, "idle", health={"beat_s": 1.0}))
-    row = wait_asleep(home, "frozen")
-    pid, count, _ = ask(port)
-    assert int(pid) == row["pid"]
-    assert int(count) > 1
-    wait_until(lambda: events(home, "density.awake"), "its waking in the ledger")
-    wait_asleep(home, "frozen")
-    assert home.row("bot")["phase"] == "healthy"
-    assert home.row("bot")["restarts"] == 0
-    assert home.incidents() == []
-
-
-def test_a_stopped_agent_is_started_by_its_first_caller_who_is_answered_after_the_start(home: KeeperHome) -> None:
-    port = free_port()
-    home.up(server(home, port, "idle", action="stop"))
-    row = wait_asleep(home, "stopped")
-    home.wait_row("bot", phase="hibernating")
+    assert ask(ice)[0] == str(frozen["pid"])  # the same process
     body = os.urandom(300_000)  # more than a socket holds: it must not be cut where the agent was not there yet
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/", data=body)
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        pid, length = str(answer.read().decode()).split()
+    pid, length = ask(off, body)
     assert int(length) == len(body)
-    assert int(pid) != row["pid"]
-    home.wait_row("bot", phase="healthy", asleep="")
-    assert home.row("bot")["wake_s"] > 0
+    row = home.wait_row("off", phase="healthy")
+    assert int(pid) == row["pid"]
+    wait_until(lambda: home.row("off")["wake_s"] and home.row("ice")["wake_s"], "how long they took to wake")
+    kinds = [(event["agent"], event["kind"]) for event in home.events()]
+    assert ("ice", "density.awake") in kinds
+    assert ("off", "density.awake") in kinds
+    assert [row["restarts"] for row in home.status()["agents"]] == [0, 0]
     assert home.incidents() == []
-    wait_asleep(home, "stopped")
 
 
-def test_sleepers_outlive_the_keeper(home: KeeperHome) -> None:
+def test_a_sleeper_is_woken_by_hand_and_by_whatever_is_done_with_it(home: KeeperHome) -> None:
     port = free_port()
-    home.up(server(home, port, "idle"))
-    row = wait_asleep(home, "frozen")
-    former = home.process("keeper")["pid"]
-    os.kill(former, signal.SIGKILL)
-    home.wait_back("keeper", former)
-    assert wait_asleep(home, "frozen")["pid"] == row["pid"]
-    assert ask(port)[0] == str(row["pid"])
-    home.put(server(home, port, "idle", action="stop"))
-    home.wait_row("bot", asleep="stopped", phase="hibernating")
-    former = home.process("keeper")["pid"]
-    os.kill(former, signal.SIGKILL)
-    home.wait_back("keeper", former)
-    wait_asleep(home, "stopped")
-    assert ask(port)[1]
+    home.up(server(home, "bot", port))
+    home.wait_row("bot", phase="healthy")
+
+    def act(verb: str, wait: bool = True) -> Row:
+        answer: Row = home.client.post(f"/v1/agents/bot/{verb}", {"wait": wait})
+        return answer
+
+    assert act("sleep")["asleep"] == "frozen"
+    assert act("sleep")["asleep"] == "frozen"
+    assert act("wake")["asleep"] == ""
+    pid = int(ask(port)[0])
+    act("sleep")
+    assert act("restart")["phase"] == "healthy"
+    assert int(ask(port)[0]) != pid
+    act("sleep")
+    assert act("stop")["phase"] == "stopped"
+    with pytest.raises(HoldfastError) as refused:
+        act("sleep")
+    assert "does not run" in str(refused.value)
+    assert not [event for event in home.events() if event["kind"] == "agent.exited" and "SIGKILL" in event["text"]]
     assert home.incidents() == []

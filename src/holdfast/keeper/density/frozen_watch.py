@@ -31,7 +31,7 @@ class FrozenWatch:
     def watches(self, name: str) -> bool:
         return name in self._before
 
-    def add(self, name: str, pids: Iterable[int]) -> bool:
+    def add(self, name: str, pids: Iterable[int], passing: frozenset[int]) -> bool:
         """It stands still now; what already waits in a listen queue counts as come. True: somebody is connected."""
         own = sockets.held_by(pids)
         rows = self._table.read(LISTEN, ESTABLISHED, CLOSE_WAIT)
@@ -43,7 +43,7 @@ class FrozenWatch:
         self._unix[name] = {inode: waiting for inode, waiting in queues.items() if waiting is not None}
         self._set(0.0)
         rows = [one for one in rows if one.state != CLOSE_WAIT]  # our own connections were just closed
-        return sockets.calls(rows, own, frozenset()).inbound > 0 and sockets.calls(rows, own, ours()).inbound > 0
+        return sockets.calls(rows, own, frozenset()).inbound > 0 and sockets.calls(rows, own, ours(passing)).inbound > 0
 
     def drop(self, name: str) -> None:
         self._before.pop(name, None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import Callable, Sequence
 
@@ -33,15 +34,16 @@ class PortKeeper:
     """`called(name)`: somebody connected. `failed(name, words)`: an address cannot be held; said once."""
 
     def __init__(self, called: Callable[[str], None], failed: Callable[[str, str], None]) -> None:
-        self._passing: set[asyncio.Task[None]] = set()
+        self._handing: set[asyncio.Task[None]] = set()
+        self._passing: set[int] = set()  # inodes of our ends of what was handed on
         self._called = called
         self._failed = failed
         self._ports: dict[str, Port] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def holds(self, name: str) -> bool:
-        port = self._ports.get(name)
-        return port is not None and bool(port.listening)
+    def passing(self) -> frozenset[int]:
+        """Sockets of ours that lead to agents, with somebody else at the far end."""
+        return frozenset(self._passing)
 
     def hold(self, name: str, addresses: Sequence[str]) -> None:
         """Listen there in its stead, as soon as its own sockets are gone. Idempotent."""
@@ -68,9 +70,9 @@ class PortKeeper:
         self.release(name)
         port = self._ports.pop(name, None)
         for caller, until_mono in port.callers if port is not None else ():
-            task = asyncio.get_running_loop().create_task(_hand_on(caller, until_mono))
-            self._passing.add(task)
-            task.add_done_callback(self._passing.discard)
+            task = asyncio.get_running_loop().create_task(self._hand_on(caller, until_mono))
+            self._handing.add(task)
+            task.add_done_callback(self._handing.discard)
 
     def give_up(self, name: str) -> None:
         """It is not to be called any more."""
@@ -84,7 +86,7 @@ class PortKeeper:
             self._timer.cancel()
         for name in list(self._ports):
             self.give_up(name)
-        for task in self._passing:
+        for task in self._handing:
             task.cancel()
 
     # --- listening -----------------------------------------------------------------------------------------------
@@ -139,6 +141,26 @@ class PortKeeper:
             self._look_again()
             self._called(name)
 
+    # --- handing on ----------------------------------------------------------------------------------------------
+    async def _hand_on(self, caller: socket.socket, until_mono: float) -> None:
+        """Connect the caller with the agent, at the address that it called, until both are done."""
+        loop = asyncio.get_running_loop()
+        with caller:
+            agent = None
+            while agent is None and loop.time() < until_mono:
+                agent = await _reach(caller)
+                if agent is None:
+                    await asyncio.sleep(limits.SLEEP_REACH_S)
+            if agent is None:
+                return
+            inode = os.fstat(agent.fileno()).st_ino
+            self._passing.add(inode)
+            try:
+                with agent:
+                    await asyncio.gather(_pump(caller, agent), _pump(agent, caller))
+            finally:
+                self._passing.discard(inode)
+
 
 def _listen(address: str, beside: Sequence[str]) -> socket.socket:
     """A listener on HOST:PORT. Raises OSError."""
@@ -160,22 +182,6 @@ def _listen(address: str, beside: Sequence[str]) -> socket.socket:
     return listener
 
 
-# --- handing on -------------------------------------------------------------------------------------------------------
-async def _hand_on(caller: socket.socket, until_mono: float) -> None:
-    """Connect the caller with the agent, at the address that it called, until both are done."""
-    loop = asyncio.get_running_loop()
-    with caller:
-        agent = None
-        while agent is None and loop.time() < until_mono:
-            agent = await _reach(caller)
-            if agent is None:
-                await asyncio.sleep(limits.SLEEP_REACH_S)
-        if agent is None:
-            return
-        with agent:
-            await asyncio.gather(_pump(caller, agent), _pump(agent, caller))
-
-
 async def _reach(caller: socket.socket) -> socket.socket | None:
     """A connection to the address that was called: from loopback only if the caller came from there."""
     agent = socket.socket(caller.family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
@@ -183,6 +189,9 @@ async def _reach(caller: socket.socket) -> socket.socket | None:
         await asyncio.get_running_loop().sock_connect(agent, caller.getsockname())
     except OSError:
         agent.close()
+        return None
+    if agent.getsockname() == agent.getpeername():
+        agent.close()  # nobody listened, and we met ourselves
         return None
     return agent
 

@@ -35,8 +35,8 @@ class Sight(NamedTuple):
     cpu_s: float | None
 
 
-def look(asked: Iterable[Ask], now: float) -> dict[str, Sight]:
-    """Reads /proc of every process of these agents: belongs into a thread."""
+def look(asked: Iterable[Ask], passing: frozenset[int], now: float) -> dict[str, Sight]:
+    """Reads /proc of every process of these agents: belongs into a thread. `passing`: see sockets.ours."""
     table = sockets.Table()
     rows = table.read(LISTEN, ESTABLISHED, CLOSE_WAIT)
     table.close()
@@ -47,7 +47,7 @@ def look(asked: Iterable[Ask], now: float) -> dict[str, Sight]:
         calls = sockets.calls(rows, own, frozenset())
         if calls.inbound or calls.outbound:
             if ours is None:  # looked for only when somebody talks to somebody
-                ours = sockets.ours()
+                ours = sockets.ours(passing)
             calls = sockets.calls(rows, own, ours)
         found[one.name] = Sight(one.pid, now, calls, cpu_s(one.pid, one.cgroup))
     return found

@@ -30,6 +30,9 @@ from holdfast.keeper.healer import Healer
 from holdfast.keeper.places import NodePlaces
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.tasks import Tasks
+from holdfast.node import processes
+from holdfast.pods.memory_bare import MemoryBare
+from holdfast.pods.memory_group import MemoryGroup
 
 _DOWN = frozenset({Phase.HIBERNATING, Phase.QUEUED})  # of the stopped kind: its ports are held
 
@@ -80,10 +83,10 @@ class Sleepers:
         self._ports.close()
 
     def look(self) -> None:
-        """The world is known: at once, since whoever slept is to be watched again."""
+        """The world is known, to this keeper or by a new init, which has to hear again who is to stand still."""
         for agent in list(self._agents.values()):
             if agent.memory.asleep is not None:
-                self._keep(agent, agent.memory.asleep)
+                self._keep(agent, agent.memory.asleep, again=True)
         self._set()
 
     def gone(self, name: str) -> None:
@@ -213,7 +216,8 @@ class Sleepers:
 
     def _keep_watch(self, agent: Agent) -> bool:
         """True: somebody is connected to it."""
-        return self._watch.add(agent.name, {agent.world.pid, *self._parts.groups.members(agent.name)})
+        pids = {agent.world.pid, *self._parts.groups.members(agent.name)}
+        return self._watch.add(agent.name, pids, self._ports.passing())
 
     async def _page_out(self, agent: Agent, known: Asleep) -> None:
         """To swap or zram, where there is some; what it saved is read afterwards."""
@@ -302,7 +306,7 @@ class Sleepers:
         try:
             now = self._parts.clock.now_mono()
             asked = [self._ask(agent) for agent in self._agents.values() if self._is_in_question(agent)]
-            seen = await asyncio.to_thread(signs.look, asked, now) if asked else {}
+            seen = await asyncio.to_thread(signs.look, asked, self._ports.passing(), now) if asked else {}
             for agent in list(self._agents.values()):
                 self._decide(agent, seen.get(agent.name), self._parts.clock.now_mono())
             self._sights = seen
@@ -353,17 +357,25 @@ class Sleepers:
             else:
                 self.wake(agent, act.why)
 
-    def _keep(self, agent: Agent, known: Asleep) -> None:
+    def _keep(self, agent: Agent, known: Asleep, *, again: bool = False) -> None:
         """A frozen one has to be frozen, and watched: after a keeper's death init may have let it go on."""
         if known.how != "freeze":
             self.follow(agent, self._parts.clock.now_mono())
             return
         group = self._parts.groups.of(agent)
-        if group is None or not group.read().frozen:
+        if group is None or not group.read().frozen or _goes_on(group, agent.world.pid):
             self._thaw(agent, "it was let go on")
-        elif not self._watch.watches(agent.name):
-            self._parts.groups.freeze(agent, None)  # init is told again; it stands still already
+            return
+        if again:
+            self._parts.groups.freeze(agent, None)  # it stands still already
+        if not self._watch.watches(agent.name):
             self._keep_watch(agent)
+
+
+def _goes_on(group: MemoryGroup, pid: int) -> bool:
+    """Without cgroups a group knows only what it did itself: whether somebody else let it go on, its process tells."""
+    found = processes.stat(pid) if isinstance(group, MemoryBare) else None
+    return found is not None and found.state not in "TtZX"
 
 
 def _view(known: Asleep, wake_s: float | None = None) -> RestView:

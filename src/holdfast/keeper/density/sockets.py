@@ -176,9 +176,12 @@ def held_by(pids: Iterable[int]) -> frozenset[int]:
     return frozenset(found)
 
 
-def ours() -> frozenset[int]:
-    """Sockets of Holdfast's own probes and of those who run them for us: descendants of this process."""
-    return held_by({os.getpid(), *(each.pid for each in processes.tree(os.getpid()))})
+def ours(passing: frozenset[int]) -> frozenset[int]:
+    """Sockets of Holdfast's own probes and of those who run them for us: descendants of this process.
+
+    `passing`: those over which we only hand somebody else's connection on.
+    """
+    return held_by({os.getpid(), *(each.pid for each in processes.tree(os.getpid()))}) - passing
 
 
 def calls(table: Iterable[Tcp], own: frozenset[int], ours: frozenset[int]) -> Calls:
