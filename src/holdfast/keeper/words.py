@@ -9,7 +9,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from holdfast import limits
-from holdfast.healing import restart, restore
+from holdfast.healing import restart, restore, setting_aside
 from holdfast.healing.model import Ladder, Observation, Phase, Policy, Tier
 
 _TAKEN = "its port is taken by another process"  # as healing/validate.py and triage.py say it
@@ -119,6 +119,8 @@ def _starting(scene: Scene) -> str:
 def _stopping(ladder: Ladder) -> str:
     if ladder.aside:
         return f"is being stopped ({ladder.aside_text or _ASIDE[Phase(ladder.aside)]})"
+    if setting_aside.is_called_back(ladder):
+        return "was called back while it was being stopped"
     return "is restarted on request" if ladder.wanted else "is being stopped on request"
 
 

@@ -127,6 +127,27 @@ TABLE = [
         "could not be healed: did not pass its start gate in time: port 80 is held by process 7 (x), not by the agent",
         "quiet try in 12 min; nobody was told: no alert channel",
     ),
+    (
+        scene(Phase.SHED, aside="shed", aside_text="went for big, which needs 200 MB more"),
+        "went for big, which needs 200 MB more",
+        "comes back by itself when there is room",
+    ),
+    (scene(Phase.HIBERNATING, aside="hibernating"), "sleeps: it had nothing to do", "is woken by what needs it"),
+    (
+        scene(Phase.SPARE, aside="spare"),
+        "is a replica that is not needed now",
+        "starts when more replicas are needed",
+    ),
+    (
+        scene(Phase.STOPPING, aside="shed", aside_text="went for big"),
+        "is being stopped (went for big)",
+        "comes back by itself when there is room",
+    ),
+    (
+        scene(Phase.STOPPING, aside_mono=NOW),
+        "was called back while it was being stopped",
+        "starts again when it is down",
+    ),
     (scene(Phase.STOPPING, wanted=False), "is being stopped on request", "is killed if it outlives its grace"),
     (scene(Phase.STOPPING), "is restarted on request", "starts again when it is down"),
     (scene(Phase.STOPPED, wanted=False), "was stopped on request", "stays down until `holdfast start one`"),
