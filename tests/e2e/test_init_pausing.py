@@ -93,30 +93,18 @@ def test_a_paused_agent_goes_on_at_its_time_though_the_keeper_says_nothing(
     wait_until(has_gone_on, "it goes on")
 
 
-def test_a_paused_agent_goes_on_when_its_keeper_is_gone_and_init_was_killed_too(
-    home: InitHome, place: dict[str, Any]
-) -> None:
-    has_gone_on = counting(home, **place)
-    home.ask(op="steer")
-    home.ask(op="pause", agent="a", until_mono=None)
-    freeze(home, place)
-    stands(has_gone_on)
-    assert home.peer is not None
-    home.peer.close()
-    os.kill(init_pid(home), signal.SIGKILL)
-    wait_until(has_gone_on, "it goes on")
-    home.hello()
-    assert home.wait(ev="freed")["names"] == ["a"]
-
-
-def test_a_keeper_that_only_comes_back_does_not_keep_anybody_paused(home: InitHome) -> None:
+def test_a_keeper_that_only_comes_back_keeps_nobody_paused_nor_does_the_death_of_init(home: InitHome) -> None:
     has_gone_on = counting(home)
+    home.ask(op="steer")
     home.ask(op="pause", agent="a", until_mono=None)
     freeze(home, {})
     stands(has_gone_on)
     for _ in range(3):
         home.hello()
-    assert home.wait(ev="freed")["why"] == "keeper"
+    os.kill(init_pid(home), signal.SIGKILL)
+    home.hello()
+    told = home.wait(ev="freed")
+    assert (told["names"], told["why"]) == (["a"], "keeper")
     wait_until(has_gone_on, "it goes on")
 
 
@@ -192,17 +180,3 @@ def test_all_of_a_tree_is_brought_into_its_memory_group(home: InitHome, memory: 
     wait_until(
         lambda: len(home.instances().get(("a", 2), [])) == 4 and all_inside(home, late), "its successor is inside"
     )
-
-
-def test_ceilings_are_lifted_when_the_keeper_is_gone(home: InitHome, memory: dict[str, Any]) -> None:
-    path = Path(memory["cgroup_v1_late"][0])
-    home.launch("a", "sleep", "1000", memory_bytes=64 << 20, **memory)
-    wait_until(lambda: all_inside(home, str(path)), "it is inside")
-    (path / "memory.oom_control").write_text("1")
-    (path / "memory.limit_in_bytes").write_text(str(32 << 20))
-    home.ask(op="steer")
-    os.kill(init_pid(home), signal.SIGKILL)
-    wait_until(lambda: int((path / "memory.limit_in_bytes").read_text()) == 64 << 20, "the declared limit is back")
-    wait_until(lambda: "oom_kill_disable 0" in (path / "memory.oom_control").read_text(), "the kernel may kill again")
-    home.hello()
-    assert home.wait(ev="freed")["ceilings"] == ["a"]
