@@ -78,8 +78,7 @@ class NodeWatch:
         self._slow_mono = float("-inf")
         self._timer: asyncio.TimerHandle | None = None
         self._due_s = limits.NODE_IDLE_LOOK_S
-        self.neighbours: Neighbours | None = None  # set once the parts are wired, as is the next
-        self.short_of_memory: Callable[[], bool] = lambda: False
+        self.neighbours: Neighbours | None = None  # set once the parts are wired
 
     # --- life ----------------------------------------------------------------------------------------------------
     def begin(self, left_open: list[Incident]) -> None:
@@ -126,21 +125,15 @@ class NodeWatch:
             self._parts.starvation.feel(now)
         self._look(now)
         if self.neighbours is not None:
-            self.neighbours.look(self._short_of(), now)
+            self.neighbours.look(self._parts.starvation.pressure, now)
         self._arm()
-
-    def _short_of(self) -> tuple[str, ...]:
-        """Of what the machine, or the agents' part of it, has too little now."""
-        pressure = self._parts.starvation.pressure
-        found = pressure.short_of if pressure.starved else ()
-        return (*found, "memory") if "memory" not in found and self.short_of_memory() else found
 
     def neighbours_named(self, text: str) -> None:
         """Who takes what is short: a moment of the open incident about that."""
-        for key, incident in self._incidents.items():
-            if key == "starved":
-                incidents.add_moment(incident, self._parts.clock.now_at(), text)
-                self._parts.book.rewrite(incident)
+        incident = self._incidents.get("starved")
+        if incident is not None:
+            incidents.add_moment(incident, self._parts.clock.now_at(), text)
+            self._parts.book.rewrite(incident)
 
     # --- clocks --------------------------------------------------------------------------------------------------
     def look_at_clocks(self) -> bool:

@@ -54,6 +54,7 @@ class Growth:
         self._ready = ready
         self._changed = changed
         self._known: dict[str, Leak] = {}
+        self._told: dict[str, int] = {}  # of which instance it was said what is ahead
 
     def word(self, name: str) -> str:
         """What is ahead of an agent that leaks, one clause; "" for others."""
@@ -67,7 +68,8 @@ class Growth:
             self._known.pop(agent.name, None)
             return
         if found.when is When.LATER or not self._ready():
-            if agent.name not in self._known:
+            if self._told.get(agent.name) != agent.ladder.instance:
+                self._told[agent.name] = agent.ladder.instance
                 self._recorder.record("density.leaking", agent.name, _ahead(found), _numbers(found, used_bytes))
             self._known[agent.name] = found
             return
@@ -80,8 +82,9 @@ class Growth:
         self._restart(agent, why)
 
     def forget(self, name: str) -> None:
-        """Its instance is gone, or it is."""
+        """It was taken out of the fleet."""
         self._known.pop(name, None)
+        self._told.pop(name, None)
 
     def _judge(self, agent: Agent, used_bytes: int, trend: Trend | None, rush: Trend | None) -> Leak | None:
         ladder, wanted = agent.ladder, agent.spec.resources

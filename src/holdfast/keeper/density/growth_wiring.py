@@ -82,8 +82,8 @@ def neighbour_watch(keeper: Keeper) -> Neighbours:
             known=lambda: neighbours.known(keeper.agents, keeper.places.cgroups_of, own.rstrip("/").rpartition("/")[2]),
             node_bytes=node_bytes,
             told=keeper.node.neighbours_named,
+            short_of_memory=lambda: keeper.semaphore.scarce,
         )
     )
     keeper.node.neighbours = made
-    keeper.node.short_of_memory = lambda: keeper.semaphore.scarce
     return made

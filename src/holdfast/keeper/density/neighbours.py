@@ -19,18 +19,23 @@ from holdfast.keeper.agent import Agent
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.tasks import Tasks
 from holdfast.node import takers
+from holdfast.node.pressure import Pressure
 
 LOOK_S = 1.0  # between the two looks
 
 
 class Parts(NamedTuple):
-    """`known()`: who is who. `node_bytes()`: memory of the node. `told(text)`: others who have to hear of a change."""
+    """`known()`: who is who. `node_bytes()`: memory of the node. `told(text)`: others who have to hear of a change.
+
+    `short_of_memory()`: some agent waits for memory, whatever the machine feels.
+    """
 
     recorder: Recorder
     tasks: Tasks
     known: Callable[[], Known]
     node_bytes: Callable[[], int]
     told: Callable[[str], None]
+    short_of_memory: Callable[[], bool]
 
 
 class Neighbours:
@@ -49,8 +54,11 @@ class Neighbours:
         """One clause for each, the largest first; [] when nobody suffers."""
         return [one.words for one in self.found]
 
-    def look(self, short_of: tuple[str, ...], now: float) -> None:
-        """`short_of`: cpu, memory, io; () when there is enough of all. Never waits."""
+    def look(self, pressure: Pressure, now: float) -> None:
+        """Of what is there too little now, for the machine or for the agents' part of its memory? Never waits."""
+        short_of = pressure.short_of if pressure.starved else ()
+        if "memory" not in short_of and self._parts.short_of_memory():
+            short_of = (*short_of, "memory")
         if short_of:
             self._short_mono = now
         elif now - self._short_mono > limits.NEIGHBOUR_KEPT_S:
