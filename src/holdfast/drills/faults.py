@@ -23,7 +23,7 @@ EVERY_S = 3.0  # a snapshot of the throw-away agent, and its way to the second p
 BEHIND_S = 2 * EVERY_S + 2.0  # one interval with its jitter, and the snapshot itself on a loaded machine
 
 GROWS_S = 4.0  # until a spike has filled the drill's node, on a slow machine
-ALONE_S = 4.0  # one that only its own need is in the way of goes after so long at its ceiling: it might yet be fed
+ALONE_S = 8.0  # one that only its own need is in the way of goes after so long at its ceiling: it might yet be fed
 BACK_S = 10.0  # then a shed agent is back, once there is room
 
 Expect = Literal["healed", "untouched", "shown", "escalated", "kept", "shed", "queued"]
