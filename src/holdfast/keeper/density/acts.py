@@ -169,12 +169,12 @@ class Acts:
 
 def needed_by(shed: Shed, growers: Sequence[str]) -> str:
     """Why it goes, in one clause. `growers`: who took most at that moment, most first. Pure."""
+    others = [name for name in growers if name != shed.victim]
     if not shed.needer:
-        others = [name for name in growers if name != shed.victim]
         most = f", most by {others[0]}" if others else ", by itself" if growers else ""
         return f"went because {shed.reason}{most}"
     if shed.needer == shed.victim:
-        return "went because it takes more than the node has"
+        return "went because the node has no more memory for it" + (f": {others[0]} takes most" if others else "")
     what = "its start needs room" if shed.reason.startswith("its start") else f"needs {size(shed.short_bytes)} more"
     return f"went for {shed.needer} (priority {shed.needer_priority}), which {what}"
 
