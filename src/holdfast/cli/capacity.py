@@ -36,8 +36,8 @@ def capacity(session: Session, wanted: str | None) -> None:
     """Show how many more agents fit, and what limits that.
 
     Each agent counts with what it was seen to hold when it works (95 of 100 readings), not with what it holds while
-    it waits. What was not seen yet is counted with what it holds now, or with its recipe's figures, and marked "~".
-    MORE is the answer for each kind alone.
+    it waits. What was not seen at work yet is counted with three quarters of what its start takes, or what it holds,
+    and marked "~". MORE is the answer for each kind alone.
     """
     from holdfast.cli.render import terminal_width
 

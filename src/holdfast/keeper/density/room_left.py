@@ -29,8 +29,9 @@ _REPLICA = re.compile(r"-\d+$")  # as spec names replicas
 class KindView(Struct, frozen=True, kw_only=True):
     """One kind of agent: what each of it takes, and how many `more` fit, were it the only kind that is added.
 
-    `work_bytes`: 95 of 100 readings of its work were not above it; `seen`: whether that and `start_bytes` come from
-    readings, else they are its recipe's figures. `limited_by`: memory, start, cpu, disk or nothing.
+    `work_bytes`: 95 of 100 `readings` of its work were not above it, when it is `seen`; else most of what its start
+    took, or takes as its recipe says, or what it holds now, if that is more. `limited_by`: memory, start, cpu, disk
+    or nothing.
     """
 
     name: str
@@ -176,11 +177,11 @@ def _kind(of: _Of) -> Kind:
     start = max(starts) if starts else recipe_start(of.recipe)
     return Kind(
         name=of.name,
-        steady_bytes=told.mark_bytes or max([_guess(start), *(one.usage_bytes or 0 for one in of.members)]),
+        steady_bytes=_work(told, start, max((one.usage_bytes or 0 for one in of.members), default=0)),
         start_bytes=start,
         cpu=round(told.cpu, 3),
         disk_bytes=told.disk_bytes,
-        readings=told.readings,
+        readings=told.readings if told.worked else 0,
     )
 
 
@@ -208,13 +209,16 @@ def recipe_start(name: str) -> int:
     return int(default.value) if default is not None and default.value else limits.START_NEED_BYTES
 
 
-def _guess(start_bytes: int) -> int:
-    return int(start_bytes * limits.CAPACITY_WORK_SHARE)
+def _work(told: History, start_bytes: int, usage_bytes: int) -> int:
+    """What it holds at work. Who was only seen waiting is taken to need most of what its start took."""
+    if told.worked:
+        return told.mark_bytes
+    return max(told.mark_bytes, usage_bytes, int(start_bytes * limits.CAPACITY_WORK_SHARE))
 
 
 # --- the node ----------------------------------------------------------------------------------------------------
 def _holder(one: Known) -> Holder:
-    work = one.history.mark_bytes or max(one.usage_bytes or 0, _guess(one.start_bytes))
+    work = _work(one.history, one.start_bytes, one.usage_bytes or 0)
     if one.limit_bytes is not None:
         work = min(work, one.limit_bytes)
     return Holder(
@@ -276,7 +280,7 @@ def _notes(
     large = [one.name for one in agents if one.counts and one not in counting]
     if large:
         yield f"larger than the whole node, so not counted: {_some(large)}"
-    new = [one.name for one in counting if not one.history.readings]
+    new = [one.name for one in counting if not one.history.worked]
     if new:
         yield f"not seen at work yet: {_some(new)}"
 
