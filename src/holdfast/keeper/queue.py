@@ -26,7 +26,7 @@ from holdfast.healing.model import Ladder, Phase, SlotGranted
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.density.starts import Starts
 
-LOOKED_AT = 64  # of the heavy and of the light, in one turn: more heavy ones never fit into the cores at once
+LOOKED_AT = 16  # of the heavy and of the light, in one turn; when all of them got in, the next follow at once
 _UNBOUNDED = 1 << 62  # where nobody can tell how much memory there is, none is asked for
 
 
