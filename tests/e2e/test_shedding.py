@@ -55,6 +55,11 @@ class Node:
         wait_until(lambda: told.exists() and told.read_text() == str(held_mb), f"{name} holds {held_mb} MB")
 
 
+def again(instance: int) -> bool:
+    """It was started again; more than once when there was room for a moment only."""
+    return instance > 1
+
+
 @pytest.fixture
 def node() -> Iterator[Node]:
     made = Node()
@@ -84,7 +89,7 @@ def test_a_less_important_agent_goes_for_a_more_important_one_and_comes_back_ove
     assert shed["body"]["shed"]["usage_bytes"] > 0
     node.hold("low", 20)
     node.hold("high", 20)
-    home.wait_row("low", phase="healthy", instance=2)
+    home.wait_row("low", phase="healthy", instance=again)
     assert home.incidents() == []
 
 
@@ -99,7 +104,7 @@ def test_without_cgroups_the_less_important_go_as_well(node: Node, monkeypatch: 
     assert home.row("high")["instance"] == 1
     node.hold("low", 20)
     node.hold("high", 20)
-    home.wait_row("low", phase="healthy", instance=2)
+    home.wait_row("low", phase="healthy", instance=again)
 
 
 def test_one_that_outgrows_the_node_alone_goes_itself_and_others_stay(node: Node) -> None:
@@ -110,4 +115,4 @@ def test_one_that_outgrows_the_node_alone_goes_itself_and_others_stay(node: Node
     home.wait_row("greedy", phase="shed")
     assert home.row("high")["instance"] == 1
     node.hold("greedy", 20)
-    home.wait_row("greedy", phase="healthy", instance=2)
+    home.wait_row("greedy", phase="healthy", instance=again)

@@ -65,6 +65,7 @@ class Intake:
         self._died = died
         self._moved_in = moved_in
         self.link: InitLink | None = None
+        self.dies: Callable[[Agent], None] = lambda agent: None  # its end by itself, and badly, is about to be told
         self.init_seq = 0  # of the last event taken in
         self.unacked = False
         self.forget_past = False  # set when this boot is not the one that was remembered
@@ -204,6 +205,8 @@ class Intake:
         body: dict[str, Any] = {"init_seq": seq, "instance": int(event.get("epoch", 0))}
         text = ""
         if isinstance(seen, Exited):
+            if not seen.expected and not agent.ladder.planned_stop and seen.code != 0:
+                self.dies(agent)
             text = self._death(agent, event, seen, now, body)
             seen = replace(seen, memory=agent.last_exit is not None and agent.last_exit[2])
             agent.permit_held = None  # init consumes it or, by its fence, drops one that was under way

@@ -28,6 +28,7 @@ from holdfast.keeper.healer import Healer
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.tasks import Tasks
 
+RELIEVED_S = 1.0  # who waits again within this was not relieved
 _RATE_TOLD_BYTES_S = 1_000_000  # slower growth is not worth a clause
 
 
@@ -54,12 +55,19 @@ class Acts:
         self._chosen: dict[str, Shed] = {}  # to go, not yet stopped or killed
         self._paging: set[str] = set()
         self._growers: Sequence[str] = ()
+        self._relieved: dict[
+            str, float
+        ] = {}  # since when they have what they need; not yet told
 
     def carry_out(
         self, actions: Sequence[model.Action], sleepers: Sleepers, growers: Sequence[str], now: float
     ) -> None:
         """All of one decision; `growers`: who takes most. What cannot be done now comes again with a later reading."""
         self._growers = growers
+        for name in [name for name, since in self._relieved.items() if now - since >= RELIEVED_S]:
+            del self._relieved[name]
+            if (agent := self._agents.get(name)) is not None and agent.ladder.starved:
+                self._healer.observe(agent, Starved(on=False), now, text="has the memory it needs again")
         for action in actions:
             agent = self._agents.get(action.victim if isinstance(action, Shed) else action.agent)
             if agent is not None:
@@ -67,6 +75,7 @@ class Acts:
 
     def gone(self, name: str) -> None:
         self._chosen.pop(name, None)
+        self._relieved.pop(name, None)
         self._looking.forget(name)
 
     def _one(self, agent: Agent, action: model.Action, sleepers: Sleepers, now: float) -> None:
@@ -133,9 +142,31 @@ class Acts:
             self._healer.observe(agent, CalledBack(text=text), now, record="density.back", text=text)
 
     def _tell_starved(self, agent: Agent, on: bool, now: float) -> None:
-        if agent.ladder.starved is not on and not (on and agent.ladder.aside):  # who goes anyway waits for nothing
-            why = "waits for memory that more important agents use" if on else "has the memory it needs again"
-            self._healer.observe(agent, Starved(on=on), now, text=why)
+        """Its end is told when it lasts: at its ceiling an agent may go on and wait ten times in a second."""
+        if not on:
+            self._relieved.setdefault(agent.name, now)
+            return
+        self._relieved.pop(agent.name, None)
+        if not agent.ladder.starved and not agent.ladder.aside:  # who goes anyway waits for nothing
+            why = "waits for memory that more important agents use"
+            self._healer.observe(agent, Starved(on=True), now, text=why)
+
+    def is_relieved(self, name: str) -> bool:
+        """Whether it has what it needs, and its ladder is still to be told."""
+        return name in self._relieved
+
+    def fell(self, agent: Agent, lease_bytes: int, now: float) -> None:
+        """It died of being held: it was shed in its own way, and is no failure. Its end is still to be told."""
+        self._chosen.pop(agent.name, None)
+        words = "died while it was held back, since more important agents need the memory"
+        self._healer.observe(
+            agent,
+            SetAside(why="shed", text=words, grace_s=0.0),
+            now,
+            record="density.shed",
+            text=f"{words}: it comes back when there is room",
+            body={"lease_bytes": lease_bytes, "died": True},
+        )
 
     # --- aside ---------------------------------------------------------------------------------------------------
     def _look_into(self, agent: Agent, within_s: float) -> None:

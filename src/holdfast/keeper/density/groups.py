@@ -21,6 +21,7 @@ from holdfast.keeper.link import InitLink
 from holdfast.keeper.places import NodePlaces
 from holdfast.pods.memory_attach import attach
 from holdfast.pods.memory_group import Memory, MemoryGroup
+from holdfast.pods.memory_v1 import MemoryV1
 
 ATTACH_AGAIN_S = 1.0  # an agent without a memory cgroup is looked at again: its group may have come late
 SETTLED_IN_S = 0.5  # by then a newborn was brought into its groups, which mostly takes some 15 ms after its birth
@@ -121,6 +122,11 @@ class AgentGroups:
         """Whether the kernel holds what it may use; for one that has no group yet: whether it will."""
         held = self._held.get(agent.name)
         return held.group.ceilings if held is not None else "memory" in self._places.plan.controllers
+
+    def fails_at_ceiling(self, agent: Agent) -> bool:
+        """Whether it cannot always wait at its ceiling: in v1, forks, pipes and writes fail there."""
+        held = self._held.get(agent.name)
+        return held is not None and isinstance(held.group, MemoryV1)
 
     def read(self, agent: Agent, slack_bytes: int) -> Memory | None:
         """What it holds now; None while nothing can be told."""

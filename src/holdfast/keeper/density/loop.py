@@ -124,6 +124,12 @@ class Semaphore:
         if (None if seen is None else seen.phase) is not self._readings.phase(agent):
             self.look()
 
+    def died(self, agent: Agent) -> None:
+        """It is about to be told that it ended by itself, and badly. In v1, forks and writes fail at a ceiling."""
+        lease = self.state.leases.get(agent.name)
+        if lease is not None and self.holds_back(agent) and self.groups.fails_at_ceiling(agent):
+            self._acts.fell(agent, lease.lease_bytes, asyncio.get_running_loop().time())
+
     def gone(self, agent: Agent) -> None:
         """It was taken out of the fleet."""
         self.groups.drop(agent.name)
@@ -247,4 +253,4 @@ class Semaphore:
     def holds_back(self, agent: Agent) -> bool:
         """Whether it was told that it waits for memory: nobody else may say that this is over."""
         held = self.state.held.get(agent.name)
-        return held is not None and held.told_starved
+        return (held is not None and held.told_starved) or self._acts.is_relieved(agent.name)

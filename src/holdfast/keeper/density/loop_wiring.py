@@ -33,4 +33,5 @@ def join(keeper: Keeper) -> None:
     semaphore.starts, semaphore.sleepers = keeper.starts, keeper.sleepers
     keeper.health.followers.append(lambda agent, now: semaphore.changed(agent))
     semaphore.turned = keeper.queue.room_changed
+    keeper.intake.dies = semaphore.died
     keeper.starvation.holders.append(semaphore.holds_back)
