@@ -22,6 +22,11 @@ class QuickHome(KeeperHome):
         self.home.services.write_text(json.dumps(services))
         self.is_like(starved="")
 
+    def bound(self, **bounds: float) -> None:
+        """Change more of them, before `up`."""
+        self._bounds = self._bounds | bounds
+        self.is_like(starved="")
+
     def is_like(self, **how: Any) -> None:
         """What the keeper feels from now on; see feigned_node."""
         trial = self.home.path / "feigned.new"
