@@ -32,3 +32,15 @@ class RestView(Struct, kw_only=True):
     why: str = ""  # why it sleeps, or why it woke last
     saved_bytes: int | None = None  # by the present sleep, or the last one
     wake_s: float | None = None  # how long its last wake-up took, from the reason to its answer
+
+
+def shown(known: Asleep, wake_s: float | None = None) -> RestView:
+    """As it falls asleep; `wake_s` of its last wake-up."""
+    stopped = known.how == "stop"
+    return RestView(
+        asleep="stopped" if stopped else "frozen",
+        since_at=known.at,
+        why=known.why,
+        saved_bytes=known.before_bytes if stopped else None,
+        wake_s=wake_s,
+    )

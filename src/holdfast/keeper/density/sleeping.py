@@ -21,7 +21,7 @@ from holdfast.healing.model import CalledBack, Phase, SetAside
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.beats import idle as says_idle
 from holdfast.keeper.density import signs, sockets
-from holdfast.keeper.density.asleep import Asleep, How, RestView
+from holdfast.keeper.density.asleep import Asleep, How, shown
 from holdfast.keeper.density.frozen_watch import FrozenWatch
 from holdfast.keeper.density.groups import AgentGroups
 from holdfast.keeper.density.port_keeper import PortKeeper
@@ -72,7 +72,7 @@ class Sleepers:
         """Called when the keeper's loop runs: who slept under the last keeper is not asked by this one."""
         for agent in self._agents.values():
             if agent.memory.asleep is not None:
-                agent.rest_view = _view(agent.memory.asleep)
+                agent.rest_view = shown(agent.memory.asleep)
         self._set()
 
     def close(self) -> None:
@@ -183,6 +183,7 @@ class Sleepers:
         group = self._parts.groups.of(agent)
         if group is None:
             return False
+        pids = {agent.world.pid, *self._parts.groups.members(agent.name)}
         known = Asleep(
             how=how,
             instance=agent.ladder.instance,
@@ -190,20 +191,20 @@ class Sleepers:
             why=why,
             before_bytes=group.read().usage_bytes,
             by_hand=by_hand,
-            addresses=self._addresses(agent) if how == "stop" else (),
+            addresses=sockets.listened_on(pids)[: limits.SLEEP_PORTS_MAX] if how == "stop" else (),
         )
         agent.memory.asleep = known
         self._rests[agent.name] = Rest(asleep_mono=now, how=how)
         body = {"asleep": to_builtins(known)}
         if how == "stop":
             text = f"it goes to sleep, stopped: {why}"
-            agent.rest_view = _view(known, agent.rest_view.wake_s)
+            agent.rest_view = shown(known, agent.rest_view.wake_s)
             seen = SetAside(why="hibernating", text=why)
             self._parts.healer.observe(agent, seen, now, record="density.sleep", text=text, body=body)
             return True
         text = f"it goes to sleep, frozen: {why}"
         self._parts.recorder.record("density.sleep", agent.name, text, body, durable=True)
-        agent.rest_view = _view(known, agent.rest_view.wake_s)
+        agent.rest_view = shown(known, agent.rest_view.wake_s)
         self._parts.quiet(agent, True)  # our own connections are closed before its sockets are looked at
         if not self._parts.groups.freeze(agent, None):
             self._thaw(agent, "it could not be frozen")
@@ -227,13 +228,6 @@ class Sleepers:
         await asyncio.to_thread(group.page_out)
         if agent.memory.asleep is known:
             agent.rest_view.saved_bytes = max(0, known.before_bytes - group.read().usage_bytes)
-
-    def _addresses(self, agent: Agent) -> tuple[str, ...]:
-        own = sockets.held_by({agent.world.pid, *self._parts.groups.members(agent.name)})
-        table = sockets.Table()
-        listens = [one for one in table.read(sockets.LISTEN) if one.inode in own]
-        table.close()
-        return sockets.addresses(listens)[: limits.SLEEP_PORTS_MAX]
 
     # --- waking --------------------------------------------------------------------------------------------------
     def _thaw(self, agent: Agent, why: str) -> None:
@@ -376,14 +370,3 @@ def _goes_on(group: MemoryGroup, pid: int) -> bool:
     """Without cgroups a group knows only what it did itself: whether somebody else let it go on, its process tells."""
     found = processes.stat(pid) if isinstance(group, MemoryBare) else None
     return found is not None and found.state not in "TtZX"
-
-
-def _view(known: Asleep, wake_s: float | None = None) -> RestView:
-    stopped = known.how == "stop"
-    return RestView(
-        asleep="stopped" if stopped else "frozen",
-        since_at=known.at,
-        why=known.why,
-        saved_bytes=known.before_bytes if stopped else None,
-        wake_s=wake_s,
-    )

@@ -232,3 +232,11 @@ def text_of(end: End) -> str:
 def addresses(listens: Iterable[Tcp]) -> tuple[str, ...]:
     """Where it listens, each once."""
     return tuple(dict.fromkeys(text_of(one.local) for one in listens))
+
+
+def listened_on(pids: Iterable[int]) -> tuple[str, ...]:
+    """Where these processes listen now. Reads /proc."""
+    own, table = held_by(pids), Table()
+    found = addresses(one for one in table.read(LISTEN) if one.inode in own)
+    table.close()
+    return found
