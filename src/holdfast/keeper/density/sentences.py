@@ -30,7 +30,8 @@ def next_step(agent: Agent, shown: Shown) -> str:
     if phase is Phase.QUEUED and queued is not None and not agent.waits_for:
         if shown.need_bytes and shown.budget_bytes is not None and shown.need_bytes > shown.budget_bytes:
             return "is held back until the node has more memory; others are started meanwhile"
-        when = f", starts in about {span(queued.estimate_s)}" if (queued.estimate_s or 0.0) >= 1 else ""
+        soon_s = queued.estimate_s or 0.0
+        when = f", starts in about {span(soon_s)}" if soon_s >= 1 else ""
         return f"number {queued.position} in the queue of starts{when}"
     if shown.asleep:
         woke = f"; its last wake-up took {span(shown.wake_s)}" if shown.wake_s is not None else ""
