@@ -54,8 +54,8 @@ def test_ceilings_are_lifted_within_seconds(home: KeeperHome) -> None:
         home.spec("low", *command, priority=10, limits={"memory_bytes": 200 * MB}, memory={"start_bytes": 16 * MB}),
         node={"memory_bytes": 256 * MB, "reserve_bytes": 32 * MB},
     )
-    for name, group in (("low", low), ("high", high)):
-        home.wait_row(name, phase="healthy")
+    for name, group in (("high", high), ("low", low)):
+        home.wait_row(name, pid=bool)
         wait_until(partial(has_two, group), "its whole tree is in its memory group")
     wait_until(lambda: (ceiling(low) or 200 * MB) < 200 * MB, "the less important one stands below a ceiling")
     assert ceiling(high) is None, "the most important one is protected"
