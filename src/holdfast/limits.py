@@ -104,6 +104,7 @@ EVENTS_LAST_MAX = 100_000  # records counted from the end are held in memory unt
 # --- start slots ---------------------------------------------------------------------------------------------
 SLOT_CPU_S = 10.0  # a start of this many CPU seconds takes one core's slot: OpenClaw (20) runs cores/2 at a time
 START_UNKNOWN_CPU_S = 10.0  # never seen and no recipe says: one slot
+SLOT_UNGATED = 0.125  # without a start gate a slot is held for the milliseconds until it is spawned: some at a time
 SLOT_HELD_MAX_S = 300.0  # a start that hangs must not hold up the fleet
 
 # --- who dies first when memory is gone (oom_score_adj, -1000 never to 1000 first) ---------------------------------

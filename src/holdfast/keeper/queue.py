@@ -79,7 +79,7 @@ class StartQueue:
         self._timer_due = 0.0
         self._whole_mono = float("-inf")  # when the whole line was looked at
         self._came_back = False  # a lease, since the last reading
-        self._asked_mono: float | None = None  # when the first reading of the memory was asked for
+        self._asked_mono = float("-inf")  # since when somebody waits for whom no memory was read yet
         self._pressed = False
         self._cores = len(os.sched_getaffinity(0))
 
@@ -155,16 +155,15 @@ class StartQueue:
             self._schedule(limits.QUEUE_LOOK_S)
 
     def _room(self, now: float) -> tuple[int, int] | None:
-        """Bytes that starts may take now, and ever. None: the node's memory is being read for the first time."""
-        memory = self._memory
-        if memory.reading is not None:
-            budget = memory.state.budget_bytes if memory.node is None else memory.node.budget_bytes
-            return memory.room() - self._starts.taken_since(memory.state.read_mono), budget
-        if self._line and (self._asked_mono is None or now - self._asked_mono < limits.MEMORY_FIRST_LOOK_S):
-            self._asked_mono = self._asked_mono or now
+        """Bytes that starts may take now, and ever. None: memory is being read for those who just came."""
+        memory, read_mono = self._memory, self._memory.state.read_mono
+        if self._line and read_mono < self._asked_mono and now - self._asked_mono < limits.MEMORY_FIRST_LOOK_S:
             memory.look()
             return None
-        return _UNBOUNDED, _UNBOUNDED
+        if memory.reading is None:
+            return _UNBOUNDED, _UNBOUNDED
+        budget = memory.state.budget_bytes if memory.node is None else memory.node.budget_bytes
+        return memory.room() - self._starts.taken_since(read_mono), budget
 
     def _ask_for_room(self, admitted: Admitted, now: float) -> None:
         """Somebody waits: perhaps for what came free after the last reading, which must not grow old either."""
@@ -230,6 +229,8 @@ class StartQueue:
             agent.standing = None
         self._held_up = len(held_up)
         self._awaited = {need.agent for agent in held_up for need in agent.spec.depends_on}
+        if self._asked_mono <= self._memory.state.read_mono and any(one.name not in self._since for one in queued):
+            self._asked_mono = now
         self._since = {agent.name: self._since.get(agent.name, now) for agent in queued}
         self._line = sorted(
             (self._waiting(agent) for agent in queued if not agent.waits_for), key=admission.place_in_line
@@ -258,4 +259,5 @@ class StartQueue:
 
     def _slots(self, agent: Agent) -> float:
         seen = agent.memory.start_cpu_s
-        return slots.weight(agent.spec.health.start_cpu_s if seen is None else seen, self._cores)
+        takes = slots.weight(agent.spec.health.start_cpu_s if seen is None else seen, self._cores)
+        return takes if agent.policy.has_gate else min(takes, limits.SLOT_UNGATED)
