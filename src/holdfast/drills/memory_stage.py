@@ -130,12 +130,10 @@ class MemoryStage(ThrowAwayStage):
 
 def _make() -> Path | None:
     """A memory cgroup of the size of the node in which all agents will be; None where there is none to be had."""
-    view = cgroups.look()
-    mount = next((one for one in view.v1 if "memory" in one.controllers), None)
-    base = cgroups.place(mount, view.own_v1.get("memory", "/")) if mount is not None else None
-    if base is None:
+    root = cgroups.expect().v1_roots.get("memory")  # with v2 as root, agents are not below the drill's own cgroup
+    if root is None:
         return None
-    group = base / f"holdfast-drill-{time.time_ns():x}"
+    group = root.parent / f"holdfast-drill-{time.time_ns():x}"
     try:
         group.mkdir()
         (group / "memory.limit_in_bytes").write_text(str(NODE_BYTES))

@@ -21,7 +21,7 @@ from holdfast.errors import HoldfastError
 
 STANDSTILL_S = 1.0  # longer, and somebody has noticed
 LEAK_BYTES_S = 3_000_000
-FORKS, FORK_BYTES = 16, 60 * MB  # each smaller than an important agent, together more than the node
+FORKS, FORK_BYTES = 24, 40 * MB  # each smaller than an important agent, together more than the node
 STOPPED_MAX_S = 20.0
 RESERVE_LEFT = 0.4  # of the reserve: what the neighbour leaves
 

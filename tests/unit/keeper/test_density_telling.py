@@ -57,6 +57,9 @@ def test_what_cannot_fit_is_an_alarm_until_it_fits() -> None:
     assert [code for code, _, _ in alarms.said[3:]] == ["well"]
     assert alarms.known["node-memory:larger:big"].on is False
     assert alarms.known["node-memory:larger:a"].on is True
+    waiting = Standing(name="a", position=1, why="needs 900 MB", estimate_s=None)
+    keeper.agents["a"] = _agent("a", 1, Phase.QUEUED, waiting)
+    assert [one.kind.code for one in warnings(keeper)] == ["HF4021", "HF4022"]
 
 
 def test_a_node_without_room_says_so() -> None:

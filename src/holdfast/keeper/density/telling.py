@@ -49,10 +49,12 @@ def warnings(keeper: Keeper) -> Iterator[HoldfastError]:
     if shed:
         shed.sort(key=lambda agent: (-agent.spec.priority, agent.name))
         yield HoldfastError(errors.AGENTS_SHED, count=len(shed), agents=some([agent.name for agent in shed]))
+    too_large = {one.agents[0] for one in keeper.semaphore.problems if one.code == "larger"}
     held = [
         (agent.standing.position, agent.name, agent.standing.why)
         for agent in keeper.agents.values()
         if agent.standing is not None and agent.standing.estimate_s is None and agent.ladder.phase is Phase.QUEUED
+        if agent.name not in too_large  # which is told already
     ]
     if held:
         _, first, why = min(held)
