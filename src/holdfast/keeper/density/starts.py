@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from holdfast import limits
 from holdfast.density import admission
 from holdfast.healing.model import Phase
 from holdfast.health.resources import size
@@ -133,9 +134,10 @@ class Starts:
         if one.instance:
             self._over[agent.name] = one.instance
         kinds, before = self._peaks(), agent.memory.start_peak_bytes  # of before: what is new must be seen to be new
-        peak = admission.peak_kept(before, one.peak_bytes, whole=took_s is not None)
         if took_s is not None:
+            one.peak_bytes = max(one.peak_bytes, limits.SLACK_LEAST_BYTES)  # so small that a late group saw none of it
             agent.memory.start_s = round(took_s, 1)
+        peak = admission.peak_kept(before, one.peak_bytes, whole=took_s is not None)
         if peak is not None and peak != before:
             agent.memory.start_peak_bytes = peak
             if before is None or abs(peak - before) > before * _RETOLD_SHARE:
