@@ -55,9 +55,7 @@ class Acts:
         self._chosen: dict[str, Shed] = {}  # to go, not yet stopped or killed
         self._paging: set[str] = set()
         self._growers: Sequence[str] = ()
-        self._relieved: dict[
-            str, float
-        ] = {}  # since when they have what they need; not yet told
+        self._relieved: dict[str, float] = {}  # since when they have what they need; not yet told
 
     def carry_out(
         self, actions: Sequence[model.Action], sleepers: Sleepers, growers: Sequence[str], now: float
@@ -67,7 +65,8 @@ class Acts:
         for name in [name for name, since in self._relieved.items() if now - since >= RELIEVED_S]:
             del self._relieved[name]
             if (agent := self._agents.get(name)) is not None and agent.ladder.starved:
-                self._healer.observe(agent, Starved(on=False), now, text="has the memory it needs again")
+                down = "waits for room, and no longer at its ceiling" if agent.ladder.aside else ""
+                self._healer.observe(agent, Starved(on=False), now, text=down or "has the memory it needs again")
         for action in actions:
             agent = self._agents.get(action.victim if isinstance(action, Shed) else action.agent)
             if agent is not None:
@@ -206,8 +205,9 @@ def needed_by(shed: Shed, growers: Sequence[str]) -> str:
         return f"went because {shed.reason}{most}"
     if shed.needer == shed.victim:
         return "went because the node has no more memory for it" + (f": {others[0]} takes most" if others else "")
-    what = "its start needs room" if shed.reason.startswith("its start") else f"needs {size(shed.short_bytes)} more"
-    return f"went for {shed.needer} (priority {shed.needer_priority}), which {what}"
+    start, more = shed.reason.startswith("its start"), size(shed.short_bytes)
+    what = f"whose start needs {more} more" if start else f"which needs {more} more"
+    return f"went for {shed.needer} (priority {shed.needer_priority}), {what}"
 
 
 def shed_facts(shed: Shed) -> str:
