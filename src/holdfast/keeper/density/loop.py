@@ -77,6 +77,7 @@ class Semaphore:
         self._timer: asyncio.TimerHandle | None = None
         self._due_mono = float("inf")
         self._begun = False
+        self._asked = False  # a look was asked for and not yet taken
         self._shed: set[str] = set()  # whose groups were let go
         self._seen: dict[str, Seen] = {}  # of the last reading
         self.turns = 0  # looks taken, for who measures
@@ -116,6 +117,7 @@ class Semaphore:
     def look(self) -> None:
         """Look at once; what comes within two milliseconds is one look."""
         if self._begun:
+            self._asked = True  # also a timer that rings before must not find it not worth its price
             self._arm(asyncio.get_running_loop().time() + COALESCE_S, self._turn)
 
     def changed(self, agent: Agent) -> None:
@@ -155,7 +157,7 @@ class Semaphore:
         """A look is due; whether it is worth its price, one number tells."""
         self._timer, self._due_mono = None, float("inf")
         now, told = asyncio.get_running_loop().time(), self._room.read()
-        if told is None or self.reading is None:
+        if told is None or self.reading is None or self._asked:
             self._turn()
             return
         left = self.reading.available_bytes - (self._told_bytes - told.available_bytes)
@@ -166,7 +168,7 @@ class Semaphore:
 
     def _turn(self) -> None:
         """One look, one decision, and what follows from it."""
-        self._timer, self._due_mono = None, float("inf")
+        self._timer, self._due_mono, self._asked = None, float("inf"), False
         try:
             self._look_and_decide(asyncio.get_running_loop().time())
         except Exception:  # a mistake of ours must not end the protection of everybody
