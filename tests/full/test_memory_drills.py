@@ -13,7 +13,7 @@ import pytest
 from holdfast.drills import memory_stage
 from holdfast.drills.faults import FAULTS
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.timeout(420)]
 NAMES = [fault.name for fault in FAULTS.values() if fault.memory]
 
 
