@@ -471,19 +471,19 @@ NODE_TOO_SMALL = _kind(
     "HF4020",
     "NodeTooSmall",
     "there is no memory for agents: {detail}",
-    "Give it more (`node: {{memory}}`, or the memory cgroup's limit), or a smaller `node: {{reserve}}`.",
+    "Give it more (`memory` under `node`, or the limit of the memory cgroup), or a smaller `reserve` there.",
 )
 MINIMUMS_TOO_LARGE = _kind(
     "HF4021",
     "MinimumsTooLarge",
     "{detail}; not kept for {agents}",
-    "Lower `memory: {{min}}`, or move agents to another machine. More important agents keep theirs.",
+    "Lower `memory.min`, or move agents to another machine. More important agents keep theirs.",
 )
 AGENT_TOO_LARGE = _kind(
     "HF4022",
     "AgentTooLarge",
     "{agent} cannot be started here: {detail}",
-    "Give the node more memory, or correct `memory: {{start, min}}` of {agent}. Others are started meanwhile.",
+    "Give the node more memory, or correct `memory.start` and `memory.min` of {agent}. Others are started meanwhile.",
 )
 AGENTS_SHED = _kind(
     "HF4023",

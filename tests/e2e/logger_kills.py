@@ -19,10 +19,9 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.unit.logs.loggers import make_home, start, stop, until
-
 from holdfast.home import Home
 from holdfast.logs.read import lines
+from tests.unit.logs.loggers import make_home, start, stop, until
 
 AGENT = "agent"
 # The pace changes between line by line and as fast as it goes, so that kills meet full and empty pipes.

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.harness.init_home import wait_until
-from tests.harness.keeper_home import KeeperHome
 
 from holdfast.logs import capping
+from tests.harness.init_home import wait_until
+from tests.harness.keeper_home import KeeperHome
 
 CAP = 100_000
 SOON = """

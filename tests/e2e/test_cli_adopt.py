@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from tests.e2e.cli_home import HOLDFAST, CliHome, cli_home, wait_until
 from tests.harness import fake_hermes, fake_pm2, fake_systemd
 

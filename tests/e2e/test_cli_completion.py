@@ -13,10 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.unit.cli import fake_keeper
-from tests.unit.cli.fake_keeper import agent, status
 
 from holdfast.home import Home
+from tests.unit.cli import fake_keeper
+from tests.unit.cli.fake_keeper import agent, status
 
 PATIENCE_S = 30.0
 CASES = [

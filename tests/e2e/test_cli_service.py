@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.e2e.cli_home import HOLDFAST, CliHome, cli_home, wait_until
 from tests.harness import fake_systemd
 

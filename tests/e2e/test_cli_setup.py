@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
+
 from tests.e2e.cli_home import HOLDFAST, PATIENCE_S, CliHome, cli_home
 
 PROGRAM = "import time\nwhile True:\n    print('at work', flush=True)\n    time.sleep(1)\n"

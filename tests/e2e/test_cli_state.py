@@ -9,6 +9,7 @@ import sqlite3
 from typing import Any
 
 import pytest
+
 from tests.e2e.cli_home import CliHome, wait_until
 from tests.e2e.cli_home import home as home
 

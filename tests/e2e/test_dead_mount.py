@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+
 from tests.harness import dead_mount
 from tests.harness.dead_mount import DeadMount
 from tests.harness.init_home import wait_until

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.e2e.test_keeper_probes import free_port
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome, Row

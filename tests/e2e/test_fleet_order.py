@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.harness.init_home import wait_until
-from tests.harness.keeper_home import KeeperHome
 
 from holdfast.clock import SHIFT_ENV
 from holdfast.logs import read as logs
+from tests.harness.init_home import wait_until
+from tests.harness.keeper_home import KeeperHome
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from holdfast.errors import HoldfastError
 from tests.harness import idle_server
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
-
-from holdfast.errors import HoldfastError
 
 Row = dict[str, Any]
 

@@ -7,9 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
-from tests.harness.init_home import running_init
-
 from holdfast.init.notify import FIELDS_MAX
+from tests.harness.init_home import running_init
 
 # A socket that lingers holds up whoever closes it last: init, when it takes the datagram after its sender closed it.
 HOSTILE = """\

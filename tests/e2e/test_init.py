@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.crash.bugs import planted
-from tests.harness.init_home import InitHome, can_make_v2_groups, running_init, v1_freezer, wait_until
 
 from holdfast.init import journal, launch, procfs
+from tests.crash.bugs import planted
+from tests.harness.init_home import InitHome, can_make_v2_groups, running_init, v1_freezer, wait_until
 
 ALWAYS = {"delays_s": [0.0] * 100}
 

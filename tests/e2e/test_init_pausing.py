@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.harness.init_home import InitHome, can_make_v2_groups, running_init, v1_freezer, wait_until
 
 from holdfast.init import procfs
+from tests.harness.init_home import InitHome, can_make_v2_groups, running_init, v1_freezer, wait_until
 
 COUNTING = "import time\nwhile True: time.sleep(0.01); print('.', end='', flush=True)"
 FORKING = f"import os\nos.fork(); os.fork()\n{COUNTING}"

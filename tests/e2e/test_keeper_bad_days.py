@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.harness.init_home import wait_until, wipe
-from tests.harness.keeper_home import KeeperHome
 
 from holdfast.errors import HoldfastError
+from tests.harness.init_home import wait_until, wipe
+from tests.harness.keeper_home import KeeperHome
 
 pytestmark = pytest.mark.timeout(180)
 

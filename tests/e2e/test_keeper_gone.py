@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.harness.init_home import wait_until
-from tests.harness.keeper_home import KeeperHome
 
 from holdfast.node import cgroups
+from tests.harness.init_home import wait_until
+from tests.harness.keeper_home import KeeperHome
 
 MB = 1 << 20
 

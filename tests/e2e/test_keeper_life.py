@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.harness.init_home import wait_until
-from tests.harness.keeper_home import KeeperHome
 
 from holdfast.node import cgroups
+from tests.harness.init_home import wait_until
+from tests.harness.keeper_home import KeeperHome
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tests.harness.init_home import wait_until
-from tests.harness.keeper_home import KeeperHome, Row
 
 from holdfast.node import processes
+from tests.harness.init_home import wait_until
+from tests.harness.keeper_home import KeeperHome, Row
 
 pytestmark = pytest.mark.timeout(120)
 

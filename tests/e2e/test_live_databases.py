@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from tests.crash.databases import BUGS, Broken, campaign, planted
 
 _TRIALS = int(os.environ.get("HOLDFAST_DATABASE_TRIALS", "40"))

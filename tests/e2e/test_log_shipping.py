@@ -16,8 +16,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.unit.logs.loggers import until
-from tests.unit.logs.test_log_archive import home_with, tidy
 
 from holdfast.home import Home
 from holdfast.logs import rotation, ship_cursor
@@ -26,6 +24,8 @@ from holdfast.logs.ship_send import RefusedForGood, Sender
 from holdfast.logs.shipper import Way
 from holdfast.logs.wanted import AgentWanted, Wanted
 from holdfast.spec.model import Logs, Shipping
+from tests.unit.logs.loggers import until
+from tests.unit.logs.test_log_archive import home_with, tidy
 
 
 class LogServer(ThreadingHTTPServer):
@@ -182,9 +182,8 @@ def test_several_servers_are_served_by_one_process_and_a_dead_one_holds_up_nobod
 def test_a_logger_starts_the_shipper_when_it_is_configured_and_ends_it_with_itself(
     tmp_path: Path, server: LogServer
 ) -> None:
-    from tests.unit.logs.loggers import make_home, running, say
-
     from holdfast.logs import settings
+    from tests.unit.logs.loggers import make_home, running, say
 
     home = make_home(tmp_path, "a")
     with running(home) as logger:

@@ -13,11 +13,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.harness.init_home import wipe
-from tests.unit.logs.loggers import make_home, running, say, start, stop, stored, until
 
 from holdfast.home import Home
 from holdfast.logs.read import Dropped, dropped, lines, tail
+from tests.harness.init_home import wipe
+from tests.unit.logs.loggers import make_home, running, say, start, stop, stored, until
 
 
 def context_switches(pid: int) -> int:

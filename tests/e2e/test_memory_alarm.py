@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from tests.e2e.cli_home import CliHome, home, wait_until
 
 __all__ = ["home"]

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+
 from tests.e2e.test_node_incidents import SERVER
 from tests.harness.init_home import wait_until
 from tests.harness.quick_keeper import QuickHome

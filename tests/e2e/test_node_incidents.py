@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.harness import feigned_node
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome, Row

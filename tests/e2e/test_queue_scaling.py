@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from holdfast.errors import HoldfastError
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome, Row
 from tests.harness.quick_keeper import QuickHome
-
-from holdfast.errors import HoldfastError
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
 

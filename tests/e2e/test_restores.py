@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from holdfast.errors import HoldfastError
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
 from tests.harness.restored_agent import IN_KEEPER, killer
 from tests.harness.snapshot_home import QUICK, Row, said, snapshots, take
-
-from holdfast.errors import HoldfastError
 
 # Counts in a database and in JSON; refuses to start on damaged state, and on a state that says so.
 AGENT = """

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from holdfast.errors import HoldfastError
 from tests.harness.init_home import wait_until
 from tests.harness.restored_agent import IN_KEEPER, IN_THE_WORKER, killer, watchful
 from tests.harness.snapshot_home import NO_PAUSES, home_with, take
-
-from holdfast.errors import HoldfastError
 
 EVERY = int(os.environ.get("HOLDFAST_RESTORE_KILLS_EVERY", "12"))
 SOON = """

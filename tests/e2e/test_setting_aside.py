@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.harness import aside_keeper
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome, Row

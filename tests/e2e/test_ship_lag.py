@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 import msgspec
-from tests.harness.init_home import wait_until
-from tests.harness.keeper_home import KeeperHome
-from tests.unit.logs.loggers import make_home
 
 from holdfast.logs import rotation, ship_lag
 from holdfast.logs.ship_lag import Lag, Lags
 from holdfast.logs.wanted import AgentWanted, Wanted
 from holdfast.spec.model import Logs, Shipping
+from tests.harness.init_home import wait_until
+from tests.harness.keeper_home import KeeperHome
+from tests.unit.logs.loggers import make_home
 
 IMPATIENT = """
 import runpy

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
 

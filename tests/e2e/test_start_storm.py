@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+
 from tests.harness.keeper_home import Row
 from tests.harness.quick_keeper import QuickHome
 

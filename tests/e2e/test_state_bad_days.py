@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from holdfast.errors import HoldfastError
+from holdfast.state.store.writing import lock
 from tests.harness import dead_mount
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
 from tests.harness.snapshot_home import NO_PAUSES, Row, counter, home_with, said, snapshots, take
-
-from holdfast.errors import HoldfastError
-from holdfast.state.store.writing import lock
 
 QUICK_CHORES = (
     NO_PAUSES

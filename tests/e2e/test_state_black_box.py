@@ -12,6 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
 from tests.harness.snapshot_home import Row, home_with, take

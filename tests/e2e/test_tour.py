@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.tour import matching, reading
 from tests.tour.reader import CannotPlay, TourReader, stacks_can_be_read
 

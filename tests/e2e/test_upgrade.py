@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.e2e.cli_home import PATIENCE_S, CliHome, cli_home, wait_until
 from tests.harness import wheels
 

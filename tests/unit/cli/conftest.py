@@ -11,7 +11,7 @@ from holdfast.cli.main import run as run_command
 from holdfast.home import Home
 
 sys.path.insert(0, str(Path(__file__).parent))
-import fake_keeper
+from tests.unit.cli import fake_keeper
 
 
 @dataclass

@@ -6,9 +6,10 @@ import json
 import re
 from typing import Any
 
-import fake_keeper
 import pytest
-from fake_keeper import agent, status
+
+from tests.unit.cli import fake_keeper
+from tests.unit.cli.fake_keeper import agent, status
 
 
 @pytest.mark.parametrize(

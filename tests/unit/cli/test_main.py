@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import fake_keeper
 import pytest
 
 from holdfast import __version__, errors
@@ -18,6 +17,7 @@ from holdfast.cli import main as main_module
 from holdfast.cli.main import COMMANDS
 from holdfast.cli.main import cli as group
 from holdfast.errors import CATALOGUE
+from tests.unit.cli import fake_keeper
 
 HOLDFAST = [sys.executable, "-P", "-m", "holdfast.cli"]
 EXIT_CODES = {0, 1, 2, 3, 4, 5, 6}

@@ -7,7 +7,6 @@ import random
 from typing import Any
 
 import pytest
-from fake_keeper import agent, status
 
 from holdfast.cli.capacity import capacity_lines
 from holdfast.cli.describe_memory import memory_pairs
@@ -16,6 +15,7 @@ from holdfast.cli.top_frame import Seen, frame, plain
 from holdfast.cli.top_memory import MARKS, bar, shares
 from holdfast.cli.top_view import View
 from holdfast.printable import columns
+from tests.unit.cli.fake_keeper import agent, status
 
 MB = 1024 * 1024
 NODE = {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from fake_keeper import agent, status
 
 from holdfast.cli import render
 from holdfast.cli.fleet_view import changes
+from tests.unit.cli.fake_keeper import agent, status
 
 
 @pytest.mark.parametrize(

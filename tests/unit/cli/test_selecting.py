@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from fake_keeper import Answer, Request, agent, status
 
 from holdfast.spec import selector
+from tests.unit.cli.fake_keeper import Answer, Request, agent, status
 
 FLEET = [
     agent("web", labels={"team": "x"}),

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.harness.state_keeper import NOW, StateKeeper, serving, snapshot
 
 from holdfast.cli.client import KeeperClient
 from holdfast.cli.state_view import snapshot_lines
 from holdfast.state.answers import Deleted
 from holdfast.worker.protocol import Fault, JobFailed
+from tests.harness.state_keeper import NOW, StateKeeper, serving, snapshot
 
 DIFFERENCES = {
     "a": "aaaa1111".ljust(32, "0"), "b": "", "added": 1, "changed": 30, "removed": 0,

@@ -8,12 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from fake_keeper import agent, status
 
 from holdfast.cli.top_frame import MIN_HEIGHT, MIN_WIDTH, Seen, frame, page, plain, scroll_max
 from holdfast.cli.top_view import SORTS, View, press, rows_shown, settled
 from holdfast.node.overview import Overview, meminfo, process_use, stall
 from holdfast.printable import columns
+from tests.unit.cli.fake_keeper import agent, status
 
 ROWS = [
     agent("web", labels={"team": "x"}, usage={"cpu": 1.2, "memory_limit_bytes": 16 * 1024 * 1024}),

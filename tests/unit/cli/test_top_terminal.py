@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_keeper import agent, status
 
 from holdfast.cli.top_terminal import keys_of
+from tests.unit.cli.fake_keeper import agent, status
 
 PATIENCE_S = 30.0
 ALT_ON, ALT_OFF, CURSOR_ON = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"

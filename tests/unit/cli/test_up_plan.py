@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import fake_keeper
-from conftest import Cli
-
 from holdfast import limits
 from holdfast.cli.plan import plan_lines
+from tests.unit.cli import fake_keeper
+from tests.unit.cli.conftest import Cli
 
 FILE = "agents: {web: {command: [sleep, '9'], env: {API_KEY: geheim}}}\n"
 CHANGE = {

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.density.fleet import NODE, RESERVE, reading, seen
 
 from holdfast.density import leases
 from holdfast.density.model import MB, Held, Lease, Phase, Reading, Seen, SetCeiling, Step
+from tests.unit.density.fleet import NODE, RESERVE, reading, seen
 
 BOUNDS = leases.slack_bounds(NODE, RESERVE)
 

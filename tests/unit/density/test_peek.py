@@ -1,11 +1,10 @@
 """When one number of the node is enough, and when everybody is looked at."""
 
-from tests.unit.density.fleet import reading, seen
-
 from holdfast import limits
 from holdfast.density import semaphore
 from holdfast.density.model import MB, Phase, Reading, Seen, State, Want
 from holdfast.density.peek import worth_looking
+from tests.unit.density.fleet import reading, seen
 
 
 def settled(*agents: Seen, **more: object) -> tuple[State, Reading]:

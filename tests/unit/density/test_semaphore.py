@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.unit.density.fleet import NODE, reading, seen
 
 from holdfast import limits
 from holdfast.density import coming_back, easing, semaphore
@@ -32,6 +31,7 @@ from holdfast.density.model import (
     Thaw,
     Want,
 )
+from tests.unit.density.fleet import NODE, reading, seen
 
 
 def live(*readings: tuple[float, Reading], state: State | None = None) -> tuple[State, list[Action]]:

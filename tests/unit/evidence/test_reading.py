@@ -13,12 +13,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.harness.init_home import wait_until
 
 from holdfast import limits
 from holdfast.evidence import collect, group, inspector, kernel_log, proc, sockets, stacks
 from holdfast.evidence.model import Bundle, KernelLine, Order
 from holdfast.node import processes
+from tests.harness.init_home import wait_until
 
 DUMP = json.dumps(
     [

@@ -6,13 +6,13 @@ from typing import Literal
 
 import pytest
 from msgspec.structs import replace
-from tests.unit.healing.test_ladder import GATED, PLAIN, Run, delays, escalated, terms
 
 from holdfast.healing import model as m
 from holdfast.healing.depends import met
 from holdfast.healing.model import Phase, Policy, Tier
 from holdfast.healing.triage import decide, permit
 from holdfast.health.model import Verdict
+from tests.unit.healing.test_ladder import GATED, PLAIN, Run, delays, escalated, terms
 
 SHED = m.SetAside(why="shed", text="went for big", grace_s=0.5)
 Why = Literal["shed", "hibernating", "spare"]

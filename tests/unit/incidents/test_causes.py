@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.unit.incidents.test_incident_records import make
 
 from holdfast.evidence.kernel_log import KernelStory, Victim
 from holdfast.evidence.model import Bundle, Frame, Process, Socket, Thread
 from holdfast.incidents import causes, rules, stuck
 from holdfast.incidents.causes import Case, Verdict
 from holdfast.incidents.facts import Change, ExitFacts, Facts, MemoryFacts
+from tests.unit.incidents.test_incident_records import make
 
 OPENED = 1_700_000_000.25
 STUCK = (

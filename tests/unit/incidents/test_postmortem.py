@@ -8,8 +8,6 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from tests.unit.incidents.test_causes import OPENED, died, hung, locked, sleeping
-from tests.unit.incidents.test_incident_records import make
 
 from holdfast import limits
 from holdfast.evidence.model import Thread
@@ -17,6 +15,8 @@ from holdfast.incidents import changes, curve, files, grouping, model, render, r
 from holdfast.incidents.changes import FileSeen, Proven, Told
 from holdfast.incidents.facts import Change, Facts, MemoryFacts, joined
 from holdfast.spec.model import AgentSpec
+from tests.unit.incidents.test_causes import OPENED, died, hung, locked, sleeping
+from tests.unit.incidents.test_incident_records import make
 
 LEAK = tuple((OPENED - 300 + 5 * step, 100_000_000 + 6_000_000 * step) for step in range(60))
 

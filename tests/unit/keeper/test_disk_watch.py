@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from tests.unit.keeper.test_collecting import hung
 
 from holdfast import limits
 from holdfast.home import Home
@@ -18,6 +17,7 @@ from holdfast.keeper.disk_watch import DiskWatch
 from holdfast.keeper.tasks import Tasks
 from holdfast.node import mounts, senses
 from holdfast.node.senses import Disk
+from tests.unit.keeper.test_collecting import hung
 
 
 def test_a_dead_mount_hides_no_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

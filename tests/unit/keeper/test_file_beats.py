@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from tests.unit.keeper.test_collecting import hung
 
 from holdfast import limits
 from holdfast.clock import SystemClock
@@ -20,6 +19,7 @@ from holdfast.keeper.agent import Agent
 from holdfast.keeper.file_beats import FileSource
 from holdfast.keeper.sources import Turn
 from holdfast.spec.model import FileBeat, Health
+from tests.unit.keeper.test_collecting import hung
 
 
 def watching(name: str, path: str) -> Agent:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from tests.unit.keeper.test_hands_evidence import Scene
-
 from holdfast.healing.model import Recreate, RestartTree, Start, StopTree, Tier
 from holdfast.spec.model import AgentSpec
+from tests.unit.keeper.test_hands_evidence import Scene
 
 START = Start(instance=1, tier=Tier.NONE)
 RESTART = RestartTree(instance=1, tier=Tier.RESTART, hung=False, grace_s=5.0)

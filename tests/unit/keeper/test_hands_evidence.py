@@ -6,13 +6,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.unit.keeper.test_collecting import hung
 
 from holdfast.healing.model import Ladder, Recreate, RestartTree, StopTree, Tier
 from holdfast.init.protocol import AgentDef
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.hands import InitHands
 from holdfast.keeper.tasks import Tasks
+from tests.unit.keeper.test_collecting import hung
 
 HUNG = RestartTree(instance=1, tier=Tier.RESTART, hung=True, grace_s=5.0)
 

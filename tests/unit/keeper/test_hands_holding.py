@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from tests.unit.keeper.test_hands_evidence import Scene
 
 from holdfast.healing.model import Recreate, RestartTree, Restore, Start, Tier
 from holdfast.keeper.agent import Agent
+from tests.unit.keeper.test_hands_evidence import Scene
 
 ACTS: list[tuple[str, Any]] = [
     ("start", Start(instance=1, tier=Tier.NONE)),

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.unit.keeper.test_hands_evidence import Scene
-
 from holdfast.healing.model import Start, StopTree, Tier
 from holdfast.keeper.agent import Agent
+from tests.unit.keeper.test_hands_evidence import Scene
 
 START = Start(instance=1, tier=Tier.NONE)
 

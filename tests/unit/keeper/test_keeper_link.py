@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.keeper.fake_init import FakeInit, until
 
 from holdfast.keeper.link import InitLink, guard_is_gone
+from tests.unit.keeper.fake_init import FakeInit, until
 
 
 class Heard:

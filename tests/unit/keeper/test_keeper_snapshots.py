@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 from msgspec import structs
-from tests.harness import hurried
-from tests.harness.keeping import Keeping
 
 from holdfast import limits
 from holdfast.errors import HoldfastError
 from holdfast.healing.model import Phase
 from holdfast.state.model import Cause
 from holdfast.worker.protocol import Fault, JobFailed
+from tests.harness import hurried
+from tests.harness.keeping import Keeping
 
 Work = Callable[[Keeping], Coroutine[Any, Any, None]]
 

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from tests.harness import hurried
 
 from holdfast import limits
 from holdfast.health.command import Ran
@@ -17,6 +16,7 @@ from holdfast.keeper.tasks import Tasks
 from holdfast.recipes.model import FunctionProbe
 from holdfast.spec.model import AgentSpec
 from holdfast.state.model import Rest
+from tests.harness import hurried
 
 OK = Ran(code=0, line='{"judgement": "ok"}')
 BUSY = Ran(code=0, line='{"judgement": "degraded", "detail": "1 active request"}')

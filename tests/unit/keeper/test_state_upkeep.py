@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from msgspec import structs
-from tests.harness import hurried
-from tests.harness.keeping import AT, Keeping
-from tests.unit.keeper.test_keeper_snapshots import Work
 
 from holdfast import limits
 from holdfast.keeper.state_upkeep import CHORES, SECOND
 from holdfast.worker.protocol import Fault, JobFailed
+from tests.harness import hurried
+from tests.harness.keeping import AT, Keeping
+from tests.unit.keeper.test_keeper_snapshots import Work
 
 TIDIED = {"taken": [], "early": [], "expired": [], "said": [], "freed_bytes": 0, "refused": "", "trouble": []}
 CHECKED = {"faults": [], "said": [], "restorable": 1}

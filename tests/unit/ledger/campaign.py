@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.ledger.disks import FailingSync, FullDisk, PowerCutDisk
 
 from holdfast import errors, limits
 from holdfast.clock import ManualClock
 from holdfast.ledger import record, segment, verify
 from holdfast.ledger.chain import Ledger
+from tests.unit.ledger.disks import FailingSync, FullDisk, PowerCutDisk
 
 HOME_ID = "5eed0001"
 Check = Callable[[Path], None]

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.ledger.campaign import CHECKS, HOME_ID, Check, verified, written
 
 from holdfast import errors
 from holdfast.clock import ManualClock
@@ -17,6 +16,7 @@ from holdfast.ledger import record, segment
 from holdfast.ledger.chain import Ledger
 from holdfast.ledger.reading import read
 from holdfast.ledger.record import BadRecord, Head
+from tests.unit.ledger.campaign import CHECKS, HOME_ID, Check, verified, written
 
 TEXT = st.text(max_size=40)
 BODY = st.dictionaries(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from tests.unit.ledger.campaign import CHECKS
 from tests.unit.ledger.planted import PLANTED, Plant
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import tracemalloc
 from pathlib import Path
 
-from tests.unit.ledger.campaign import HOME_ID, framed, rewrite, verified, written
-
 from holdfast.clock import ManualClock
 from holdfast.ledger import record, segment
 from holdfast.ledger.chain import Ledger
+from tests.unit.ledger.campaign import HOME_ID, framed, rewrite, verified, written
 
 
 def test_an_empty_place_is_a_whole_ledger_unless_a_head_was_known(tmp_path: Path) -> None:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.logs.test_log_archive import home_with, tidy
 
 from holdfast.logs import matcher as matcher_module
 from holdfast.logs import search
 from holdfast.logs.matcher import Matcher
 from holdfast.logs.pieces import Stream
 from holdfast.logs.query import Query, merge, select
+from tests.unit.logs.test_log_archive import home_with, tidy
 
 PIECES = [
     "a",

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.unit.recipes.fake_gateway import Gateway
 
 from holdfast import recipes
 from holdfast.recipes import clone, openclaw_function
 from holdfast.spec.model import AgentSpec
 from holdfast.spec.validator import Kind
 from holdfast.state.checks import validate
+from tests.unit.recipes.fake_gateway import Gateway
 
 OPENCLAW = "recipe: openclaw\n    openclaw: {state_dir: state, port: 18801}"
 HERMES = "recipe: hermes\n    hermes: {home: state, port: 18642}"

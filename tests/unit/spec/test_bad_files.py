@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.unit.spec.bad_files import BAD
 
 from holdfast import limits, recipes
 from holdfast.errors import HoldfastError
 from holdfast.recipes import installed
 from holdfast.spec import document
 from holdfast.spec.fields import FIELDS
+from tests.unit.spec.bad_files import BAD
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.unit.spec.bad_files import BAD
-from tests.unit.spec.shape_check import KEYWORDS, mistakes
 
 from holdfast import recipes
 from holdfast.cli import schema as command
 from holdfast.spec.fields import FIELDS, NOT_IN_DEFAULTS
+from tests.unit.spec.bad_files import BAD
+from tests.unit.spec.shape_check import KEYWORDS, mistakes
 
 ROOT = Path(__file__).parents[3]
 SCHEMA: dict[str, Any] = json.loads(command.text())

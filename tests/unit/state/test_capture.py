@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from tests.harness.captures import Home, tar_of
 
 from holdfast import limits
 from holdfast.state.capture.capture import CannotCapture
 from holdfast.state.model import Consistency, Content
+from tests.harness.captures import Home, tar_of
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files that it cannot read as another user")
 

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from tests.harness.captures import Home
 
 from holdfast.state import opening
 from holdfast.state.capture import intake, passage, walk
@@ -17,6 +16,7 @@ from holdfast.state.capture.capture import CannotCapture
 from holdfast.state.capture.freeze import CannotFreeze
 from holdfast.state.identity import acting_as
 from holdfast.state.model import Consistency, Rights
+from tests.harness.captures import Home
 
 AGENT = Rights(uid=65534, gid=65534)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from tests.harness import restore_kills as kills
 
 from holdfast.state.restore import asides, carrying, exchange, intent, kept_trees, places
 from holdfast.state.restore.intent import Phase, Place
+from tests.harness import restore_kills as kills
 
 
 class Scene:

@@ -12,12 +12,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.harness.restore_place import Place, facts, lay
 
 from holdfast import errors
 from holdfast.errors import HoldfastError
 from holdfast.state.model import Rights
 from holdfast.state.restore import asides, exchange, intent, places, telling
+from tests.harness.restore_place import Place, facts, lay
 
 AGENT = Rights(uid=29_871, gid=29_871)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts, and acts as another user")

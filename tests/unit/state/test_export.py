@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.harness.restore_place import Place, facts, lay
 
 from holdfast.state.looking import export
 from holdfast.state.restore import exchange, materialize
+from tests.harness.restore_place import Place, facts, lay
 
 needs_tar = pytest.mark.skipif(shutil.which("tar") is None, reason="no tar here")
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.harness.memory_store import MemoryStore
-from tests.harness.snapshot_chain import AT, KEY, commit, contents
 
 from holdfast.state.second_place import fence, second_place
 from holdfast.state.second_place.fence import Fenced
@@ -15,6 +13,8 @@ from holdfast.state.second_place.upload import Uploaded, bring, standing
 from holdfast.state.store.local_store import LocalStore
 from holdfast.state.store.objects import StoreError
 from holdfast.state.store.repository import Repository
+from tests.harness.memory_store import MemoryStore
+from tests.harness.snapshot_chain import AT, KEY, commit, contents
 
 
 class Machine:

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.harness.captures import Home
 
 from holdfast import limits
 from holdfast.state.capture import freeze
 from holdfast.state.capture.freeze import Signals, Watched
 from holdfast.state.model import Consistency, Manifest
+from tests.harness.captures import Home
 
 # Counts in a file, then in another one, then in a database: none is ever ahead of the one before.
 _AGENT = """

@@ -4,14 +4,14 @@ import random
 from array import array
 
 import pytest
-from tests.harness.memory_store import MemoryStore
-from tests.harness.state_trees import read_snapshot, take
 
 from holdfast.limits import GC_WAIT_S
 from holdfast.state.keeping import condemning, gc, trash
 from holdfast.state.keeping.gc import Look, plan
 from holdfast.state.store import names
 from holdfast.state.store.repository import Repository
+from tests.harness.memory_store import MemoryStore
+from tests.harness.state_trees import read_snapshot, take
 
 KEY = bytes(32)
 DAY = 86_400.0

@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.harness.sql_process import SqlProcess
 
 from holdfast.state.databases import guard
 from holdfast.state.databases.guard import Holding, Refused
 from holdfast.state.model import Rights
+from tests.harness.sql_process import SqlProcess
 
 _NOBODY = 65_534
 

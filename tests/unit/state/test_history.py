@@ -3,8 +3,6 @@
 import random
 
 import pytest
-from tests.harness.memory_store import MemoryStore
-from tests.harness.state_trees import ROOT, take
 
 from holdfast.errors import HoldfastError
 from holdfast.state.keeping import usage
@@ -12,6 +10,8 @@ from holdfast.state.looking import differences, history
 from holdfast.state.model import Root
 from holdfast.state.store import names
 from holdfast.state.store.repository import Repository
+from tests.harness.memory_store import MemoryStore
+from tests.harness.state_trees import ROOT, take
 
 AT = 1_790_000_000.0
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.harness.restore_place import Place
-
 from holdfast.state.model import Manifest, Snapshot
 from holdfast.state.restore import asides, exchange, intent, kept_trees, materialize
+from tests.harness.restore_place import Place
 
 
 def _restored(place: Place, taken: tuple[Snapshot, Manifest], until_at: float) -> list[str]:

@@ -10,11 +10,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.harness.captures import Home
-from tests.unit.state.test_capture import age
 
 from holdfast import limits
 from holdfast.state.capture import mapped
+from tests.harness.captures import Home
+from tests.unit.state.test_capture import age
 
 
 @pytest.fixture

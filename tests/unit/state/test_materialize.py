@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.harness.restore_place import Place, facts, lay
 
 from holdfast import errors
 from holdfast.errors import HoldfastError
@@ -23,6 +22,7 @@ from holdfast.state.model import Rights
 from holdfast.state.restore import asides, exchange, intent, materialize, scribe
 from holdfast.state.store.damage import Damaged
 from holdfast.state.store.objects import StoreError
+from tests.harness.restore_place import Place, facts, lay
 
 AGENT = Rights(uid=29_871, gid=29_871)
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as another user")

@@ -9,9 +9,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.harness.captures import Home
 
 from holdfast.state.store import names
+from tests.harness.captures import Home
 
 ROWS = 4_000  # of a thousand bytes: several extents
 

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.harness.snapshot_chain import AT, KEY, commit, contents
 
 from holdfast.errors import (
     SECOND_PLACE_BLOCKED,
@@ -31,6 +30,7 @@ from holdfast.state.store.damage import Damaged, MissingBlob
 from holdfast.state.store.local_store import LocalStore
 from holdfast.state.store.repository import Repository
 from holdfast.state.store.writing import lock
+from tests.harness.snapshot_chain import AT, KEY, commit, contents
 
 
 @pytest.fixture

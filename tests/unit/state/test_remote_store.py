@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.harness.s3_server import SECRET, S3Server, free_port, moto
-from tests.harness.snapshot_chain import AT, KEY, commit, contents
 
 from holdfast import limits
 from holdfast.state.second_place import aws_profile
@@ -19,6 +17,8 @@ from holdfast.state.second_place.upload import bring, known_there, standing
 from holdfast.state.store.local_store import LocalStore
 from holdfast.state.store.objects import Missing, StoreError
 from holdfast.state.store.repository import Repository
+from tests.harness.s3_server import SECRET, S3Server, free_port, moto
+from tests.harness.snapshot_chain import AT, KEY, commit, contents
 
 BUCKET = "holdfast-test"
 

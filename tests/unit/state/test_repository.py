@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.unit.state.repositories import KEY, draft, kept, made, opened, pieces, take
 
 from holdfast.errors import (
     RECOVERY_KEY_WRONG,
@@ -29,6 +28,7 @@ from holdfast.state.store.pack import BlobKind, FrameRow
 from holdfast.state.store.repository import Repository
 from holdfast.state.store.sealing import Envelope
 from holdfast.state.store.writer import Writer
+from tests.unit.state.repositories import KEY, draft, kept, made, opened, pieces, take
 
 
 @pytest.mark.parametrize("encrypt", [True, False])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.unit.state import repositories
 
 from holdfast.state.checks import scrub
 from holdfast.state.store.local_store import LocalStore
 from holdfast.state.store.objects import Stored
+from tests.unit.state import repositories
 
 A, B, C = (letter * 32 for letter in "abc")
 

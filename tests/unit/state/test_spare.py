@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.harness.snapshot_chain import AT, KEY, commit, contents
 
 from holdfast.state.checks import verify
 from holdfast.state.second_place import second_place
@@ -21,6 +20,7 @@ from holdfast.state.store.local_store import LocalStore
 from holdfast.state.store.objects import StoreError
 from holdfast.state.store.repository import Repository
 from holdfast.state.store.spare import Spare
+from tests.harness.snapshot_chain import AT, KEY, commit, contents
 
 
 class Two:

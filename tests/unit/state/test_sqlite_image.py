@@ -8,11 +8,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from tests.harness.sql_process import SqlProcess
 
 from holdfast.state.databases import database
 from holdfast.state.databases.sqlite_image import PIECE_BYTES, Image, pieces_of
 from holdfast.state.databases.sqlite_reuse import Trace
+from tests.harness.sql_process import SqlProcess
 
 
 def _taken(path: Path, before: bytes = b"", trace: Trace | None = None) -> tuple[bytes, Trace | None, int]:

@@ -8,9 +8,9 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from tests.harness.sql_process import SqlProcess
 
 from holdfast.state.databases import database, sqlite_journal
+from tests.harness.sql_process import SqlProcess
 
 
 def _crash(path: Path, page_size: int, *more: str) -> None:

@@ -7,9 +7,9 @@ import struct
 from pathlib import Path
 
 import pytest
-from tests.harness.sql_process import SqlProcess
 
 from holdfast.state.databases import sqlite_wal
+from tests.harness.sql_process import SqlProcess
 
 
 @pytest.fixture

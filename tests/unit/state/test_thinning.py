@@ -6,8 +6,6 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.harness.memory_store import Killed, MemoryStore
-from tests.harness.state_trees import read_snapshot, take
 
 from holdfast.errors import HoldfastError
 from holdfast.state.keeping import aging, budget, thinning, trash
@@ -16,6 +14,8 @@ from holdfast.state.keeping.retention import Held, Taking
 from holdfast.state.model import Pin, Snapshot
 from holdfast.state.store import names
 from holdfast.state.store.repository import Repository
+from tests.harness.memory_store import Killed, MemoryStore
+from tests.harness.state_trees import read_snapshot, take
 
 DAY = 86_400.0
 START = 1_790_000_000.0

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.harness.snapshot_chain import AT, KEY, commit, contents
 
 from holdfast import limits
 from holdfast.init.launch import PASSED_ENV
@@ -24,6 +23,7 @@ from holdfast.state.store.local_store import LocalStore
 from holdfast.state.store.names import CONFIG, PACKS, PINS, SNAPS, TRASH, read_pack
 from holdfast.state.store.objects import Missing, Stored, StoreError
 from holdfast.state.store.repository import Repository
+from tests.harness.snapshot_chain import AT, KEY, commit, contents
 
 
 class Cut(BaseException):

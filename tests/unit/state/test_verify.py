@@ -5,12 +5,12 @@ import random
 import sqlite3
 
 import pytest
-from tests.harness.memory_store import MemoryStore
-from tests.harness.state_trees import take
 
 from holdfast.state.checks import rehearsal, verify
 from holdfast.state.store import names
 from holdfast.state.store.repository import Repository
+from tests.harness.memory_store import MemoryStore
+from tests.harness.state_trees import take
 
 KEY = bytes(32)
 AT = 1_790_000_000.0

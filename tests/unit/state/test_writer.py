@@ -9,7 +9,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from tests.unit.state.repositories import KEY, draft, kept, made, opened, pieces, take
 
 from holdfast.errors import STATE_IN_USE, HoldfastError
 from holdfast.state.keeping import condemning, trash
@@ -22,6 +21,7 @@ from holdfast.state.store.objects import StoreError
 from holdfast.state.store.pack import BlobKind
 from holdfast.state.store.repository import Repository
 from holdfast.state.store.writer import Writer
+from tests.unit.state.repositories import KEY, draft, kept, made, opened, pieces, take
 
 
 def packs(directory: Path) -> list[Path]:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.harness.snapshot_chain import commit, contents
 
 from holdfast.state.checks import verify
 from holdfast.state.keeping import condemning, gc, trash
@@ -23,6 +22,7 @@ from holdfast.state.store.local_store import LocalStore
 from holdfast.state.store.repository import Repository
 from holdfast.worker import upkeep
 from holdfast.worker.jobs import Call
+from tests.harness.snapshot_chain import commit, contents
 
 KILLS = int(os.environ.get("HOLDFAST_GC_KILLS", "30"))
 SEED = int(os.environ.get("HOLDFAST_SEED", "0")) or random.SystemRandom().getrandbits(32)
