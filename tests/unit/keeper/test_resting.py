@@ -35,7 +35,7 @@ class Bench:
         spec = AgentSpec(name="claw", command=("node",), working_dir="/", recipe="openclaw", recipe_data=data)
         ladder = SimpleNamespace(running=True, gate_passed=True)
         self.agent: Any = SimpleNamespace(
-            name="claw", spec=spec, ladder=ladder, world=SimpleNamespace(pid=7), beats=None
+            name="claw", spec=spec, ladder=ladder, world=SimpleNamespace(pid=7), beats=None, is_frozen=False
         )
         recorder = SimpleNamespace(record=lambda kind, agent, text, body: self.said.append(text))
         self.tasks = Tasks()
