@@ -123,12 +123,33 @@ def test_who_is_held_back_is_not_flat_and_a_start_that_never_settles_gives_its_l
     one = agent()
     ground = Ground(one)
     ground.run(one, 1, 0.0)
-    one.memory.ladder = replace(one.ladder, starved=True)
     for now in (0.0, 5.0, 89.0):
-        ground.starts.follow(one, 10 * MB, FLAT, now)
+        ground.starts.follow(one, 10 * MB, FLAT, now, held_back=True)
         assert ground.starts.lease_bytes(one)
-    ground.starts.follow(one, 10 * MB, FLAT, 90.0)
+    ground.starts.follow(one, 10 * MB, FLAT, 90.0, held_back=True)
     assert not ground.starts.lease_bytes(one)
+
+
+def test_a_machine_short_of_cpu_keeps_no_lease_of_who_is_ready_and_flat() -> None:
+    one = agent()
+    ground = Ground(one)
+    ground.run(one, 1, 0.0)
+    one.memory.ladder = replace(one.ladder, starved=True)
+    ground.starts.follow(one, 10 * MB, FLAT, 1.0)
+    ground.starts.follow(one, 10 * MB, FLAT, 4.0)
+    assert not ground.starts.lease_bytes(one)
+
+
+@pytest.mark.parametrize(("reached", "need"), [(80, 1300), (1200, 1440)])
+def test_a_first_start_that_was_broken_off_tells_only_what_exceeds_the_word_of_its_recipe(
+    reached: int, need: int
+) -> None:
+    one, like = (agent(name, memory=Memory(start_default_bytes=1300 * MB)) for name in ("a1", "a2"))
+    ground = Ground(one, like)
+    ground.run(one, 1, 0.0, ready=False)
+    ground.starts.follow(one, reached * MB, BUSY, 1.0)
+    ground.end(one, 2.0)
+    assert [ground.starts.need(each) for each in (one, like)] == [need * MB] * 2
 
 
 def test_the_first_start_of_an_agent_needs_what_its_like_were_seen_to_need() -> None:

@@ -27,7 +27,9 @@ class Starts(Protocol):
 
     def need(self, agent: Agent) -> int: ...
 
-    def follow(self, agent: Agent, usage_bytes: int, rate_bytes_s: float, now: float) -> None: ...
+    def follow(
+        self, agent: Agent, usage_bytes: int, rate_bytes_s: float, now: float, *, held_back: bool = False
+    ) -> None: ...
 
 
 class Sleepers(Protocol):
@@ -52,7 +54,9 @@ class NoStarts:
         said = agent.spec.memory
         return admission.start_need(said.start_bytes, None, said.start_default_bytes, agent.spec.limits.memory_bytes)
 
-    def follow(self, agent: Agent, usage_bytes: int, rate_bytes_s: float, now: float) -> None:
+    def follow(
+        self, agent: Agent, usage_bytes: int, rate_bytes_s: float, now: float, *, held_back: bool = False
+    ) -> None:
         pass
 
 
@@ -179,4 +183,4 @@ class Readings:
                 continue
             agent, held = self._agents.get(one.name), state.held.get(one.name)
             if agent is not None and held is not None:
-                self.starts.follow(agent, one.usage_bytes, held.rate_bytes_s, now)
+                self.starts.follow(agent, one.usage_bytes, held.rate_bytes_s, now, held_back=held.told_starved)

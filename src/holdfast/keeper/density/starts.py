@@ -106,20 +106,25 @@ class Starts:
         elif one is not None and (one.instance or ladder.phase is not Phase.STARTING):
             self._end(agent, one, None)
 
-    def follow(self, agent: Agent, usage_bytes: int, rate_bytes_s: float, now: float) -> None:
-        """One more reading of it. Gives the lease back when the start is over."""
+    def follow(
+        self, agent: Agent, usage_bytes: int, rate_bytes_s: float, now: float, *, held_back: bool = False
+    ) -> None:
+        """One more reading of it. Gives the lease back when the start is over. `held_back`: it waits for memory.
+
+        A machine that is short of CPU slows a start, but whoever passed its gate and stays flat on it is done as well.
+        """
         one = self._out.get(agent.name)
         if one is None:
             return
         one.peak_bytes = max(one.peak_bytes, usage_bytes)
-        if not admission.flat(rate_bytes_s) or agent.ladder.starved:  # who is held back does not grow, and is not done
+        if not admission.flat(rate_bytes_s) or held_back:  # who is held back does not grow, and is not done
             one.flat_mono = None
         elif one.flat_mono is None:
             one.flat_mono = now
         flat_s = 0.0 if one.flat_mono is None else now - one.flat_mono
         ready = one.instance > 0 and agent.ladder.gate_passed
         if admission.settled(ready, flat_s, one.since_mono, now):
-            self._end(agent, one, now - one.since_mono)
+            self._end(agent, one, now - one.since_mono if ready else None)
 
     def gone(self, agent: Agent) -> None:
         """It was taken out of the fleet."""
@@ -129,7 +134,7 @@ class Starts:
 
     # --- pieces --------------------------------------------------------------------------------------------------
     def _end(self, agent: Agent, one: _Out, took_s: float | None) -> None:
-        """The lease comes back. `took_s` None: it ended before it settled, so its peak is only what it reached."""
+        """The lease comes back. `took_s` None: it did not get so far, so its peak is only what it reached."""
         del self._out[agent.name]
         if one.instance:
             self._over[agent.name] = one.instance
@@ -137,6 +142,8 @@ class Starts:
         if took_s is not None:
             one.peak_bytes = max(one.peak_bytes, limits.SLACK_LEAST_BYTES)  # so small that a late group saw none of it
             agent.memory.start_s = round(took_s, 1)
+        elif before is None and one.peak_bytes * limits.START_PEAK_FACTOR <= self.need(agent):
+            one.peak_bytes = 0  # broken off early it tells nothing that its recipe did not tell better
         peak = admission.peak_kept(before, one.peak_bytes, whole=took_s is not None)
         if peak is not None and peak != before:
             agent.memory.start_peak_bytes = peak
