@@ -25,7 +25,7 @@ QUICK_CHORES = (
     NO_PAUSES
     + """
 limits.STATE_UPKEEP_LOOK_S = 0.3
-from holdfast.keeper import state_upkeep
+from holdfast.keeper.state import state_upkeep
 state_upkeep.CHORES["closure"] = state_upkeep.CHORES["closure"]._replace(every_s=0.5)
 state_upkeep.CHORES["tidy"] = state_upkeep.CHORES["tidy"]._replace(every_s=0.5)
 """

@@ -17,7 +17,7 @@ from typing import Any
 
 from holdfast.api.serve import serve_keeper
 from holdfast.healing.model import Arm, CalledBack, SetAside
-from holdfast.keeper.healer import Healer
+from holdfast.keeper.acting.healer import Healer
 from holdfast.keeper.keeper import Keeper
 from holdfast.keeper.main import main
 

@@ -13,8 +13,8 @@ from msgspec import structs
 
 from holdfast.healing.model import Ladder, Phase, Policy
 from holdfast.keeper.agent import Agent, Memory
-from holdfast.keeper.snapshots import Snapshots
-from holdfast.keeper.state_upkeep import StateUpkeep
+from holdfast.keeper.state.snapshots import Snapshots
+from holdfast.keeper.state.state_upkeep import StateUpkeep
 from holdfast.keeper.tasks import Tasks
 from holdfast.spec.model import AgentSpec, State
 from tests.harness.hurried import HurriedLoop

@@ -57,7 +57,7 @@ def step(name):
         os.kill(os.getpid(), signal.SIGKILL)
 """
 IN_KEEPER = """
-from holdfast.keeper import restoring
+from holdfast.keeper.state import restoring
 def _stepped(kind, name):
     inner = getattr(kind, name)
     async def outer(self, *args, **more):

@@ -39,7 +39,7 @@ NO_PAUSES = "from holdfast.state import schedule\nschedule.pause = lambda *_, **
 
 
 IN_WORKER = """
-from holdfast.keeper.worker_link import WorkerLink
+from holdfast.keeper.state.worker_link import WorkerLink
 WorkerLink.module = ("-c", {code!r} + "\\nfrom holdfast.worker.__main__ import main\\nmain()")
 """
 

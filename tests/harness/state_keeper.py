@@ -16,8 +16,8 @@ from holdfast.errors import HoldfastError
 from holdfast.healing.model import Phase
 from holdfast.health.model import HealthValue
 from holdfast.home import Home
-from holdfast.keeper import views
 from holdfast.keeper.tasks import Tasks
+from holdfast.keeper.telling import views
 from holdfast.spec.model import FleetSpec
 from holdfast.state.answers import Deleted
 from holdfast.worker.protocol import Fault, JobFailed

@@ -11,7 +11,7 @@ from holdfast.healing import model as m
 from holdfast.healing import triage
 from holdfast.health import beats
 from holdfast.health.model import Judgement, Verdict
-from holdfast.keeper.behaviour import failing_of
+from holdfast.keeper.watching.behaviour import failing_of
 from tests.simulation.subject import RULES, Doors
 
 BUGS: dict[str, Callable[[], Doors]] = {}

@@ -1,7 +1,7 @@
 """One simulated agent that speaks and is asked, its sources of behaviour, and the ladder that hears of it.
 
-The rules are the real ones: health/beats.py and the other trackers, the sum of keeper/behaviour.py, triage. Time jumps
-from event to event; hours in which nothing happens are skipped whole. Called by behaviour.py.
+The rules are the real ones: health/beats.py and the other trackers, the sum of keeper/watching/behaviour.py, triage.
+Time jumps from event to event; hours in which nothing happens are skipped whole. Called by behaviour.py.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from holdfast.healing import triage
 from holdfast.healing.model import Ladder, Phase, Policy, Tier
 from holdfast.health import beats, command, file_beat, log_watch, push
 from holdfast.health.model import Judgement, Observed, Verdict
-from holdfast.keeper.behaviour import failing_of
+from holdfast.keeper.watching.behaviour import failing_of
 from holdfast.spec.model import CommandProbe, FileBeat, LogPattern, LogWatch, PushBeat
 from tests.simulation.checker import Violation
 
@@ -178,7 +178,7 @@ class Subject:
         self.report("beat", word, detail)
 
     def ring(self) -> None:
-        """As keeper/beats.py does at a deadline: starved, it begins anew; else silence is judged."""
+        """As keeper/watching/beats.py does at a deadline: starved, it begins anew; else silence is judged."""
         due = beats.due_mono(self.known, self.doors.rules, beat_before=self.instance > 1)
         if self.hearing and due is not None and self.now >= due - DOUBT_S:
             if self.starved:

@@ -11,10 +11,11 @@ from starlette.responses import Response
 from holdfast import limits
 from holdfast.api.operation import Handler, Operation, answer, read_json
 from holdfast.healing.model import Phase
-from holdfast.keeper import outlook, status, versions, views
 from holdfast.keeper.keeper import Keeper
-from holdfast.keeper.outlook import Outlook
-from holdfast.keeper.versions import Versions
+from holdfast.keeper.state import versions
+from holdfast.keeper.state.versions import Versions
+from holdfast.keeper.telling import outlook, status, views
+from holdfast.keeper.telling.outlook import Outlook
 
 _RESTING = {Phase.STOPPED, Phase.FINISHED}
 _RUNNING = {Phase.HEALTHY, Phase.DEGRADED, Phase.FINISHED, Phase.ESCALATED}

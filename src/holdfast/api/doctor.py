@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.api.operation import Operation, answer
-from holdfast.keeper import views
 from holdfast.keeper.keeper import Keeper
+from holdfast.keeper.telling import views
 
 
 class Checks(Struct, kw_only=True):

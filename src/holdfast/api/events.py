@@ -15,8 +15,8 @@ from holdfast import limits
 from holdfast.api.operation import Operation, Parameter, integer, number
 from holdfast.api.status import SELECTOR, selector
 from holdfast.api.stream import StreamedResponse
-from holdfast.keeper import views
 from holdfast.keeper.keeper import Keeper
+from holdfast.keeper.telling import views
 from holdfast.spec.selector import Selector
 
 _UNREADABLE_PAUSE_S = 0.5

@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.api.operation import Operation, Parameter, answer, integer, read_json
-from holdfast.keeper import views
 from holdfast.keeper.keeper import Keeper
+from holdfast.keeper.telling import views
 from holdfast.spec.model import FleetSpec
 
 

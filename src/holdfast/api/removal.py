@@ -1,7 +1,7 @@
 """/v1/agents/NAME (DELETE), /v1/agents/NAME/undelete, /v1/deleted: out of the fleet, and back within a month.
 
 Invariant: a removal that has begun goes on when the connection ends. What is kept, and where, is the keeper's business
-(keeper/removing.py); nobody's files are deleted.
+(keeper/state/removing.py); nobody's files are deleted.
 """
 
 from __future__ import annotations

@@ -6,8 +6,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.api.operation import Operation, Parameter, answer, refused
-from holdfast.keeper import views
 from holdfast.keeper.keeper import Keeper
+from holdfast.keeper.telling import views
 from holdfast.spec.selector import Selector, parse
 
 SELECTOR = Parameter("selector", "string", "Only agents with these labels, such as team=x or tier in (web, api).")

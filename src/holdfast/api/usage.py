@@ -9,7 +9,7 @@ from starlette.responses import Response
 from holdfast.api.operation import Operation, answer
 from holdfast.keeper.density import shown
 from holdfast.keeper.keeper import Keeper
-from holdfast.keeper.views import NodeView, UsageView
+from holdfast.keeper.telling.views import NodeView, UsageView
 
 
 class Usage(Struct, kw_only=True):

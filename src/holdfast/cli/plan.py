@@ -21,8 +21,8 @@ def without_keeper(home: Home, fleet: FleetSpec) -> dict[str, Any]:
     """Compared with what this home ran last, if it ran anything."""
     from msgspec import to_builtins
 
-    from holdfast.keeper import difference
     from holdfast.keeper import fleet as fleets
+    from holdfast.keeper.telling import difference
     from holdfast.spec.model import FleetSpec
 
     fleets.check(fleet)

@@ -2,7 +2,7 @@
 
 Only starts wait (after `up`, a boot, a person's start); what fell and is being healed does not. A dependency that is
 not in the fleet holds nobody up: reading the file refused it, so it was taken out since.
-Called by keeper/queue.py, level-triggered.
+Called by keeper/acting/queue.py, level-triggered.
 """
 
 from __future__ import annotations

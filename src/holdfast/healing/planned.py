@@ -3,7 +3,7 @@
 Times are wall clock seconds since the epoch (`*_at`). In a zone, a time that daylight saving skips happens at the
 moment after the gap; one that comes twice happens at its first coming only.
 Invariant: every slot is settled once (done or passed over), and one long past is passed over, never made up.
-Called by keeper/planned.py.
+Called by keeper/acting/planned.py.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ declared; enforced from the first beat of an instance on; a declared busy time c
 longer than `busy_max_s` at a stretch; after a gap of ours it is unknown until the next beat and a whole new deadline
 runs, throughout which silence is heard as silence; once its socket was lost nothing is due until the next beat; unknown
 never heals. Durations only, so that no clock jump matters.
-Called by keeper/beats.py and the simulation.
+Called by keeper/watching/beats.py and the simulation.
 """
 
 from __future__ import annotations

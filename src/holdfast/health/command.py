@@ -2,7 +2,7 @@
 
 Invariants: only answers count: a probe that could not be started, or was cut short because we or the machine were
 starved, never fails anybody; failing needs `retries` answers in a row, until then the agent is shown as degraded.
-Called by keeper/commands.py and the simulation.
+Called by keeper/watching/commands.py and the simulation.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Invariants: only a change that we saw, or one that the file's time puts into this instance's life, counts as a beat, so
 a file left by an earlier instance kills nobody; its age is the time since we saw it change, on our clock, so that
 jumps of the wall clock and times in the future do no harm; while a beat declares the agent busy, no time counts.
-Called by keeper/file_beats.py and the simulation.
+Called by keeper/watching/file_beats.py and the simulation.
 """
 
 from __future__ import annotations

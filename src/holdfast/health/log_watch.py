@@ -3,7 +3,7 @@
 Invariants: silence is enforced from the first line of the instance on and never counted while we were away, the
 machine was starved, or a beat declares the agent busy or idle; a pattern's judgement stands for `within_s` after the
 last line that made it; Holdfast's own notices are not lines of the agent (the shell leaves them out). Called by
-keeper/log_lines.py and the simulation.
+keeper/watching/log_lines.py and the simulation.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ what comes from then on is searched, so that no instance answers for the words o
 Invariants: it is a process of its own, since a regular expression that goes wild would hold up the whole keeper; each
 pattern has a budget of CPU seconds a turn and is not searched any more when it was used up; a turn reads TURN_BYTES at
 most and goes on at the end when more is there, saying how much it left out; lines are cut at LINE_BYTES; Holdfast's own
-notices are no lines of the agent's. It ends with the keeper. Standard library only; started by keeper/log_lines.py.
+notices are no lines of the agent's. It ends with the keeper. Standard library only; started by
+keeper/watching/log_lines.py.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ line is {"roots", "home_id"}: what an earlier prober left behind is ended.
 Invariants: a run has a session and cgroups of its own, so that neither its memory nor its end touches the agent; when
 its main process ends, or its time is over, all of its tree is ended; output is read to the end and kept up to a bound;
 when the keeper is gone (the socket says so) every run is ended and so is the prober; when the prober itself is killed,
-the kernel ends the main processes and the next prober the rest. Standard library only; started by keeper/commands.py.
+the kernel ends the main processes and the next prober the rest. Standard library only; started by
+keeper/watching/commands.py.
 """
 
 from __future__ import annotations

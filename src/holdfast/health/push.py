@@ -2,8 +2,8 @@
 
 Invariants: lateness is enforced from the first success of the instance on, and never counted while our door was shut,
 the machine was starved, or a beat declares the agent busy or idle; `start` postpones the deadline once for each
-success, so that a job that starts again and again without ever ending well is found. Called by keeper/pushes.py and
-the simulation.
+success, so that a job that starts again and again without ever ending well is found. Called by
+keeper/watching/pushes.py and the simulation.
 """
 
 from __future__ import annotations

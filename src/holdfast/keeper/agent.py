@@ -19,10 +19,10 @@ from holdfast.health.gate import Gate
 from holdfast.health.model import HealthValue, Observed
 from holdfast.incidents.changes import Proven
 from holdfast.incidents.model import Incident
+from holdfast.keeper.acting.permits import Permit
 from holdfast.keeper.density.asleep import Asleep, RestView
-from holdfast.keeper.permits import Permit
-from holdfast.keeper.restore_course import Restoration
-from holdfast.keeper.views import Death
+from holdfast.keeper.state.restore_course import Restoration
+from holdfast.keeper.telling.views import Death
 from holdfast.spec.model import AgentSpec
 
 LIVING = frozenset({"spawning", "up", "stopping"})

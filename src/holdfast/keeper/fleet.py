@@ -19,7 +19,7 @@ from holdfast.files import write_atomic
 from holdfast.healing.model import Policy
 from holdfast.health import confirm
 from holdfast.health.gate import has_gate
-from holdfast.keeper.views import FleetChange
+from holdfast.keeper.telling.views import FleetChange
 from holdfast.spec.depends import circle
 from holdfast.spec.masking import MASK, mask_url
 from holdfast.spec.model import AgentSpec, FleetSpec, Node

@@ -22,44 +22,48 @@ from holdfast.healing.model import Commanded, Phase
 from holdfast.home import Home
 from holdfast.incidents import grouping, stuck
 from holdfast.incidents import model as incidents
-from holdfast.keeper import applying, beats, leaving, notices, state_wiring, status, taking_up, views
 from holdfast.keeper import fleet as fleets
+from holdfast.keeper import taking_up
+from holdfast.keeper.acting import applying, leaving
+from holdfast.keeper.acting.answering import Answering
+from holdfast.keeper.acting.hands import InitHands
+from holdfast.keeper.acting.healer import Healer
+from holdfast.keeper.acting.intake import Intake
+from holdfast.keeper.acting.link import InitLink
+from holdfast.keeper.acting.maintenance import MaintenanceWatch
+from holdfast.keeper.acting.places import NodePlaces
+from holdfast.keeper.acting.planned import PlannedRestarts
+from holdfast.keeper.acting.queue import StartQueue
 from holdfast.keeper.agent import Agent, Memory
-from holdfast.keeper.alarms import Alarms
-from holdfast.keeper.answering import Answering
-from holdfast.keeper.beats import BeatsLoop
-from holdfast.keeper.behaviour import Behaviour
-from holdfast.keeper.capped_files import CappedFiles
-from holdfast.keeper.cases import Casebook, Ears, case_body
 from holdfast.keeper.checkpoint import Checkpoint
-from holdfast.keeper.collecting import Collecting, secret_values
 from holdfast.keeper.density import growth_wiring, loop_wiring, shown, sleeping_wiring
 from holdfast.keeper.density.disk_room import DiskRoom
 from holdfast.keeper.density.histories import Histories
 from holdfast.keeper.density.scaling import first_ladder
 from holdfast.keeper.density.starts import Starts
 from holdfast.keeper.density.telling import Telling
-from holdfast.keeper.disk_watch import DiskWatch
-from holdfast.keeper.evidence import AfterFault, Evidence
-from holdfast.keeper.hands import InitHands
-from holdfast.keeper.healer import Healer
-from holdfast.keeper.health import HealthLoop
-from holdfast.keeper.intake import Intake
-from holdfast.keeper.link import InitLink
-from holdfast.keeper.listening import Listening
-from holdfast.keeper.log_settings import LogSettings
-from holdfast.keeper.maintenance import MaintenanceWatch
-from holdfast.keeper.node_watch import NodeWatch, Parts
-from holdfast.keeper.outgoing import Outgoing
-from holdfast.keeper.places import NodePlaces
-from holdfast.keeper.planned import PlannedRestarts
-from holdfast.keeper.proven import ProvenRuns
-from holdfast.keeper.queue import StartQueue
 from holdfast.keeper.recall import Recalled
 from holdfast.keeper.recorder import Recorder
-from holdfast.keeper.resources import Resources
-from holdfast.keeper.starvation import Starvation
+from holdfast.keeper.state import state_wiring
 from holdfast.keeper.tasks import Tasks
+from holdfast.keeper.telling import notices, status, views
+from holdfast.keeper.telling.alarms import Alarms
+from holdfast.keeper.telling.cases import Casebook, Ears, case_body
+from holdfast.keeper.telling.collecting import Collecting, secret_values
+from holdfast.keeper.telling.evidence import AfterFault, Evidence
+from holdfast.keeper.telling.outgoing import Outgoing
+from holdfast.keeper.watching import beats
+from holdfast.keeper.watching.beats import BeatsLoop
+from holdfast.keeper.watching.behaviour import Behaviour
+from holdfast.keeper.watching.capped_files import CappedFiles
+from holdfast.keeper.watching.disk_watch import DiskWatch
+from holdfast.keeper.watching.health import HealthLoop
+from holdfast.keeper.watching.listening import Listening
+from holdfast.keeper.watching.log_settings import LogSettings
+from holdfast.keeper.watching.node_watch import NodeWatch, Parts
+from holdfast.keeper.watching.proven import ProvenRuns
+from holdfast.keeper.watching.resources import Resources
+from holdfast.keeper.watching.starvation import Starvation
 from holdfast.ledger.chain import Ledger
 from holdfast.spec.model import AgentSpec, FleetSpec
 

@@ -28,9 +28,9 @@ from holdfast.errors import HoldfastError
 from holdfast.home import Home
 from holdfast.init.launch import start_guard
 from holdfast.keeper import fleet, recall
+from holdfast.keeper.acting.link import guard_is_gone
+from holdfast.keeper.acting.places import NodePlaces
 from holdfast.keeper.keeper import Keeper
-from holdfast.keeper.link import guard_is_gone
-from holdfast.keeper.places import NodePlaces
 from holdfast.keeper.recall import Recalled
 from holdfast.keeper.store import Store
 from holdfast.ledger.chain import Ledger

@@ -19,11 +19,11 @@ from holdfast.incidents import model
 from holdfast.incidents.changes import Proven
 from holdfast.incidents.model import Incident
 from holdfast.keeper.agent import Memory, unpack_ladder
-from holdfast.keeper.alarms import Alarm
 from holdfast.keeper.density.asleep import Asleep
-from holdfast.keeper.restore_course import Restoration
+from holdfast.keeper.state.restore_course import Restoration
 from holdfast.keeper.store import Items, Store
-from holdfast.keeper.views import Death
+from holdfast.keeper.telling.alarms import Alarm
+from holdfast.keeper.telling.views import Death
 from holdfast.ledger.record import Record
 from holdfast.spec.model import FleetSpec
 

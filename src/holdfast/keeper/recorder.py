@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from holdfast.errors import HoldfastError
-from holdfast.keeper.views import Event
+from holdfast.keeper.telling.views import Event
 from holdfast.ledger.chain import Ledger
 from holdfast.ledger.record import Record
 

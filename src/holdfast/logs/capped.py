@@ -2,7 +2,7 @@
 
 Invariants: only an ordinary file of the agent's own user with one name is ever cut, never a database and never what is
 compressed already; a file is cut while it is open only when every writer appends, since anybody else would go on
-writing where the file ended before. Called by capping.py, cutting.py and keeper/capped_files.py.
+writing where the file ended before. Called by capping.py, cutting.py and keeper/watching/capped_files.py.
 """
 
 from __future__ import annotations

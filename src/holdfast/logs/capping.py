@@ -5,7 +5,8 @@ one line for each agent on standard output, {"agent", "files": [{"path", "what",
 capped.What; files within their cap are not named.
 
 Invariants: paths of agents are touched only in children with their users' rights; who has a file open is found out with
-our own; one agent's dead file system holds up no other; it dies with the keeper. Started by keeper/capped_files.py.
+our own; one agent's dead file system holds up no other; it dies with the keeper. Started by
+keeper/watching/capped_files.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Invariant: each file is replaced whole; what cannot be read changes nothing. The logger reads `limits` and writes
 `facts.json` by hand, because importing json costs it a megabyte; its helper processes read `settings.json` (wanted.py).
-Standard library only. Called by logger.py, crew.py and keeper/log_settings.py.
+Standard library only. Called by logger.py, crew.py and keeper/watching/log_settings.py.
 """
 
 from __future__ import annotations

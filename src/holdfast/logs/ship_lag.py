@@ -2,7 +2,7 @@
 
 Invariants: only servers that lag are named, without anything of their address that may be secret; the file is replaced
 whole, and only when it says something new, since the keeper wakes up for it. Called by shipper.py and
-keeper/log_settings.py.
+keeper/watching/log_settings.py.
 """
 
 from __future__ import annotations

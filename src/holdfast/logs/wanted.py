@@ -2,7 +2,7 @@
 
 Invariant: an agent that is not named (it was taken out of the fleet) has the defaults, so its logs age and go like all
 others. The file holds secrets (headers of shipping) and is readable by its owner only. Written by
-keeper/log_settings.py; read by archivist.py, shipper.py.
+keeper/watching/log_settings.py; read by archivist.py, shipper.py.
 """
 
 from __future__ import annotations

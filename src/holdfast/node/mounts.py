@@ -1,7 +1,8 @@
 """Which paths lead into file systems that may stop answering: those behind a network or behind another program.
 
 Invariant: nothing here can be held up. The table of mounts comes from the kernel's memory, and a path is followed only
-up to the first such mount, which itself is never touched. Called by keeper/answering.py and keeper/disk_watch.py.
+up to the first such mount, which itself is never touched. Called by keeper/acting/answering.py and
+keeper/watching/disk_watch.py.
 """
 
 from __future__ import annotations

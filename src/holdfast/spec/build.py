@@ -1,7 +1,7 @@
 """Settings by the names of holdfast.yaml into the model, and back.
 
 Invariant: `settings_of(build(...))` has the values that `build` was given. Pure. `build` is called by `resolve.py`,
-`settings_of` by whoever compares two specifications in the user's own words (keeper/difference.py).
+`settings_of` by whoever compares two specifications in the user's own words (keeper/telling/difference.py).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Invariants: single-threaded and small, with every library already imported, so that a job costs one fork and no start of
 an interpreter; what a job leaks, breaks or allocates ends with its child. A job ends when its own socket does (see
 jobs.py), so the deaths of keeper and worker, in any order, end all jobs; a worker whose keeper is gone (the line says
-so) waits for its jobs, then ends them. Started by keeper/worker_link.py.
+so) waits for its jobs, then ends them. Started by keeper/state/worker_link.py.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from holdfast.api.app import OPERATIONS, make_app
 from holdfast.errors import HoldfastError
 from holdfast.healing.model import Phase
 from holdfast.home import Home
-from holdfast.keeper import views
+from holdfast.keeper.telling import views
 from holdfast.spec.model import FleetSpec
 
 

@@ -12,9 +12,9 @@ from holdfast import limits
 from holdfast.healing.model import Ladder, Phase, Policy, StartProgressed
 from holdfast.health.gate import Gate
 from holdfast.health.model import HealthValue, Judgement
-from holdfast.keeper import beats
 from holdfast.keeper.agent import Agent, Memory
-from holdfast.keeper.behaviour import Behaviour, level
+from holdfast.keeper.watching import beats
+from holdfast.keeper.watching.behaviour import Behaviour, level
 from holdfast.spec.model import AgentSpec, Health
 
 LATE_S = 2 * 60.0 + limits.BEAT_GATHERED_S

@@ -14,7 +14,7 @@ from holdfast.evidence.model import Bundle
 from holdfast.healing.model import Ladder, Policy
 from holdfast.incidents.model import Incident
 from holdfast.keeper.agent import Agent, Memory, World
-from holdfast.keeper.collecting import NOTHING, TOO_MANY, Collecting, newest
+from holdfast.keeper.telling.collecting import NOTHING, TOO_MANY, Collecting, newest
 from holdfast.spec.model import AgentSpec
 
 Heard = list[tuple[str, Bundle | None, str]]

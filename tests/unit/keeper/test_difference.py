@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.errors import HoldfastError
-from holdfast.keeper import difference, fleet
+from holdfast.keeper import fleet
+from holdfast.keeper.telling import difference
 from holdfast.spec.model import (
     AgentSpec,
     AlertChannel,

@@ -13,8 +13,8 @@ from msgspec import structs
 
 from holdfast import limits
 from holdfast.home import Home
-from holdfast.keeper.disk_watch import DiskWatch
 from holdfast.keeper.tasks import Tasks
+from holdfast.keeper.watching.disk_watch import DiskWatch
 from holdfast.node import mounts, senses
 from holdfast.node.senses import Disk
 from tests.unit.keeper.test_collecting import hung

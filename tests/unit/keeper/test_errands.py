@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from holdfast.keeper.errands import Errands, HeldUp
+from holdfast.keeper.watching.errands import Errands, HeldUp
 
 
 def test_what_is_held_up_is_given_up_and_asked_once() -> None:

@@ -14,10 +14,10 @@ from msgspec import structs
 from holdfast import limits
 from holdfast.clock import SystemClock
 from holdfast.health.model import Judgement
-from holdfast.keeper import file_looks
 from holdfast.keeper.agent import Agent
-from holdfast.keeper.file_beats import FileSource
-from holdfast.keeper.sources import Turn
+from holdfast.keeper.watching import file_looks
+from holdfast.keeper.watching.file_beats import FileSource
+from holdfast.keeper.watching.sources import Turn
 from holdfast.spec.model import FileBeat, Health
 from tests.unit.keeper.test_collecting import hung
 

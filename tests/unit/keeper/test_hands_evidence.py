@@ -9,8 +9,8 @@ import pytest
 
 from holdfast.healing.model import Ladder, Recreate, RestartTree, StopTree, Tier
 from holdfast.init.protocol import AgentDef
+from holdfast.keeper.acting.hands import InitHands
 from holdfast.keeper.agent import Agent
-from holdfast.keeper.hands import InitHands
 from holdfast.keeper.tasks import Tasks
 from tests.unit.keeper.test_collecting import hung
 

@@ -10,10 +10,10 @@ import pytest
 
 from holdfast.errors import HoldfastError
 from holdfast.healing.model import Ladder, Phase, Policy
+from holdfast.keeper.acting.intake import Intake
+from holdfast.keeper.acting.permits import Permit
 from holdfast.keeper.agent import Agent, Memory
-from holdfast.keeper.intake import Intake
 from holdfast.keeper.keeper import Keeper
-from holdfast.keeper.permits import Permit
 from holdfast.spec.model import AgentSpec
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from holdfast.healing import model
-from holdfast.keeper import fold
+from holdfast.keeper.acting import fold
 from holdfast.keeper.agent import World
 
 EVENTS: list[tuple[dict[str, Any], object]] = [

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.keeper.link import InitLink, guard_is_gone
+from holdfast.keeper.acting.link import InitLink, guard_is_gone
 from tests.unit.keeper.fake_init import FakeInit, until
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from holdfast.healing.model import Ladder, Phase, Policy
-from holdfast.keeper import permits
+from holdfast.keeper.acting import permits
 from holdfast.spec.model import AgentSpec
 
 SPEC = AgentSpec(name="one", command=("x",), working_dir="/", ask_codes=(78,))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from holdfast.keeper import ports
+from holdfast.keeper.watching import ports
 from holdfast.node import processes
 from holdfast.spec.model import HttpProbe
 

@@ -16,10 +16,10 @@ from holdfast.home import Home
 from holdfast.incidents.model import Incident, Outcome
 from holdfast.keeper import recall
 from holdfast.keeper.agent import Memory, pack_ladder, unpack_ladder
-from holdfast.keeper.cases import case_body
 from holdfast.keeper.main import remember
 from holdfast.keeper.recall import Recalled
-from holdfast.keeper.views import Death
+from holdfast.keeper.telling.cases import case_body
+from holdfast.keeper.telling.views import Death
 from holdfast.ledger.chain import Ledger
 
 LADDER = Ladder(phase=Phase.RECOVERING, tier=Tier.RESTART, instance=2, restarts_mono=(5.0,), incident=1, cause="died")

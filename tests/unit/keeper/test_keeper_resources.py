@@ -15,12 +15,12 @@ from holdfast.clock import ManualClock
 from holdfast.errors import HoldfastError
 from holdfast.healing.model import Ladder, Policy
 from holdfast.home import Home
-from holdfast.keeper import disk_use
+from holdfast.keeper.acting.places import NodePlaces
 from holdfast.keeper.agent import Agent, Memory
-from holdfast.keeper.alarms import Alarm, Alarms, prune
-from holdfast.keeper.places import NodePlaces
-from holdfast.keeper.resources import Resources, _Held
 from holdfast.keeper.tasks import Tasks
+from holdfast.keeper.telling.alarms import Alarm, Alarms, prune
+from holdfast.keeper.watching import disk_use
+from holdfast.keeper.watching.resources import Resources, _Held
 from holdfast.node import tree_size
 from holdfast.pods import pod
 from holdfast.spec.model import AgentSpec, Limits

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from holdfast.healing.model import Ladder, Phase, Policy, Tier
-from holdfast.keeper import words
-from holdfast.keeper.words import Scene
+from holdfast.keeper.telling import words
+from holdfast.keeper.telling.words import Scene
 
 NOW = 10_000.0
 RUNNING: dict[str, Any] = {"running": True, "gate_passed": True, "started_mono": NOW - 60, "good_since_mono": NOW - 60}

@@ -11,7 +11,7 @@ from holdfast.healing.model import Ladder, Phase, Policy
 from holdfast.keeper.agent import Agent, Memory
 from holdfast.keeper.density import sentences
 from holdfast.keeper.density.shown import NOTHING, Shown
-from holdfast.keeper.views import AgentRow, QueuedView, ReplicaView
+from holdfast.keeper.telling.views import AgentRow, QueuedView, ReplicaView
 from holdfast.spec.model import AgentSpec
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.healing.model import Ladder, Policy, Tier
-from holdfast.keeper.outlook import budgets
+from holdfast.keeper.telling.outlook import budgets
 
 POLICY = Policy(backoff_s=(0.0, 10.0, 60.0), window_s=900.0)
 

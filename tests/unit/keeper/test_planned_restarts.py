@@ -9,8 +9,8 @@ from typing import Any
 
 from holdfast import limits
 from holdfast.healing.model import Ladder, Phase, Policy
+from holdfast.keeper.acting.planned import PlannedRestarts
 from holdfast.keeper.agent import Agent, Memory
-from holdfast.keeper.planned import PlannedRestarts
 from holdfast.spec.model import AgentSpec, PlannedTime, Restart
 
 FOUR = datetime(2026, 11, 21, 4, 0, tzinfo=UTC).timestamp()

@@ -10,8 +10,8 @@ import pytest
 
 from holdfast import limits
 from holdfast.home import Home
-from holdfast.keeper import pushes
-from holdfast.keeper.pushes import FILE, Door
+from holdfast.keeper.watching import pushes
+from holdfast.keeper.watching.pushes import FILE, Door
 
 
 @pytest.fixture

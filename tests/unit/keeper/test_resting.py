@@ -11,7 +11,7 @@ import pytest
 
 from holdfast import limits
 from holdfast.health.command import Ran
-from holdfast.keeper.resting import Rester, Resting, as_arguments, noted
+from holdfast.keeper.state.resting import Rester, Resting, as_arguments, noted
 from holdfast.keeper.tasks import Tasks
 from holdfast.recipes.model import FunctionProbe
 from holdfast.spec.model import AgentSpec

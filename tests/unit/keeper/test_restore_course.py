@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.healing.model import Ladder, Phase, Policy
-from holdfast.keeper.restore_course import By, Restoration, Stage, Verdict, choices, judge, told
+from holdfast.keeper.state.restore_course import By, Restoration, Stage, Verdict, choices, judge, told
 
 POLICY = Policy(confirm_s=60.0, has_gate=True)
 ONE = Restoration(snapshot="ab" * 16, at=1_800_000_000.0, by=By.PERSON, stage=Stage.PROBATION, instance=4)

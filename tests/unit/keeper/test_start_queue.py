@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from holdfast.density.model import Reading, State, Want
 from holdfast.density.node_memory import Node
 from holdfast.healing.model import Ladder, Phase, Policy, SlotGranted
+from holdfast.keeper.acting.queue import StartQueue
 from holdfast.keeper.agent import Agent, World
 from holdfast.keeper.agent import Memory as Kept
 from holdfast.keeper.density.starts import Starts
-from holdfast.keeper.queue import StartQueue
 from holdfast.spec.model import AgentSpec, Dependency, Health, HttpProbe, Memory
 
 MB = 1024 * 1024

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from holdfast.keeper.state_gate import StateGate
+from holdfast.keeper.state.state_gate import StateGate
 from holdfast.spec.model import AgentSpec
 from holdfast.worker.protocol import Fault, JobFailed
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from holdfast import limits
-from holdfast.keeper import state_paths
-from holdfast.keeper.errands import Errands
+from holdfast.keeper.state import state_paths
+from holdfast.keeper.watching.errands import Errands
 
 
 def test_what_is_not_there_is_told_and_a_link_to_nowhere_is_there(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from msgspec import structs
 
 from holdfast import limits
-from holdfast.keeper.state_upkeep import CHORES, SECOND
+from holdfast.keeper.state.state_upkeep import CHORES, SECOND
 from holdfast.worker.protocol import Fault, JobFailed
 from tests.harness import hurried
 from tests.harness.keeping import AT, Keeping

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.keeper.capped_files import words_of_cut, words_of_left
+from holdfast.keeper.watching.capped_files import words_of_cut, words_of_left
 from holdfast.logs import capped
 from holdfast.logs.capped import Opener
 

@@ -18,8 +18,8 @@ import pytest
 from msgspec import structs
 
 from holdfast import errors
+from holdfast.keeper.state.worker_link import WorkerLink
 from holdfast.keeper.tasks import Tasks
-from holdfast.keeper.worker_link import WorkerLink
 from holdfast.state.keeping import aging
 from holdfast.worker.protocol import Fault, JobFailed
 

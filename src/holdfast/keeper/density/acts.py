@@ -19,14 +19,14 @@ from holdfast.evidence.model import Bundle
 from holdfast.healing.model import CalledBack, SetAside, Starved
 from holdfast.health.resources import size
 from holdfast.incidents import stuck
+from holdfast.keeper.acting.hands import InitHands
+from holdfast.keeper.acting.healer import Healer
 from holdfast.keeper.agent import Agent
-from holdfast.keeper.collecting import Collecting
 from holdfast.keeper.density.groups import AgentGroups
 from holdfast.keeper.density.readings import Sleepers
-from holdfast.keeper.hands import InitHands
-from holdfast.keeper.healer import Healer
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.tasks import Tasks
+from holdfast.keeper.telling.collecting import Collecting
 
 RELIEVED_S = 1.0  # who waits again within this was not relieved
 _RATE_TOLD_BYTES_S = 1_000_000  # slower growth is not worth a clause

@@ -12,7 +12,7 @@ from holdfast import limits
 from holdfast.density import admission
 from holdfast.health.resources import size
 from holdfast.keeper.agent import Agent
-from holdfast.keeper.disk_watch import OWN
+from holdfast.keeper.watching.disk_watch import OWN
 from holdfast.node.senses import Disk
 
 

@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from holdfast.keeper.acting.link import InitLink
+from holdfast.keeper.acting.places import NodePlaces
 from holdfast.keeper.agent import LIVING, Agent
 from holdfast.keeper.density.trees import Trees
-from holdfast.keeper.link import InitLink
-from holdfast.keeper.places import NodePlaces
 from holdfast.pods.memory_attach import attach
 from holdfast.pods.memory_group import Memory, MemoryGroup
 from holdfast.pods.memory_v1 import MemoryV1

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from holdfast.keeper import beats
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.density import neighbours, scaling
 from holdfast.keeper.density.growth import Growth, Room
 from holdfast.keeper.density.neighbours import Neighbours
 from holdfast.keeper.density.scaling import Scaler
+from holdfast.keeper.watching import beats
 
 if TYPE_CHECKING:
     from holdfast.keeper.keeper import Keeper

@@ -13,8 +13,8 @@ from holdfast import limits
 from holdfast.density import history
 from holdfast.density.model import Lease
 from holdfast.healing.model import Phase
-from holdfast.keeper import beats
 from holdfast.keeper.agent import Agent
+from holdfast.keeper.watching import beats
 
 _RUNS_WELL = frozenset({Phase.HEALTHY, Phase.DEGRADED})
 

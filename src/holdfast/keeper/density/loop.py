@@ -16,15 +16,15 @@ from holdfast import limits
 from holdfast.density import peek, semaphore, shedding
 from holdfast.density.model import Held, Lease, Phase, Protect, Reading, Seen, State, Want
 from holdfast.density.node_memory import Node, Problem
+from holdfast.keeper.acting.hands import InitHands
+from holdfast.keeper.acting.healer import Healer
+from holdfast.keeper.acting.link import InitLink
+from holdfast.keeper.acting.places import NodePlaces
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.density.acts import Acts
 from holdfast.keeper.density.groups import AgentGroups
 from holdfast.keeper.density.node_room import NodeRoom
 from holdfast.keeper.density.readings import Readings, Sleepers, Starts
-from holdfast.keeper.hands import InitHands
-from holdfast.keeper.healer import Healer
-from holdfast.keeper.link import InitLink
-from holdfast.keeper.places import NodePlaces
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.tasks import Tasks
 from holdfast.pods import groups

@@ -20,8 +20,8 @@ from holdfast.density import replicas
 from holdfast.density.replicas import Bounds, Change, Scale
 from holdfast.errors import HoldfastError
 from holdfast.healing.model import CalledBack, Ladder, Phase, SetAside
+from holdfast.keeper.acting.healer import Healer
 from holdfast.keeper.agent import Agent
-from holdfast.keeper.healer import Healer
 from holdfast.keeper.recorder import Recorder
 from holdfast.spec.model import AgentSpec
 

@@ -9,7 +9,7 @@ from holdfast.density.model import MB
 from holdfast.healing.model import Phase
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.density.shown import Shown
-from holdfast.keeper.words import span
+from holdfast.keeper.telling.words import span
 
 
 def why(agent: Agent, shown: Shown) -> str:

@@ -15,7 +15,7 @@ from holdfast.density import leases
 from holdfast.density.model import Lease
 from holdfast.healing.model import Phase
 from holdfast.keeper.agent import Agent
-from holdfast.keeper.views import NodeView, QueuedView, ReplicaView
+from holdfast.keeper.telling.views import NodeView, QueuedView, ReplicaView
 
 if TYPE_CHECKING:
     from holdfast.keeper.keeper import Keeper

@@ -18,18 +18,18 @@ from holdfast.clock import Clock
 from holdfast.density import hibernation
 from holdfast.density.hibernation import Rest, Sleep
 from holdfast.healing.model import CalledBack, Phase, SetAside
+from holdfast.keeper.acting.healer import Healer
+from holdfast.keeper.acting.places import NodePlaces
 from holdfast.keeper.agent import Agent
-from holdfast.keeper.beats import idle as says_idle
 from holdfast.keeper.density import signs, sockets
 from holdfast.keeper.density.asleep import Asleep, How, shown
 from holdfast.keeper.density.frozen_watch import FrozenWatch
 from holdfast.keeper.density.groups import AgentGroups
 from holdfast.keeper.density.port_keeper import PortKeeper
 from holdfast.keeper.density.signs import Sight
-from holdfast.keeper.healer import Healer
-from holdfast.keeper.places import NodePlaces
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.tasks import Tasks
+from holdfast.keeper.watching.beats import idle as says_idle
 from holdfast.node import processes
 from holdfast.pods.memory_bare import MemoryBare
 from holdfast.pods.memory_group import MemoryGroup

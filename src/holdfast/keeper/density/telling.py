@@ -15,7 +15,7 @@ from holdfast.density.node_memory import Problem
 from holdfast.errors import HoldfastError
 from holdfast.healing.model import Phase
 from holdfast.keeper.agent import Agent
-from holdfast.keeper.alarms import Alarms
+from holdfast.keeper.telling.alarms import Alarms
 
 if TYPE_CHECKING:
     from holdfast.keeper.keeper import Keeper

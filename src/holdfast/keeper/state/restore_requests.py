@@ -1,0 +1,172 @@
+"""Restores that people ask for: in place, also of an agent that was removed.
+
+Invariant: nothing of the agent is touched before what is restored was built and checked whole; what is there is kept as
+a snapshot first, and where that fails the former files are kept instead. Called by restoring.py for the API.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any
+
+from holdfast import errors, limits, recipes
+from holdfast.errors import HoldfastError
+from holdfast.keeper.agent import Agent
+from holdfast.keeper.state import state_paths
+from holdfast.keeper.state.restore_course import By, Restoration, Undone, is_well
+from holdfast.keeper.state.state_jobs import words
+from holdfast.keeper.state.worker_link import Message
+from holdfast.keeper.watching.errands import Errands
+from holdfast.state.model import Cause
+from holdfast.worker.protocol import JobFailed
+
+if TYPE_CHECKING:
+    from holdfast.keeper.keeper import Keeper
+    from holdfast.keeper.state.restoring import Course, Restoring
+
+_LOOK_S = 0.05
+
+
+class Requests:
+    """`restore` is all of it."""
+
+    def __init__(self, keeper: Keeper, restoring: Restoring) -> None:
+        self._keeper = keeper
+        self._restoring = restoring
+        self._errands = Errands()
+
+    async def restore(self, name: str, snapshot: str, path: str | None) -> AsyncGenerator[Message, None]:
+        """Progress, and last answers.Restored. Raises HoldfastError, JobFailed."""
+        began_mono = self._keeper.clock.now_mono()
+        async with contextlib.aclosing(self._in_place(name, snapshot, path)) as said:
+            async for message in said:
+                if "result" in message:
+                    message["result"]["took_s"] = round(self._keeper.clock.now_mono() - began_mono, 3)
+                yield message
+
+    async def _in_place(self, name: str, snapshot: str, path: str | None) -> AsyncGenerator[Message, None]:
+        await self._restoring.after_what_was_left(name)
+        course = self._restoring.claim(name)
+        stuck, came_back = "", False
+        try:
+            agent = self._keeper.agents.get(name)
+            if agent is None or agent.leaving:
+                came_back = True
+                self._restoring.hold(name, course)  # it comes back to its restored files, not to what is left of them
+                async for message in self._keeper.removing.undelete(name):
+                    if "result" not in message:
+                        yield message
+                agent = self._keeper.agents[name]
+                course.args = self._keeper.snapshots.jobs.args(name)
+            async for message in self._replace(agent, course, snapshot, path):
+                if "result" in message:
+                    self._restoring.end(name, course)
+                    self._restoring.wake(agent, "its state was restored")
+                    await self._answered(agent)
+                    message["result"]["phase"] = str(agent.ladder.phase)
+                yield message
+        except HoldfastError as error:
+            stuck = error.summary if error.kind is errors.RESTORE_STUCK else ""
+            raise
+        finally:
+            if not course.done.is_set():
+                self._restoring.end(name, course, stuck)
+                known = self._keeper.agents.get(name)
+                if known is not None and came_back:
+                    self._keeper.command(known, "stop", "its state could not be restored")
+                elif known is not None and not stuck:
+                    self._restoring.wake(known, "its state is as it was")
+
+    async def _replace(
+        self, agent: Agent, course: Course, snapshot: str, path: str | None
+    ) -> AsyncGenerator[Message, None]:
+        name, restoring = agent.name, self._restoring
+        yield _stage("keeping what is there now")
+        await restoring.recovered(agent, course)
+        before, warnings = await self._keep(agent)
+        former = agent.memory.restoration
+        if former is not None:  # a person who restores again has looked at what the former one brought
+            await restoring.retire(agent, course, former)
+        built: dict[str, Any] = {}
+        try:
+            async with contextlib.aclosing(
+                restoring.job(name, course, "restore-build", snapshot=snapshot, path=path)
+            ) as said:
+                async for message in said:
+                    if "result" in message:
+                        built = message["result"]
+                    else:
+                        yield message
+        except JobFailed:
+            await restoring.dropped(name, course)
+            raise
+        yield _stage("stopping it" if agent.ladder.running else "exchanging")
+        now_at = self._keeper.clock.now_at()
+        one = Restoration(
+            snapshot=str(built["snapshot"]),
+            at=float(built["at"]),
+            by=By.PERSON,
+            began_at=now_at,
+            path=str(built.get("path", "")),
+            before=before,
+            lost_s=max(0.0, now_at - float(built["at"])),
+        )
+        try:
+            one = await restoring.exchange(agent, course, one, grace_s=agent.spec.stop.grace_s)
+        except Undone as why:
+            restoring.undone(agent, one, str(why))
+            raise HoldfastError(errors.RESTORE_FAILED, agent=name, reason=why) from None
+        spec = agent.spec
+        stale = await asyncio.to_thread(lambda: recipes.find(spec.recipe).stale_after_restore(spec))
+        warnings += [*built["notes"], *stale]
+        if not before and one.trees:
+            warnings.append(f"what was there is kept at {', '.join(one.trees)}")
+        yield _stage("starting it")
+        yield _result(name, snapshot, built, warnings, before)
+
+    async def _keep(self, agent: Agent) -> tuple[str, list[str]]:
+        """(id of a snapshot of what is there, what there is to say). Bounded; its failure stops no restore."""
+        paths = agent.spec.state.paths
+        if await state_paths.missing(self._errands, agent.name, paths) == list(paths):
+            return "", []
+        try:
+            async with asyncio.timeout(limits.SNAPSHOT_BEFORE_REMOVAL_S):
+                taken = await self._keeper.snapshots.take(agent.name, Cause.RESTORE)
+        except TimeoutError:
+            why = f"it took longer than {limits.SNAPSHOT_BEFORE_REMOVAL_S:.0f} s"
+        except (JobFailed, HoldfastError) as failed:
+            why = words(failed)
+        else:
+            made = taken["snapshot"]
+            return str(made["id"] if made else taken["unchanged_since"]), []
+        return "", [f"what was there could not be kept as a snapshot first: {why}"]
+
+    async def _answered(self, agent: Agent) -> None:
+        """Until it is up and past its gate, in bounded time."""
+        until = self._keeper.clock.now_mono() + limits.RESTORE_ANSWER_S
+
+        def awaited() -> bool:
+            return agent.ladder.wanted and not agent.ladder.aside and not is_well(agent.ladder)
+
+        while awaited() and self._keeper.clock.now_mono() < until:
+            await asyncio.sleep(_LOOK_S)
+
+
+def _stage(what: str) -> Message:
+    return {"progress": {"done": 0, "total": 0, "what": what}}
+
+
+def _result(name: str, snapshot: str, built: dict[str, Any], warnings: list[str], before: str) -> Message:
+    told = {
+        "agent": name,
+        "snapshot": snapshot,
+        "at": built["at"],
+        "files": built["files"],
+        "bytes": built["bytes"],
+        "path": built.get("path", ""),
+        "warnings": warnings,
+        "before": before,
+    }
+    return {"result": told}

@@ -1,0 +1,1 @@
+"""What people are told: views, sentences, incidents, evidence, alerts."""
