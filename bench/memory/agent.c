@@ -1,11 +1,14 @@
 /* The agents of the memory scenarios.
  *
- *   agent NAME beat SLOT MB              holds MB, allocates a little and beats every 50 ms into its slot of descriptor 3
- *   agent NAME grow COUNT FROM TO RATE   COUNT processes, each from FROM to TO MB at RATE MB/s; above one: children
+ *   agent NAME SLOTS SLOT beat MB                    holds MB, allocates a little and beats every 50 ms
+ *   agent NAME SLOTS SLOT grow COUNT FROM TO RATE REST
+ *       waits until its slot says that it shall grow; then COUNT processes, each from FROM to TO MB at RATE MB/s; above
+ *       one: children. One that is started again after it grew holds REST MB, and so does one whose slot says "over".
  *
- * A slot is three doubles and one number: time of the last beat, longest gap in seconds since it was set to 0, process
- * time, beats. CLOCK_MONOTONIC throughout. At a refusal of memory or of a process it waits and tries again.
+ * SLOTS is a file that all map. A slot is three doubles and four numbers, see struct slot. CLOCK_MONOTONIC throughout.
+ * At a refusal of memory or of a process it waits and tries again.
  */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,12 +20,15 @@
 #include <unistd.h>
 
 struct slot {
-    volatile double last, longest, cpu;
-    volatile unsigned long beats;
+    volatile double last, longest;  /* beat; gap in seconds since it was set to 0 */
+    volatile double begin;          /* when it grows; 0: not yet */
+    volatile unsigned long beats, starts, grew, over;
 };
 
 static const size_t MB = 1024 * 1024;
-enum { PAGE = 4096, BEATS_PER_S = 20 };
+enum { PAGE = 4096, BEATS_PER_S = 20, SLOTS = 128 };
+
+static struct slot *own;
 
 static double now(void) {
     struct timespec at;
@@ -47,10 +53,7 @@ static void touch(char *block, size_t from, size_t to) {
     for (size_t at = from; at < to; at += PAGE) block[at] = (char)(at >> 12 | 1);
 }
 
-static int beat(int number, size_t bytes) {
-    struct slot *slots = mmap(NULL, 64 * sizeof *slots, PROT_READ | PROT_WRITE, MAP_SHARED, 3, 0);
-    if (slots == MAP_FAILED) return 2;
-    struct slot *own = &slots[number];
+static int beat(size_t bytes) {
     char *block = take(bytes);
     touch(block, 0, bytes);
     own->last = now();
@@ -68,35 +71,55 @@ static int beat(int number, size_t bytes) {
     }
 }
 
-static void grow(size_t from, size_t to, double per_s) {
-    char *block = take(to);
-    size_t done = from;
-    double begun = now();
-    touch(block, 0, from);
-    while (done < to) {
-        size_t due = from + (size_t)((now() - begun) * per_s);
-        if (due > to) due = to;
-        due = due / PAGE * PAGE;
-        touch(block, done, due);
-        if (due > done) done = due;
-        if (to - done < PAGE) break;
-        rest(0.005);
-    }
+static void hold(size_t bytes) {
+    touch(take(bytes), 0, bytes);
     for (;;) rest(3600);
 }
 
+static void grow(char *block, size_t done, size_t to, double per_s, size_t resting) {
+    double begun = now();
+    size_t from = done;
+    while (!own->over) {
+        size_t due = from + (size_t)((now() - begun) * per_s);
+        if (due > to) due = to;
+        due = due / PAGE * PAGE;
+        while (done < due && !own->over) {
+            size_t next = due - done > MB ? done + MB : due;
+            touch(block, done, next);
+            done = next;
+        }
+        rest(to - done < PAGE ? 0.05 : 0.005);
+    }
+    munmap(block, to);
+    hold(resting);
+}
+
 int main(int count, char **words) {
-    if (count < 5) return 2;
+    if (count < 6) return 2;
     prctl(PR_SET_NAME, words[1]);
-    if (!strcmp(words[2], "beat")) return beat(atoi(words[3]), (size_t)atoi(words[4]) * MB);
-    if (count < 7 || strcmp(words[2], "grow")) return 2;
-    int children = atoi(words[3]);
-    size_t from = (size_t)atoi(words[4]) * MB, to = (size_t)atoi(words[5]) * MB;
-    double per_s = atof(words[6]) * MB;
-    if (children == 1) grow(from, to, per_s);
+    int fd = open(words[2], O_RDWR | O_CLOEXEC);
+    struct slot *slots = mmap(NULL, SLOTS * sizeof *slots, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (fd < 0 || slots == MAP_FAILED) return 2;
+    own = &slots[atoi(words[3])];
+    own->starts++;
+    if (!strcmp(words[4], "beat")) return beat((size_t)atoi(words[5]) * MB);
+    if (count < 10 || strcmp(words[4], "grow")) return 2;
+    int children = atoi(words[5]);
+    size_t from = (size_t)atoi(words[6]) * MB, to = (size_t)atoi(words[7]) * MB, resting = (size_t)atoi(words[9]) * MB;
+    double per_s = atof(words[8]) * MB;
+    if (own->grew) hold(resting);
+    char *block = children == 1 ? take(to) : NULL;
+    if (block) touch(block, 0, from);
+    while (own->begin == 0 || now() < own->begin) rest(own->begin == 0 ? 0.05 : 0.002);
+    own->grew = 1;
+    if (block) grow(block, from, to, per_s, resting);
     for (int begun = 0; begun < children;) {
         pid_t pid = fork();
-        if (pid == 0) grow(from, to, per_s);
+        if (pid == 0) {
+            block = take(to);
+            touch(block, 0, from);
+            grow(block, from, to, per_s, resting / (size_t)children);
+        }
         if (pid > 0) begun++;
         else rest(0.05);
     }

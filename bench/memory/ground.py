@@ -1,7 +1,7 @@
-"""The node of a scenario: a memory cgroup with one child for each agent, on v2, on v1, or on v1 with v2 for freezing.
+"""The node of a scenario: one memory cgroup with a limit, on v2 or v1, and what has to be known of it.
 
-Everything lies below a directory of this run's own, which is removed at the end. Nothing outside of it is written, but
-for the controllers that node.cgroups switches on. Needs root.
+Everything lies below a directory of this run's own, which is removed at the end, with what Holdfast made of its own in
+the other hierarchies. Needs root.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from holdfast.init import procfs
 from holdfast.node import cgroups
 from holdfast.node.kept_file import number
 from holdfast.node.memory import NodeMemory
-from holdfast.pods import groups
 
 MB = 1024 * 1024
 SPARE_MB = 1536  # of the machine, beyond the node, or twice a small node: it must not come under pressure itself
+_TOP = Path("/sys/fs/cgroup")
 
 
 class Unfit(Exception):
@@ -30,39 +30,28 @@ class Unfit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """`v2`, `freezer`: the agents' directories that freeze them, if any; `memory`: those that hold their memory."""
+    """`kind`: v2 or v1. `node`: the directory whose limit is the node's memory."""
 
     kind: str
     node: str
-    memory: dict[str, str]
-    v2: dict[str, str]
-    freezer: dict[str, str]
-    roots: list[str]  # of this run, in every hierarchy
 
-    def directories(self, agent: str) -> list[str]:
-        """Those a process has to enter."""
-        found = [self.memory[agent], self.v2.get(agent, ""), self.freezer.get(agent, "")]
-        return list(dict.fromkeys(each for each in found if each))
+    def enter(self) -> None:
+        """Move the calling process into the node."""
+        with open(f"{self.node}/cgroup.procs", "w") as file:
+            file.write("0")
 
-    def enter(self, agent: str) -> None:
-        """Move the calling process."""
-        for directory in self.directories(agent):
-            with open(f"{directory}/cgroup.procs", "w") as file:
-                file.write("0")
-
-    def living(self, agent: str) -> list[int]:
-        """Processes of an agent, without zombies, by the numbers of the caller's namespace."""
-        try:
-            pids = [int(pid) for pid in Path(self.memory[agent], "cgroup.procs").read_text().split()]
-        except (OSError, ValueError):
-            return []
-        return [pid for pid in pids if (found := procfs.read(pid)) is not None and found.state not in "ZX"]
+    def begin(self) -> None:
+        """Called by the first process of the scenario's namespace: with v2, Holdfast makes its groups below the one it
+        is in only where the first process is in none that is the machine's."""
+        if self.kind == "v2":
+            self.enter()
 
     def kernel_kills(self) -> int:
-        """Processes the kernel killed for memory, in the node and all agents."""
-        name = "memory.events" if self.kind == "v2" else "memory.oom_control"
-        places = [self.node] if self.kind == "v2" else [self.node, *self.memory.values()]
-        return sum(number(_bytes(f"{place}/{name}"), b"oom_kill") or 0 for place in places)
+        """Processes the kernel killed for memory, in the node and all groups below."""
+        if self.kind == "v2":
+            return number(_bytes(f"{self.node}/memory.events"), b"oom_kill") or 0
+        found = [Path(path, "memory.oom_control") for path, _, _ in os.walk(self.node)]
+        return sum(number(_bytes(str(each)), b"oom_kill") or 0 for each in found)
 
     def peak_mb(self) -> float:
         text = _bytes(f"{self.node}/memory.peak") or _bytes(f"{self.node}/memory.max_usage_in_bytes")
@@ -70,6 +59,16 @@ class Ground:
 
     def spec(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def living() -> dict[str, list[int]]:
+    """Processes of the caller's namespace by the name they gave themselves, without zombies."""
+    found: dict[str, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit() and (process := procfs.read(int(entry))) is not None and process.state not in "ZX":
+            name = _bytes(f"/proc/{entry}/comm").decode(errors="replace").strip()
+            found.setdefault(name, []).append(int(entry))
+    return found
 
 
 def fit(node_mb: int) -> None:
@@ -85,49 +84,48 @@ def fit(node_mb: int) -> None:
         raise Unfit(f"{free_mb} MB are available, a node of {node_mb} MB needs {needed_mb}")
 
 
-def make(node_mb: int, agents: Sequence[str]) -> Ground:
+def make(node_mb: int) -> Ground:
     """Raises Unfit when there is no memory cgroup to be had."""
-    plan = cgroups.choose(f"bench{os.getpid()}")
-    limit = node_mb * MB
-    roots = [str(each) for each in (plan.v2_root, *plan.v1_roots.values()) if each is not None]
+    plan = cgroups.expect()
+    limit, name = str(node_mb * MB), f"holdfast-bench-{os.getpid()}"
     if "memory" in plan.v2_controllers and plan.v2_root is not None:
-        node = plan.v2_root / "node"
+        base = plan.v2_root.parent
+        for controller in sorted(plan.v2_controllers):
+            (base / "cgroup.subtree_control").write_text(f"+{controller}")
+        node = base / name
         node.mkdir()
-        for place in (plan.v2_root, node):
-            (place / "cgroup.subtree_control").write_text("+memory")
-        (node / "memory.max").write_text(str(limit))
-        own = {agent: _child(node, agent) for agent in agents}
-        return Ground("v2", str(node), own, own, {}, roots)
+        (node / "memory.max").write_text(limit)
+        return Ground("v2", str(node))
     if "memory" not in plan.v1_roots:
-        groups.close(plan)
         raise Unfit(f"no memory cgroup: {plan.why}")
-    node = plan.v1_roots["memory"] / "node"
+    node = plan.v1_roots["memory"].parent / name
     node.mkdir()
-    (node / "memory.limit_in_bytes").write_text(str(limit))
-    memory = {agent: _child(node, agent) for agent in agents}
-    v2 = {agent: _child(plan.v2_root, agent) for agent in agents} if plan.v2_root else {}
-    tracker = plan.v1_roots.get("freezer")
-    freezer = {agent: _child(tracker, agent) for agent in agents} if tracker and not v2 else {}
-    return Ground("v1", str(node), memory, v2, freezer, roots)
+    (node / "memory.limit_in_bytes").write_text(limit)
+    return Ground("v1", str(node))
 
 
-def remove(made: Ground) -> bool:
-    """All of this run's directories. What is still dying in them gets ten seconds."""
+def remove(made: Ground, home_id: str) -> bool:
+    """All of this run's directories, and those of the home in other hierarchies. What is dying gets ten seconds."""
+
+    def ours(path: str) -> bool:
+        return path.startswith(made.node) or bool(home_id and f"/holdfast-{home_id}" in path)
+
+    def there() -> list[str]:
+        return [path for path, _, _ in os.walk(_TOP, topdown=False) if ours(path)]
+
+    return _until_gone(there)
+
+
+def _until_gone(there: Callable[[], list[str]]) -> bool:
     for _ in range(200):
-        for root in made.roots:
-            for path, _, _ in os.walk(root, topdown=False):
-                with contextlib.suppress(OSError):
-                    os.rmdir(path)
-        if not any(Path(root).exists() for root in made.roots):
+        left = there()
+        for path in left:
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+        if not left:
             return True
         time.sleep(0.05)
     return False
-
-
-def _child(parent: Path, agent: str) -> str:
-    directory = parent / agent
-    directory.mkdir()
-    return str(directory)
 
 
 def _bytes(path: str) -> bytes:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -23,14 +24,14 @@ RUN_S = 180.0
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """Who keeps the node. `tick_s`: the loop only looks so often, and hears nothing in between."""
+    """Who keeps the node. `altered`: words for altered_keeper.py, where the keeper is not as it is."""
 
     name: str
     words: str
     command: tuple[str, ...] = ()
-    tick_s: float | None = None
+    altered: tuple[str, ...] = ()
     bare: bool = False
-    kill_loop_s: float | None = None
+    kill_keeper_s: float | None = None
 
 
 EARLYOOM = str(TOOLS / "earlyoom/root/usr/bin/earlyoom")
@@ -44,10 +45,16 @@ KEEPERS = {
             "prefers those that grow, avoids those that matter, by name",
             (EARLYOOM, "-r", "0", "--prefer", "^s[0-9]", "--avoid", "^agent"),
         ),
-        Keeper("holdfast", "the semaphore, woken by the kernel"),
-        Keeper("holdfast-250ms", "the semaphore looks every 250 ms and hears nothing between", tick_s=0.25),
-        Keeper("holdfast-bare", "the semaphore without cgroups: own readings, SIGSTOP and SIGKILL", bare=True),
-        Keeper("holdfast-killed", "kill -9 of the loop 0.7 s into the spike, back after 0.5 s", kill_loop_s=0.7),
+        Keeper("holdfast", "all of Holdfast, in the node itself"),
+        Keeper(
+            "holdfast-250ms",
+            "the same, but its keeper looks at memory every 250 ms and hears nothing between",
+            altered=("every", "0.25"),
+        ),
+        Keeper("holdfast-killed", "the same, and kill -9 of its keeper 0.7 s into the spike", kill_keeper_s=0.7),
+        Keeper("holdfast-bare", "the same without cgroups: own readings, SIGSTOP and SIGKILL", bare=True),
+        Keeper("holdfast-weighed", "the same; what the memory part of its keeper costs is weighed", altered=("weigh",)),
+        Keeper("holdfast-off", "the same, but its keeper never looks at memory", altered=("off",)),
     )
 }
 
@@ -85,11 +92,10 @@ def once(scenario: str, keeper: str, place: Path) -> dict[str, Any]:
     place.mkdir(parents=True)
     try:
         ground.fit(what.node_mb)
-        made = ground.make(what.node_mb, [*what.innocents, *what.growing])
+        made = ground.make(what.node_mb)
     except ground.Unfit as reason:
         raise Unavailable(str(reason)) from None
     try:
-        priorities = dict.fromkeys(what.innocents, scenarios.IMPORTANT)
         spec = {
             "scenario": scenario,
             "keeper": keeper,
@@ -98,10 +104,9 @@ def once(scenario: str, keeper: str, place: Path) -> dict[str, Any]:
             "program": str(TOOLS / "memory-agent"),
             "shim": str(TOOLS / "meminfo.so"),
             "command": who.command,
-            "tick_s": who.tick_s,
+            "altered": who.altered,
             "bare": who.bare,
-            "kill_loop_s": who.kill_loop_s,
-            "agents": priorities | {name: number for number, name in enumerate(what.growing)},
+            "kill_keeper_s": who.kill_keeper_s,
         }
         (place / "spec").write_text(json.dumps(spec))
         command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
@@ -111,8 +116,19 @@ def once(scenario: str, keeper: str, place: Path) -> dict[str, Any]:
     except (OSError, processes.CommandFailed, processes.TooSlow) as error:
         result = {"failed": str(error)[-600:]}
     finally:
-        clean = ground.remove(made)
+        clean = ground.remove(made, _tidy(place / "home"))
     return result | {"clean": clean, "cgroups": made.kind}
+
+
+def _tidy(home: Path) -> str:
+    """The id of a home that was there; init's journals lie on tmpfs and go with it."""
+    try:
+        home_id = (home / "home.id").read_text().strip()
+    except OSError:
+        return ""
+    for base in ("/dev/shm", "/run"):
+        shutil.rmtree(f"{base}/holdfast-{os.getuid()}-{home_id}", ignore_errors=True)
+    return home_id
 
 
 def _compile(source: Path, made: Path, words: list[str]) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 IMPORTANT = 100  # priority of the agents that matter
-REST_MB = 20  # what a shed agent takes when it comes back: its spike is over
+REST_MB = 20  # what an agent holds when its spike is over, or when it was started again since
+SPARE_MB = 24  # of a start, beside what the agent says: REST_MB must fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +43,17 @@ class Scenario:
         return [f"s{number}" for number in range(len(self.growths))]
 
     def beat_words(self, number: int) -> list[str]:
-        """Arguments of the program for an agent that matters; its slot is its number."""
-        return [self.innocents[number], "beat", str(number), str(self.innocents_mb[number])]
+        """What an agent that matters does with its memory; see agent.c."""
+        return ["beat", str(self.innocents_mb[number])]
 
     def growth_words(self, number: int) -> list[str]:
         one = self.growths[number]
-        words = [self.growing[number], "grow", one.processes, one.from_mb, one.to_mb, one.mb_per_s]
-        return [str(each) for each in words]
+        return ["grow", *(str(each) for each in (one.processes, one.from_mb, one.to_mb, one.mb_per_s, REST_MB))]
 
-    def processes_of(self, number: int) -> int:
-        """Processes of a whole growing agent: its children and the one that waits for them."""
-        count = self.growths[number].processes
-        return count if count == 1 else count + 1
-
-
-def rest_words(name: str) -> list[str]:
-    """Arguments of a shed agent that comes back."""
-    return [name, "grow", "1", str(REST_MB), str(REST_MB), "1"]
+    def start_mb(self, number: int) -> int:
+        """What the start of a growing agent needs: all it holds before it grows, and its program."""
+        one = self.growths[number]
+        return SPARE_MB + (one.from_mb if one.processes == 1 else 0)
 
 
 _TEN = (100,) * 10
@@ -100,13 +95,13 @@ ALL = {
         ),
         Scenario(
             "small",
-            "as forky, for an emulated machine: 3 agents of 4 processes, each 2 to 24 MB at 10 MB/s, 500 ms apart; "
+            "as forky, for an emulated machine: 3 agents of 4 processes, each 2 to 40 MB at 10 MB/s, 500 ms apart; "
             "4 that matter with 8 MB",
-            192,
+            320,
             (8,) * 4,
-            tuple(Growth(4, 2, 24, 10, 0.5 * number) for number in range(3)),
+            tuple(Growth(4, 2, 40, 10, 0.5 * number) for number in range(3)),
             30.0,
         ),
-        Scenario("idle", "100 agents that do nothing", 4096, (), (Growth(1, 3, 3, 1, 0.0),) * 100, 15.0),
+        Scenario("idle", "100 agents that do nothing", 4096, (), (Growth(1, 3, 3, 1, 0.0),) * 100, 33.0),
     )
 }

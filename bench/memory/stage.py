@@ -1,7 +1,8 @@
 """`python -m bench.memory.stage SPEC`: one run of one scenario, as process 1 of a process namespace of its own.
 
-Whatever kills by looking at /proc sees only the scenario here, and all of it ends with this process. Writes
-PLACE/result: who was lost, the longest gap between two beats, the node's peak, what the kernel killed, whom the loop
+Whatever kills by looking at /proc sees only the scenario here, and all of it ends with this process. The agents are the
+same program in the same node whoever keeps them: started by Holdfast where it keeps them, else by this process. Writes
+PLACE/result: who was lost, the longest gap between two beats, the node's peak, what the kernel killed, whom Holdfast
 shed and how.
 """
 
@@ -19,23 +20,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bench.memory import scenarios
+from bench import processes
+from bench.memory import ground, judging, scenarios
 from bench.memory.ground import Ground
-from holdfast.node import oom
+from bench.memory.kept import Kept
+from bench.memory.waiting import NotYet, wait_until
+from bench.memory.watching import Watch
 
-SLOT = struct.Struct("=dddQ")
+SLOT = struct.Struct("=dddQQQQ")  # last, longest, begin; beats, starts, grew, over
+BEGIN_AT, OVER_AT = 16, 48  # places within a slot
 SLOTS_FD = 3
+SLOTS = 128
 READY_S = 60.0
 SETTLE_S = 1.5
-SPIKE_S = 3.0  # over which the loop's CPU counts as "during the spike"
-LOOP_DEAD_S = 0.5  # a keeper is back within this; promised is one second
+SPIKE_S = 3.0  # over which the keeper's CPU counts as "during the spike"
+LOOK_AGAIN_S = 1.0  # after a keeper was killed, the next one is asked for
 BACK_S = 15.0
-WHOLE_S = 1.0
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-
-
-class Failed(Exception):
-    """The run says nothing; the text says why."""
 
 
 class Stage:
@@ -44,94 +44,95 @@ class Stage:
         self.place = Path(spec["place"])
         self.scenario = scenarios.ALL[spec["scenario"]]
         self.ground = Ground(**spec["ground"])
-        self.ours = spec["keeper"].startswith("holdfast")
         fd = os.memfd_create("beats")
-        os.ftruncate(fd, 64 * SLOT.size)
+        os.ftruncate(fd, SLOTS * SLOT.size)
         if fd != SLOTS_FD:
             os.dup2(fd, SLOTS_FD)
-        self.slots = mmap.mmap(SLOTS_FD, 64 * SLOT.size)
-        self.keepers: list[int] = []
-        (self.place / "ledger").touch()
+        self.slots = mmap.mmap(SLOTS_FD, SLOTS * SLOT.size)
+        self.names = [*self.scenario.innocents, *self.scenario.growing]
+        self.kept: Kept | None = None
+        if spec["keeper"].startswith("holdfast"):
+            self.kept = Kept(self.place, self.ground, tuple(spec["altered"]), spec["bare"])
+        self.killer = 0  # process of another keeper
+        self.watch = Watch(self.names, ground.living)
 
     # --- starting ------------------------------------------------------------------------------------------------
-    def start_agent(self, name: str, words: list[str], priority: int) -> None:
-        adj = oom.score_adj(priority, oom.floor()) if self.ours else None
+    def words(self, number: int) -> list[str]:
+        """Command of an agent."""
+        matter = len(self.scenario.innocents)
+        act = self.scenario.beat_words(number) if number < matter else self.scenario.growth_words(number - matter)
+        return [self.spec["program"], self.names[number], f"/proc/{os.getpid()}/fd/{SLOTS_FD}", str(number), *act]
 
-        def enter() -> None:
-            if adj is not None:
-                Path("/proc/self/oom_score_adj").write_text(str(adj))
-            self.ground.enter(name)
+    def begin(self) -> None:
+        """Whoever keeps the node, and all agents; those that grow wait."""
+        commands = [self.words(number) for number in range(len(self.names))]
+        if self.kept is not None:
+            self.kept.begin()
+            self.kept.fleet(self.scenario, commands)
+        else:
+            if self.spec["keeper"] != "kernel":
+                self.start_killer()
+            for words in commands:
+                subprocess.Popen(words, preexec_fn=self.ground.enter, start_new_session=True)
+        count = len(self.scenario.innocents)
+        wait_until(lambda: all(self.slot(each)[3] >= 5 for each in range(count)), "all beat", READY_S)
+        wait_until(lambda: all(self.slot(each)[4] for each in range(len(self.names))), "all are there", READY_S)
 
-        subprocess.Popen([self.spec["program"], *words], preexec_fn=enter, pass_fds=[SLOTS_FD], start_new_session=True)
-
-    def start_keeper(self) -> None:
+    def start_killer(self) -> None:
         log = open(self.place / "keeper.log", "ab")  # noqa: SIM115
-        if self.ours:
-            command = [sys.executable, "-m", "bench.memory.loop", str(self.place / "spec")]
-            self.keepers.append(subprocess.Popen(command, stdout=log, stderr=log).pid)
-            wait_until(lambda: self.ledger("begin") >= len(self.keepers), "the loop begins")
-        elif self.spec["keeper"] != "kernel":
-            environment = dict(os.environ, LD_PRELOAD=self.spec["shim"], BENCH_NODE=self.ground.node)
-            self.keepers.append(subprocess.Popen(self.spec["command"], stdout=log, stderr=log, env=environment).pid)
-            wait_until(lambda: (self.place / "keeper.log").stat().st_size > 0, "the killer begins")
-
-    def ledger(self, what: str) -> int:
-        return sum(one["what"] == what for one in self.records())
-
-    def records(self) -> list[dict[str, Any]]:
-        lines = (self.place / "ledger").read_text().split("\n")[:-1]
-        return [json.loads(line) for line in lines]
+        environment = dict(os.environ, LD_PRELOAD=self.spec["shim"], BENCH_NODE=self.ground.node)
+        self.killer = subprocess.Popen(self.spec["command"], stdout=log, stderr=log, env=environment).pid
+        wait_until(lambda: (self.place / "keeper.log").stat().st_size > 0, "the killer begins", READY_S)
 
     # --- the run -------------------------------------------------------------------------------------------------
     def run(self) -> dict[str, Any]:
-        self.start_keeper()
-        for number, name in enumerate(self.scenario.innocents):
-            self.start_agent(name, self.scenario.beat_words(number), scenarios.IMPORTANT)
-        count = len(self.scenario.innocents)
-        wait_until(lambda: all(self.slot(each)[3] >= 5 for each in range(count)), "all beat")
+        self.ground.begin()
+        self.begin()
         time.sleep(SETTLE_S)
-        for each in range(count):
-            SLOT.pack_into(self.slots, each * SLOT.size, time.monotonic(), 0.0, 0.0, 0)
-        begun, cpu = time.monotonic(), self.cpu_s()
-        spike, calm = self.drive(begun, cpu)
-        result = self.look()
-        result |= {"spike_cpu_percent": spike, "calm_cpu_percent": calm}
+        self.watch.start()
+        for each in range(len(self.scenario.innocents)):
+            SLOT.pack_into(self.slots, each * SLOT.size, time.monotonic(), 0.0, 0.0, 0, self.slot(each)[4], 0, 0)
+        shares = self.drive(time.monotonic())
+        result = self.look() | shares
         result["load"] = os.getloadavg()[0]
-        if self.ours:
-            result |= self.sheds() | self.returns()
+        if self.kept is not None:
+            result |= self.judge()
         return result
 
-    def drive(self, begun: float, cpu: float | None) -> tuple[float | None, float | None]:
-        """Let them grow, and the loop die when it is to. Its share of a core during the spike and after, in percent."""
-        todo: list[tuple[float, Callable[[], object]]] = []
+    def drive(self, begun: float) -> dict[str, Any]:
+        """Let them grow, and the keeper die when it is to. Its share of a core in the spike and after, in percent."""
+        matter = len(self.scenario.innocents)
         for number, growth in enumerate(self.scenario.growths):
-            name, words = self.scenario.growing[number], self.scenario.growth_words(number)
-            todo.append((growth.delay_s, lambda n=name, w=words, p=number: self.start_agent(n, w, p)))  # type: ignore[misc]
-        if self.spec.get("kill_loop_s") is not None:
-            at = self.spec["kill_loop_s"]
-            todo.append((at, lambda: os.kill(self.keepers[-1], signal.SIGKILL)))
-            todo.append((at + LOOP_DEAD_S, self.start_keeper))
-        found: list[float | None] = []
-        todo.append((SPIKE_S, lambda: found.extend((self.share(cpu, begun), self.cpu_s()))))
-        todo.append((self.scenario.lasts_s, lambda: None))
-        for at, act in sorted(todo, key=lambda one: one[0]):
-            time.sleep(max(0.0, begun + at - time.monotonic()))
+            at = (matter + number) * SLOT.size + BEGIN_AT
+            self.slots[at : at + 8] = struct.pack("=d", begun + growth.delay_s)
+        todo: list[tuple[float, Callable[[], object]]] = []
+        if self.kept is not None and self.spec["kill_keeper_s"] is not None:
+            todo.append((self.spec["kill_keeper_s"], self.kept.kill_keeper))
+            todo.append((self.spec["kill_keeper_s"] + LOOK_AGAIN_S, self.kept.followed))
+        before = self.spent()
+        found: list[dict[str, Any]] = []
+        todo.append((SPIKE_S, lambda: found.append(self.shares("spike", before, begun))))
+        after: list[tuple[float | None, float | None]] = []
+        todo.append((SPIKE_S, lambda: after.append(self.spent())))
+        todo.append((self.scenario.lasts_s, lambda: found.append(self.shares("calm", after[0], begun + SPIKE_S))))
+        for at_s, act in sorted(todo, key=lambda one: one[0]):
+            time.sleep(max(0.0, begun + at_s - time.monotonic()))
             act()
-        return found[0], self.share(found[1], begun + SPIKE_S)
+        return found[0] | found[1]
 
     def look(self) -> dict[str, Any]:
-        now = time.monotonic()
-        alive = [n for n, name in enumerate(self.scenario.innocents) if self.ground.living(name)]
+        now, found = time.monotonic(), ground.living()
+        alive = [n for n, name in enumerate(self.scenario.innocents) if name in found and self.slot(n)[4] == 1]
         gaps = {n: max(self.slot(n)[1], now - self.slot(n)[0]) for n in alive}
-        counts = {name: len(self.ground.living(name)) for name in self.scenario.growing}
-        back = {one["agent"] for one in self.records() if one["what"] == "back"}
+        counts = {name: len(found.get(name, [])) for name in self.scenario.growing}
+        matter = len(self.scenario.innocents)
         half = [
             name
             for number, name in enumerate(self.scenario.growing)
-            if name not in back and 0 < counts[name] < self.scenario.processes_of(number)
+            if self.slot(matter + number)[4] == 1 and 0 < counts[name] < self.watch.most(name)
         ]
         return {
-            "lost": len(self.scenario.innocents) - len(alive),
+            "lost": matter - len(alive),
             "gap_ms": round(1000 * max(gaps.values(), default=0.0)),
             "peak_mb": self.ground.peak_mb(),
             "kernel_kills": self.ground.kernel_kills(),
@@ -139,78 +140,54 @@ class Stage:
             "growing_left": sum(1 for count in counts.values() if count),
         }
 
-    def sheds(self) -> dict[str, Any]:
-        """Whom the loop shed, whether in order and whole."""
-        records = self.records()
-        chosen, going = [], set()
-        for one in records:  # a loop that was killed between choosing and killing chooses again: one shedding
-            if one["what"] == "chosen" and one["agent"] not in going:
-                chosen.append(one)
-                going.add(one["agent"])
-            elif one["what"] in ("gone", "spared"):
-                going.discard(one["agent"])
-        gone = [one for one in records if one["what"] == "gone"]
-        killed = {one["agent"]: one["mono"] for one in records if one["what"] in ("kill", "stop")}
-        dying = [one["mono"] - killed[one["agent"]] for one in gone if one["agent"] in killed]
-        spared = sum(one["what"] == "spared" for one in records)
-        return {
-            "victims": [one["agent"] for one in chosen],
-            "in_order": not any(one["lower"] for one in chosen),
-            "whole": not going and max(dying, default=0.0) <= WHOLE_S,
-            "spared": spared,
-            "gone_s": round(max((one["took_s"] for one in gone), default=0.0), 3),
-            "reasons": sorted({one["reason"] for one in chosen}),
-            "begins": sum(one["what"] == "begin" for one in records),
-        }
-
-    def returns(self) -> dict[str, Any]:
-        """How long all that were shed took to be back once there was room: those that still grow end now."""
-        records = self.records()
-        missing = {one["agent"] for one in records if one["what"] == "gone"}
-        back = {one["agent"] for one in records if one["what"] == "back"}
-        ended = [name for name in self.scenario.growing if name not in back and self.ground.living(name)]
-        room_mono = time.monotonic() if ended else 0.0
-        for pid in [pid for name in ended for pid in self.ground.living(name)]:
-            os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + BACK_S
-        while time.monotonic() < deadline and not all(self.ground.living(name) for name in missing):
+    def judge(self) -> dict[str, Any]:
+        """What Holdfast did; their spike is over, so all who were shed have room now."""
+        assert self.kept is not None
+        over_mono = time.monotonic()
+        for number in range(len(self.scenario.innocents), len(self.names)):
+            at = number * SLOT.size + OVER_AT
+            self.slots[at : at + 8] = struct.pack("=Q", 1)
+        growing = self.scenario.growing
+        end = over_mono + BACK_S
+        while time.monotonic() < end and not all(name in ground.living() for name in growing):
             time.sleep(0.05)
         time.sleep(0.3)
-        records = self.records()
-        last_gone = max([room_mono, *(one["mono"] for one in records if one["what"] == "gone")])
-        last_back = max((one["mono"] for one in records if one["what"] == "back"), default=0.0)
-        all_back = all(self.ground.living(name) for name in missing)
-        lost = sum(not self.ground.living(name) for name in self.scenario.innocents)
-        back_s = round(max(0.0, last_back - last_gone), 2) if missing and all_back else None
-        return {"all_back": all_back, "back_s": back_s, "lost_in_the_end": lost}
+        self.watch.end()
+        lost = sum(self.slot(n)[4] != 1 for n in range(len(self.scenario.innocents)))
+        found = judging.judge(self.kept.records(), self.watch, growing, over_mono)
+        last_peak = self.ground.peak_mb()
+        again = {"lost_in_the_end": lost, "peak_mb": last_peak, "kernel_kills": self.ground.kernel_kills()}
+        return (
+            found | again | {"keepers": len(self.kept.seen), "restarted": self.kept.restarted(self.scenario.innocents)}
+        )
 
     # --- figures -------------------------------------------------------------------------------------------------
-    def slot(self, number: int) -> tuple[float, float, float, int]:
-        last, longest, cpu, beats = SLOT.unpack_from(self.slots, number * SLOT.size)
-        return last, longest, cpu, beats
+    def slot(self, number: int) -> tuple[float, float, float, int, int, int, int]:
+        found: tuple[float, float, float, int, int, int, int] = SLOT.unpack_from(self.slots, number * SLOT.size)
+        return found
 
-    def cpu_s(self) -> float | None:
-        if not self.keepers:
-            return None
+    def spent(self) -> tuple[float | None, float | None]:
+        """CPU seconds of the keeper so far, and of its memory part where that is weighed."""
+        pid = self.killer if self.kept is None else self.kept.seen[-1]
+        used = processes.used(pid) if pid else None
         try:
-            fields = Path(f"/proc/{self.keepers[-1]}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            return None
-        return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+            part = float((self.place / "home" / "weighed").read_text())
+        except (OSError, ValueError):
+            part = None
+        return None if used is None else used.cpu_s, part
 
-    def share(self, before_s: float | None, since_mono: float) -> float | None:
-        now_s = self.cpu_s()
-        if before_s is None or now_s is None or len(self.keepers) > 1:
-            return None
-        return round(100 * (now_s - before_s) / (time.monotonic() - since_mono), 2)
+    def shares(self, name: str, before: tuple[float | None, float | None], since_mono: float) -> dict[str, Any]:
+        took_s, now = time.monotonic() - since_mono, self.spent()
+        one_keeper = self.kept is None or (len(self.kept.seen) == 1 and self.spec["kill_keeper_s"] is None)
 
+        def share(then_s: float | None, now_s: float | None) -> float | None:
+            known = then_s is not None and now_s is not None and one_keeper
+            return round(100 * (now_s - then_s) / took_s, 2) if known else None  # type: ignore[operator]
 
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + READY_S
-    while not condition():
-        if time.monotonic() > deadline:
-            raise Failed(f"{what}: not within {READY_S:.0f} s")
-        time.sleep(0.02)
+        return {
+            f"{name}_cpu_percent": share(before[0], now[0]),
+            f"{name}_memory_cpu_percent": share(before[1], now[1]),
+        }
 
 
 def main() -> int:
@@ -218,7 +195,7 @@ def main() -> int:
     spec = json.loads(Path(sys.argv[1]).read_text())
     try:
         result = Stage(spec).run()
-    except Failed as reason:
+    except NotYet as reason:
         result = {"failed": str(reason)}
     (Path(spec["place"]) / "result").write_text(json.dumps(result))
     return 0

@@ -108,7 +108,7 @@ class MemoryStage(ThrowAwayStage):
         found = 0
         for file in [self.group / "memory.oom_control", *self.group.rglob("*/memory.oom_control")]:
             with contextlib.suppress(OSError):
-                found += number(file.read_bytes(), b"oom_kill ") or 0
+                found += number(file.read_bytes(), b"oom_kill") or 0
         return found
 
     def close(self) -> None:

@@ -12,7 +12,8 @@ GOOD = {
     "peak_mb": 1680.0,
     "kernel_kills": 0,
     "half_dead": 0,
-    "spike_cpu_percent": 1.5,
+    "spike_cpu_percent": 4.5,
+    "spike_memory_cpu_percent": None,
     "victims": ["s0", "s1"],
     "spared": 1,
     "in_order": True,
@@ -28,8 +29,16 @@ GOOD = {
 def figures(ours: dict[str, Any], earlyoom: dict[str, Any] | None = None) -> dict[str, Any]:
     theirs = {"lost": 4, "gap_ms": 300, "peak_mb": 2048.0, "kernel_kills": 9, "half_dead": 2, "spike_cpu_percent": 0.1}
     runs: dict[str, dict[str, list[Any]]] = {name: {} for name in memory.SCENARIOS}
+    weighed = {**GOOD, "spike_memory_cpu_percent": 1.5}
+    weighed |= {name: ours[name] for name in ("spike_memory_cpu_percent",) if ours.get(name)}
     runs["forky"] = {"holdfast": [ours, ours], "earlyoom-tuned": [earlyoom or theirs], "kernel": [{"failed": "why"}]}
-    return {"rounds": 2, "runs": runs, "idle": {"calm_cpu_percent": 0.3}, "left_out": {"seed4g": "too little memory"}}
+    runs["forky"]["holdfast-weighed"] = [weighed]
+    idle = {
+        "holdfast": {"calm_cpu_percent": 0.9, "calm_memory_cpu_percent": None},
+        "holdfast-weighed": {"calm_cpu_percent": 1.0, "calm_memory_cpu_percent": 0.3},
+        "holdfast-off": None,
+    }
+    return {"rounds": 2, "runs": runs, "idle": idle, "left_out": {"seed4g": "too little memory"}}
 
 
 def reached(section: Any) -> dict[str, bool | None]:
@@ -58,7 +67,7 @@ def test_a_good_run_reaches_every_goal_and_names_what_was_left_out() -> None:
         ({"gap_ms": 151}, "memory-gap"),
         ({"all_back": False, "back_s": None}, "memory-back"),
         ({"back_s": 10.5}, "memory-back"),
-        ({"spike_cpu_percent": 3.5}, "memory-cpu"),
+        ({"spike_memory_cpu_percent": 3.5}, "memory-cpu"),
     ],
 )
 def test_each_promise_is_judged(change: dict[str, Any], goal: str) -> None:

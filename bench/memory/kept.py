@@ -1,0 +1,134 @@
+"""Holdfast itself inside the node: guard, init, logger and keeper as they are, with a fleet, asked through the API.
+
+`python -m bench.memory.kept HOME NODE` is how they are begun: a process that enters the node and leaves the guard
+behind, as `holdfast up` would. Only the keeper's program is chosen here; see altered_keeper.py for the altered one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from bench.install import ROOT
+from bench.memory.ground import Ground
+from bench.memory.scenarios import IMPORTANT, SPARE_MB, Scenario
+from bench.memory.waiting import wait_until
+from holdfast.cli.client import KeeperClient
+from holdfast.errors import HoldfastError
+from holdfast.home import Home
+
+MB = 1024 * 1024
+UP_S = 60.0
+_COMING = ("density.shed", "density.back", "density.spared")
+
+
+class Kept:
+    """`altered`: words for the altered keeper; () is the keeper as it is."""
+
+    def __init__(self, place: Path, ground: Ground, altered: tuple[str, ...], bare: bool) -> None:
+        self.home = Home(place / "home")
+        self.work = place / "agents"
+        self.client = KeeperClient(self.home, timeout_s=30.0)
+        self._ground = ground
+        self._altered = altered
+        self._bare = bare
+        self.seen: list[int] = []  # every keeper there was
+
+    # --- life ----------------------------------------------------------------------------------------------------
+    def begin(self) -> None:
+        self.work.mkdir()
+        self.home.prepare()
+        keeper = ["-m", "bench.memory.altered_keeper", *self._altered] if self._altered else ["-m", "holdfast.keeper"]
+        services = {
+            "keeper": {"argv": [sys.executable, "-P", *keeper, "--home", str(self.home.path)]},
+            "logger": {"argv": [sys.executable, "-P", "-m", "holdfast.logs", "--home", str(self.home.path)]},
+        }
+        self.home.services.write_text(json.dumps(services))
+        environment = dict(os.environ, HOLDFAST_USERS="numeric", PYTHONPATH=str(ROOT))
+        environment.pop("HOLDFAST_CGROUPS", None)
+        if self._bare:
+            environment["HOLDFAST_CGROUPS"] = "none"
+        words = [sys.executable, "-m", "bench.memory.kept", str(self.home.path), self._ground.node]
+        subprocess.Popen(words, env=environment)
+        wait_until(self.client.is_up, "an API that answers", UP_S)
+        self.seen.append(self.keeper_pid())
+
+    def fleet(self, scenario: Scenario, command: list[list[str]]) -> None:
+        """`command`: of each agent, first those that matter. All healthy and their starts over when this returns."""
+        agents = []
+        names = [*scenario.innocents, *scenario.growing]
+        for name, words in zip(names, command, strict=True):
+            number = names.index(name)
+            matters = number < len(scenario.innocents)
+            order = number - len(scenario.innocents)
+            start = SPARE_MB + scenario.innocents_mb[number] if matters else scenario.start_mb(order)
+            agents.append(
+                {
+                    "name": name,
+                    "command": words,
+                    "working_dir": str(self.work),
+                    "user": "root",
+                    "priority": IMPORTANT if matters else min(order, IMPORTANT - 1),
+                    "memory": {"start_bytes": start * MB},
+                }
+            )
+        self.client.put("/v1/fleet", json.dumps({"agents": agents}).encode(), merge=0)
+        wait_until(self.is_steady, "all are healthy and their starts are over", UP_S)
+
+    def is_steady(self) -> bool:
+        rows = self.status()["agents"]
+        return bool(rows) and all(row["phase"] == "healthy" and not row["start_lease_bytes"] for row in rows)
+
+    def kill_keeper(self) -> None:
+        os.kill(self.seen[-1], signal.SIGKILL)
+
+    def followed(self) -> None:
+        """Notes the keeper there is now; it answers again. Raises NotYet."""
+        wait_until(self.client.is_up, "a keeper that answers", UP_S)
+        if (pid := self.keeper_pid()) != self.seen[-1]:
+            self.seen.append(pid)
+
+    # --- what it says --------------------------------------------------------------------------------------------
+    def status(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = self.client.get("/v1/status")
+        except HoldfastError:
+            return {"agents": [], "holdfast": {"processes": []}}
+        return found
+
+    def keeper_pid(self) -> int:
+        rows = self.status()["holdfast"]["processes"]
+        return next((row["pid"] for row in rows if row["name"] == "keeper" and row["pid"]), 0)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Of the ledger: who was shed, spared and called back, with `mono`, the moment on the monotonic clock."""
+        ahead = time.time() - time.monotonic()
+        lines = self.client.stream("/v1/events", follow=False)
+        found = [json.loads(line) for line in lines if line.strip()]
+        return [one | {"mono": one["at"] - ahead} for one in found if one["kind"] in _COMING]
+
+    def restarted(self, names: list[str]) -> list[str]:
+        """Those of `names` that are no longer the first instance."""
+        return [row["name"] for row in self.status()["agents"] if row["name"] in names and row["instance"] != 1]
+
+
+def main() -> int:
+    """See the module."""
+    from holdfast.init.launch import start_guard
+
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    home, node = Home(Path(sys.argv[1])), sys.argv[2]
+    with open(f"{node}/cgroup.procs", "w") as file:
+        file.write("0")
+    start_guard(str(home.path), str(home.run))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
