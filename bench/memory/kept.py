@@ -50,7 +50,7 @@ class Kept:
             "logger": {"argv": [sys.executable, "-P", "-m", "holdfast.logs", "--home", str(self.home.path)]},
         }
         self.home.services.write_text(json.dumps(services))
-        environment = dict(os.environ, HOLDFAST_USERS="numeric", PYTHONPATH=str(ROOT))
+        environment = dict(os.environ, HOLDFAST_USERS="numeric", PYTHONPATH=f"{ROOT}:{ROOT / 'src'}")
         environment.pop("HOLDFAST_CGROUPS", None)
         if self._bare:
             environment["HOLDFAST_CGROUPS"] = "none"
