@@ -23,40 +23,15 @@ from typing import Any
 
 from holdfast import limits
 from holdfast.init import kernel
-from holdfast.worker.protocol import PROGRESS_EVERY_S, REQUEST_MAX_BYTES, Fault, JobFailed
+from holdfast.worker.call import Call, explain
+from holdfast.worker.protocol import REQUEST_MAX_BYTES, Fault, JobFailed
 
 _IOPRIO = {"x86_64": 251, "aarch64": 30, "riscv64": 30, "ppc64le": 273, "s390x": 282}  # ioprio_set
 _IOPRIO_IDLE = 3 << 13
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Cancelled(BaseException):
     """Nobody waits for this job any more. No `except Exception` takes it."""
-
-
-class Call:
-    """One job as its function sees it. `args`: as the keeper gave them."""
-
-    def __init__(self, link: socket.socket, args: dict[str, Any]) -> None:
-        self._link = link
-        self.args = args
-        self._said_mono = 0.0
-        self._stage = ""
-
-    def progress(self, done: int, total: int = 0, what: str = "") -> None:
-        """Say how far it is; may be called as often as one likes. A new `what` is always said."""
-        now = time.monotonic()
-        if what != self._stage or now - self._said_mono >= PROGRESS_EVERY_S:
-            self._said_mono, self._stage = now, what
-            self._say({"progress": {"done": done, "total": total, "what": what}})
-
-    def chunk(self, data: bytes) -> None:
-        """A piece of content, in order. Waits for whoever takes it."""
-        if data:
-            self._link.sendall(b'{"chunk":%d}\n' % len(data) + data)
-
-    def _say(self, message: dict[str, Any]) -> None:
-        self._link.sendall(json.dumps(message).encode() + b"\n")
 
 
 Job = Callable[[Call], dict[str, Any]]
@@ -109,11 +84,11 @@ def run(link: socket.socket) -> int:
             be_gentle()
         call = Call(link, request["args"])
         kernel.name_process(f"hf:{request['job']}")
-        call._say({"begun": os.getpid()})
+        call.say({"begun": os.getpid()})
         outcome = _outcome(call, str(request["job"]))
         if call.args.get("mended"):
-            call._say({"mended": call.args["mended"]})
-        call._say(outcome)
+            call.say({"mended": call.args["mended"]})
+        call.say(outcome)
     except (OSError, Cancelled):
         return 1  # nobody listens any more
     return 0
@@ -130,30 +105,6 @@ def _outcome(call: Call, name: str) -> dict[str, Any]:
             traceback.print_exc()
             sys.stderr.flush()
         return {"error": {"kind": kind, "detail": detail, "lasting": lasting}}
-
-
-def explain(error: Exception) -> tuple[str, str | dict[str, str], bool]:
-    """An exception of a job in the protocol's words. Pure."""
-    from holdfast.errors import HoldfastError
-    from holdfast.state.store.damage import Damaged, MissingBlob
-    from holdfast.state.store.objects import Missing, StoreError
-
-    if isinstance(error, HoldfastError):
-        return error.kind.code, {key: str(value) for key, value in error.detail.items()}, False
-    if isinstance(error, (Damaged, MissingBlob)):
-        return Fault.DAMAGED, str(error), True
-    if isinstance(error, OSError):
-        kind = Fault.FULL if error.errno in _NO_ROOM else Fault.FAILED
-        named = f" ({os.fsdecode(error.filename)})" if error.filename else ""
-        return kind, f"{error.strerror or error}{named}", False
-    cause = error.__cause__
-    if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
-        return Fault.FULL, str(error), False
-    if isinstance(error, Missing):
-        return Fault.NOT_FOUND, str(error), True
-    if isinstance(error, StoreError):
-        return Fault.STORE, str(error), error.lasting
-    return Fault.FAILED, f"{type(error).__name__}: {error}", False
 
 
 def be_gentle() -> None:

@@ -17,7 +17,7 @@ from holdfast.state.looking import differences, history
 from holdfast.state.looking import export as exports
 from holdfast.state.store import keys
 from holdfast.worker import listing, opening
-from holdfast.worker.jobs import Call
+from holdfast.worker.call import Call
 from holdfast.worker.protocol import CHUNK_BYTES
 from holdfast.worker.upkeep import budget_bytes
 

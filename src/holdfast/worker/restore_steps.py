@@ -24,7 +24,7 @@ from holdfast.state.restore import asides, carrying, exchange, intent, kept_tree
 from holdfast.state.restore.intent import Intent, Phase, Place
 from holdfast.state.store.names import Trashed
 from holdfast.worker import opening, restoring
-from holdfast.worker.jobs import Call
+from holdfast.worker.call import Call
 from holdfast.worker.protocol import JobFailed
 from holdfast.worker.upkeep import find
 

@@ -22,7 +22,7 @@ from holdfast.state.store.names import Trashed
 from holdfast.state.store.objects import StoreError
 from holdfast.state.store.repository import Repository
 from holdfast.worker import opening
-from holdfast.worker.jobs import Call
+from holdfast.worker.call import Call
 from holdfast.worker.protocol import Fault, JobFailed
 from holdfast.worker.upkeep import find
 

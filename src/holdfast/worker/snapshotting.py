@@ -29,7 +29,7 @@ from holdfast.state.store.objects import StoreError
 from holdfast.state.store.repository import Repository
 from holdfast.state.store.writer import Writer
 from holdfast.worker import listing, opening
-from holdfast.worker.jobs import Call, explain
+from holdfast.worker.call import Call, explain
 from holdfast.worker.protocol import Fault, JobFailed
 
 

@@ -30,12 +30,10 @@ from holdfast.state.store.names import Trashed
 from holdfast.state.store.repository import Repository
 from holdfast.state.store.spare import forget_damaged
 from holdfast.worker import listing, opening
-from holdfast.worker.jobs import Call
+from holdfast.worker.call import Call
 
 KNOWN_GOOD = "known-good"
-DELETED = (
-    "deleted.json"  # see keeper/state/removing.py; in the record of ages the removed agent as a whole
-)
+DELETED = "deleted.json"  # see keeper/state/removing.py; in the record of ages the removed agent as a whole
 SCRATCH = "proof"  # below the agent's state directory: databases being checked, gone after it
 KNOWN_GOOD_KEPT = 2  # the present one and the one before, should the present one prove bad
 

@@ -22,7 +22,7 @@ from holdfast.state.store.local_store import LocalStore
 from holdfast.state.store.objects import Missing, StoreError
 from holdfast.state.store.repository import Repository
 from holdfast.worker import opening
-from holdfast.worker.jobs import Call
+from holdfast.worker.call import Call
 
 
 def send(call: Call) -> dict[str, Any]:

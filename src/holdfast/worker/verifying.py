@@ -18,7 +18,7 @@ from holdfast.state.second_place import second_place
 from holdfast.state.store.objects import StoreError
 from holdfast.state.store.repository import Repository
 from holdfast.worker import opening
-from holdfast.worker.jobs import Call
+from holdfast.worker.call import Call
 
 SCRATCH = "drill"  # below the agent's state directory: a restore drill's trees, gone after it
 

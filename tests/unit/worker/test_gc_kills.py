@@ -21,7 +21,7 @@ from holdfast.state.store import keys
 from holdfast.state.store.local_store import LocalStore
 from holdfast.state.store.repository import Repository
 from holdfast.worker import upkeep
-from holdfast.worker.jobs import Call
+from holdfast.worker.call import Call
 from tests.harness.snapshot_chain import commit, contents
 
 KILLS = int(os.environ.get("HOLDFAST_GC_KILLS", "30"))

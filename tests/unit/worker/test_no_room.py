@@ -17,7 +17,7 @@ from holdfast.state.store.local_store import LocalStore
 from holdfast.state.store.objects import StoreError
 from holdfast.state.store.repository import Repository
 from holdfast.worker import snapshotting
-from holdfast.worker.jobs import explain
+from holdfast.worker.call import explain
 from holdfast.worker.protocol import Fault
 
 TOTAL = 100 * 2**30

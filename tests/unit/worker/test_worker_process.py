@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
+from holdfast.keeper.state.worker_link import WorkerLink
 from holdfast.keeper.tasks import Tasks
-from holdfast.keeper.worker_link import WorkerLink
 from holdfast.worker.protocol import Fault, JobFailed
 
 # A worker with jobs made for these tests beside its own.
