@@ -19,7 +19,7 @@ from holdfast.keeper.density.groups import AgentGroups
 from holdfast.keeper.density.loop import Semaphore
 from holdfast.keeper.main import main
 
-TOLD_EVERY_S = 0.5
+TOLD_EVERY_S = 0.2
 
 
 def look_every(seconds: float) -> None:
@@ -41,17 +41,20 @@ def never_look() -> None:
 
 
 def weigh(path: Path) -> None:
-    spent = 0.0
-    told_mono = 0.0
+    """What one calls within another is counted once."""
+    spent = told_mono = 0.0
+    depth = 0
 
     def weighed(act: Callable[..., None]) -> Callable[..., None]:
         def run(*words: Any) -> None:
-            nonlocal spent, told_mono
+            nonlocal spent, told_mono, depth
+            depth += 1
             before = time.thread_time()
             try:
                 act(*words)
             finally:
-                spent += time.thread_time() - before
+                depth -= 1
+                spent += time.thread_time() - before if depth == 0 else 0.0
                 if (now := time.monotonic()) - told_mono > TOLD_EVERY_S:
                     told_mono = now
                     path.write_text(f"{spent:.6f}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 IMPORTANT = 100  # priority of the agents that matter
-REST_MB = 20  # what an agent holds when its spike is over, or when it was started again since
+REST_MB = 20  # at most: what an agent holds when its spike is over, or when it was started again since
 SPARE_MB = 24  # of a start, beside what the agent says: REST_MB must fit
 
 
@@ -48,7 +48,8 @@ class Scenario:
 
     def growth_words(self, number: int) -> list[str]:
         one = self.growths[number]
-        return ["grow", *(str(each) for each in (one.processes, one.from_mb, one.to_mb, one.mb_per_s, REST_MB))]
+        rest_mb = min(REST_MB, one.to_mb)
+        return ["grow", *(str(each) for each in (one.processes, one.from_mb, one.to_mb, one.mb_per_s, rest_mb))]
 
     def start_mb(self, number: int) -> int:
         """What the start of a growing agent needs: all it holds before it grows, and its program."""
