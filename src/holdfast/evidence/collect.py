@@ -58,10 +58,10 @@ def _stacks(process: Process, order: Order, tree: list[int]) -> tuple[str, ...]:
     if left <= 0.1:
         return (f"there was no time left for the stack of process {process.pid}",)
     if stacks.is_python(process.program) or proc.maps_name(process.pid, "libpython"):
-        sample = stacks.python(process.pid, process.state, left)
+        sample = stacks.python(process.pid, process.state, left, paused=order.paused)
         if sample.frames:
             _join(process, sample)
-            if sample.busy and _left(order) > limits.EVIDENCE_SAMPLE_S:
+            if sample.busy and not order.paused and _left(order) > limits.EVIDENCE_SAMPLE_S:
                 _join_again(process, stacks.python(process.pid, process.state, _left(order)))
             return ()
         return (sample.gap, *_native(process, order))
@@ -78,7 +78,7 @@ def _stacks(process: Process, order: Order, tree: list[int]) -> tuple[str, ...]:
 def _native(process: Process, order: Order) -> tuple[str, ...]:
     if _left(order) <= 0.1:
         return ()
-    sample = stacks.native(process.pid, process.state, _left(order))
+    sample = stacks.native(process.pid, process.state, _left(order), paused=order.paused)
     _join(process, sample)
     return (sample.gap,) if sample.gap else ()
 

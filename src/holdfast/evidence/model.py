@@ -13,7 +13,8 @@ class Order(Struct, frozen=True, kw_only=True):
     """Which tree to look at and until when. Comes on standard input: `secrets` must be in no command line.
 
     `until_mono`: seconds of CLOCK_MONOTONIC, which is the same for all processes. `cgroups`: where the tree may be
-    found, best first. `quick`: only what /proc tells. `inspector_port`: where a Node agent may be asked for its stack.
+    found, best first. `quick`: only what /proc tells. `paused`: it stands still by our doing, so that nothing has to
+    attach to it. `inspector_port`: where a Node agent may be asked for its stack.
     """
 
     agent: str
@@ -24,6 +25,7 @@ class Order(Struct, frozen=True, kw_only=True):
     cgroups: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
     quick: bool = False
+    paused: bool = False
     inspector_port: int | None = None
 
 

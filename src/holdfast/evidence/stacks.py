@@ -1,15 +1,19 @@
 """Stacks of a process that does not answer: py-spy for Python, eu-stack for the rest. Parsing is pure.
 
 Invariants: never a stack with local variables (they hold secrets); a process that the kernel holds (state D or T) is
-never attached to, since that would wait with it; what cannot be had becomes one sentence that says why.
+never attached to, since that would wait with it; whoever was attached to by a tool that did not end by itself goes on;
+what cannot be had becomes one sentence that says why.
 Called by collect.py, in a process that is killed at the bound.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -37,6 +41,8 @@ class Sample(NamedTuple):
     gap: str = ""
 
 
+attached: list[int] = []  # to whom a tool attaches at present; see __main__.py
+
 Run = Callable[[list[str], float], tuple[int, str, str]]
 
 
@@ -52,16 +58,16 @@ def _base(program: str) -> str:
     return program.removesuffix(" (deleted)").rpartition("/")[2]
 
 
-def python(pid: int, state: str, timeout_s: float, run: Run | None = None) -> Sample:
-    """By py-spy, paused for as long as it reads; unpaused where pausing is not allowed or would wait."""
+def python(pid: int, state: str, timeout_s: float, run: Run | None = None, *, paused: bool = False) -> Sample:
+    """By py-spy, paused for as long as it reads; unpaused where pausing is not allowed, would wait, or is done."""
     run = run or run_tool
     tool = py_spy()
     if tool is None:
         return Sample("py-spy", {}, gap="py-spy is not installed beside Holdfast: no Python function names")
     command = [tool, "dump", "--json", "--pid", str(pid)]
     unpaused = [*command, "--nonblocking"]
-    first = unpaused if state in _HELD_BY_KERNEL else command
-    code, out, err = run(first, timeout_s)
+    first = unpaused if paused or state in _HELD_BY_KERNEL else command
+    code, out, err = _attach(run, first, pid, timeout_s) if first is command else run(first, timeout_s)
     if code != 0 and first is command and _is_refused(err):
         code, out, err = run(unpaused, timeout_s)
     if code == 0:
@@ -72,7 +78,7 @@ def python(pid: int, state: str, timeout_s: float, run: Run | None = None) -> Sa
     return Sample("py-spy", {}, gap=f"py-spy did not see the Python stack of process {pid}: {_why(err)}")
 
 
-def native(pid: int, state: str, timeout_s: float, run: Run | None = None) -> Sample:
+def native(pid: int, state: str, timeout_s: float, run: Run | None = None, *, paused: bool = False) -> Sample:
     """By eu-stack: native functions only."""
     run = run or run_tool
     tool = shutil.which("eu-stack")
@@ -80,7 +86,10 @@ def native(pid: int, state: str, timeout_s: float, run: Run | None = None) -> Sa
         return Sample("eu-stack", {}, gap="eu-stack (package elfutils) is not installed: no native function names")
     if state in _HELD_BY_KERNEL:
         return Sample("eu-stack", {}, gap=f"process {pid} is held by the kernel (state {state}): not attached to")
-    code, out, err = run([tool, "-p", str(pid), "-n", str(limits.BUNDLE_FRAMES_MAX)], timeout_s)
+    if paused:
+        return Sample("eu-stack", {}, gap=f"process {pid} is paused for a moment: not attached to")
+    command = [tool, "-p", str(pid), "-n", str(limits.BUNDLE_FRAMES_MAX)]
+    code, out, err = _attach(run, command, pid, timeout_s)
     frames = parse_eu_stack(out)
     if not frames:
         return Sample("eu-stack", {}, gap=f"eu-stack saw no stack of process {pid}: {_why(err) if code else 'nothing'}")
@@ -127,6 +136,22 @@ def py_spy() -> str | None:
     """The one that was installed with Holdfast, else any on PATH."""
     beside = Path(sys.executable).with_name("py-spy")
     return str(beside) if beside.exists() else shutil.which("py-spy")
+
+
+def _attach(run: Run, command: list[str], pid: int, timeout_s: float) -> tuple[int, str, str]:
+    """Run a tool that stops the process while it reads."""
+    attached.append(pid)
+    code, out, err = run(command, timeout_s)
+    attached.remove(pid)
+    if code < 0:
+        go_on(pid)
+    return code, out, err
+
+
+def go_on(pid: int) -> None:
+    """Let a process go on that a tool may have left stopped: attaching stops it, and a killed tool lets nobody go."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGCONT)
 
 
 def run_tool(command: list[str], timeout_s: float) -> tuple[int, str, str]:

@@ -257,3 +257,22 @@ def test_a_bundle_keeps_its_bound_and_its_main_process() -> None:
     data = collect.fit({"processes": fat})
     assert len(data) < limits.BUNDLE_MAX_BYTES
     assert json.loads(data)["processes"][0]["pid"] == 0
+
+
+def test_who_is_paused_by_us_is_never_attached_to(a_tool: None) -> None:
+    asked: list[list[str]] = []
+
+    def run(command: list[str], timeout_s: float) -> tuple[int, str, str]:
+        asked.append(command)
+        return 0, DUMP, ""
+
+    stacks.python(5, "S", 1.0, run, paused=True)
+    stacks.native(5, "S", 1.0, run, paused=True)
+    assert ["--nonblocking" in command for command in asked] == [True]
+
+
+def test_who_was_left_stopped_by_a_tool_that_was_killed_goes_on(a_tool: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    went_on: list[int] = []
+    monkeypatch.setattr(stacks, "go_on", went_on.append)
+    stacks.python(5, "S", 1.0, lambda command, timeout_s: (-1, "", "it took longer than there was time"))
+    assert went_on == [5]

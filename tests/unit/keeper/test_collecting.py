@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 import sys
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -15,6 +18,7 @@ from holdfast.healing.model import Ladder, Policy
 from holdfast.incidents.model import Incident
 from holdfast.keeper.agent import Agent, Memory, World
 from holdfast.keeper.telling.collecting import NOTHING, TOO_MANY, Collecting, newest
+from holdfast.node import processes
 from holdfast.spec.model import AgentSpec
 
 Heard = list[tuple[str, Bundle | None, str]]
@@ -133,3 +137,29 @@ def test_a_half_line_is_passed_over(lines: Sequence[bytes], instance: int | None
 def test_a_bundle_survives_its_way_through_json() -> None:
     bundle = Bundle(agent="a", instance=1, gaps=("none",))
     assert msgspec.json.decode(msgspec.json.encode(bundle), type=Bundle) == bundle
+
+
+ATTACHES_AND_HANGS = """
+import ctypes, json, sys, time
+target = json.load(sys.stdin)["pid"]
+assert ctypes.CDLL(None).ptrace(16, target, 0, 0) == 0
+print('{"agent": "a", "instance": 1}', flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may attach to any process")
+def test_whom_a_tool_had_stopped_when_the_look_was_cut_short_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "EVIDENCE_BOUND_S", 0.5)
+    target = subprocess.Popen(["sleep", "600"])
+    try:
+        agent = hung()
+        agent.world.pid, agent.world.starttime = target.pid, processes.starttime(target.pid) or 0
+        run(agent, program=ATTACHES_AND_HANGS)
+        deadline = time.monotonic() + 10
+        while processes.stat(target.pid).state in "Tt":  # type: ignore[union-attr]
+            assert time.monotonic() < deadline, "it was left stopped"
+            time.sleep(0.01)
+    finally:
+        target.kill()
+        target.wait()

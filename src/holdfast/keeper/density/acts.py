@@ -17,7 +17,6 @@ from holdfast.density import model
 from holdfast.density.model import Shed
 from holdfast.evidence.model import Bundle
 from holdfast.healing.model import CalledBack, SetAside, Starved
-from holdfast.health.resources import size
 from holdfast.incidents import stuck
 from holdfast.keeper.acting.hands import InitHands
 from holdfast.keeper.acting.healer import Healer
@@ -27,6 +26,7 @@ from holdfast.keeper.density.readings import Sleepers
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.tasks import Tasks
 from holdfast.keeper.telling.collecting import Collecting
+from holdfast.sizes import size
 
 RELIEVED_S = 1.0  # who waits again within this was not relieved
 _RATE_TOLD_BYTES_S = 1_000_000  # slower growth is not worth a clause
@@ -170,7 +170,7 @@ class Acts:
     # --- aside ---------------------------------------------------------------------------------------------------
     def _look_into(self, agent: Agent, within_s: float) -> None:
         if agent.world.pid:
-            self._tasks.spawn(self._looking.look(agent, agent.world.epoch, within_s))
+            self._tasks.spawn(self._looking.look(agent, agent.world.epoch, within_s, paused=True))
 
     def _looked_into(self, agent: Agent, bundle: Bundle | None, why: str) -> None:
         """What it did while it took memory, as far as that could be seen in the moment there was."""

@@ -15,10 +15,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from holdfast.evidence import stacks
 from holdfast.keeper.acting.link import InitLink
 from holdfast.keeper.acting.places import NodePlaces
 from holdfast.keeper.agent import LIVING, Agent
 from holdfast.keeper.density.trees import Trees
+from holdfast.node import processes
 from holdfast.pods.memory_attach import attach
 from holdfast.pods.memory_group import Memory, MemoryGroup
 from holdfast.pods.memory_v1 import MemoryV1
@@ -177,6 +179,9 @@ class AgentGroups:
     def thaw(self, agent: Agent) -> bool:
         group = self.of(agent)
         done = group is None or group.thaw()
+        for pid in self.members(agent.name):  # no freezer tells of them: a debugger that was killed leaves such behind
+            if (found := processes.stat(pid)) is not None and found.state == "T":
+                stacks.go_on(pid)
         self._link.send("resume", agent=agent.name)
         return done
 

@@ -2,7 +2,8 @@
 
 Invariants: the control loop never waits for /proc or a tool; an instance is looked into once, however often its act is
 repeated; the kill is never held up beyond the bound, also when a thousand agents hang at once (then most are killed
-without a look, which is said). Called by hands.py before it tells init; what was seen goes to the casebook.
+without a look, which is said); whom a tool had stopped when the look was cut short goes on. Called by hands.py before
+it tells init, and by density of who is paused; what was seen goes to the casebook.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from holdfast import limits, recipes
+from holdfast.evidence import stacks
+from holdfast.evidence.collect import tree_of
 from holdfast.evidence.model import Bundle, Order
 from holdfast.keeper.agent import Agent
+from holdfast.node import processes
 from holdfast.spec.model import AgentSpec
 
 Seen = Callable[[Agent, Bundle | None, str], None]
@@ -26,6 +30,7 @@ Seen = Callable[[Agent, Bundle | None, str], None]
 
 TOO_MANY = "too many agents hung at the same time to look into each"
 NOTHING = "it could not be looked into in time"
+_TOOLS_GONE_S = 10.0  # a killed tool is gone within milliseconds, unless the kernel holds it
 _COMMAND = ("-P", "-m", "holdfast.evidence")
 
 
@@ -39,7 +44,7 @@ class Collecting:
         self._slots = asyncio.Semaphore(limits.EVIDENCE_AT_ONCE)
         self._looked: dict[str, int] = {}  # instance by agent
         self._under_way: dict[tuple[str, int], asyncio.Task[None]] = {}
-        self._leaving: set[asyncio.Task[int]] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
 
     def wanted(self, agent: Agent, instance: int) -> bool:
         """Whether there is something to look into that was not, or is being, looked into."""
@@ -47,13 +52,18 @@ class Collecting:
             return False
         return self._looked.get(agent.name) != instance or (agent.name, instance) in self._under_way
 
-    async def look(self, agent: Agent, instance: int, within_s: float = limits.EVIDENCE_BOUND_S) -> None:
-        """Returns when the look is done or the bound is over. Never raises; awaited twice it looks once."""
+    async def look(
+        self, agent: Agent, instance: int, within_s: float = limits.EVIDENCE_BOUND_S, *, paused: bool = False
+    ) -> None:
+        """Returns when the look is done or the bound is over. Never raises; awaited twice it looks once.
+
+        `paused`: it stands still by our doing, so nothing attaches to it.
+        """
         key = (agent.name, instance)
         task = self._under_way.get(key)
         if task is None:
             self._looked[agent.name] = instance
-            task = asyncio.get_running_loop().create_task(self._look(agent, within_s))
+            task = asyncio.get_running_loop().create_task(self._look(agent, within_s, paused))
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
         await asyncio.wait({task})
@@ -62,10 +72,10 @@ class Collecting:
         """The agent is gone."""
         self._looked.pop(name, None)
 
-    async def _look(self, agent: Agent, within_s: float) -> None:
+    async def _look(self, agent: Agent, within_s: float, paused: bool) -> None:
         loop = asyncio.get_running_loop()
         until = loop.time() + within_s
-        order = self._order(agent, until)
+        order = msgspec.structs.replace(self._order(agent, until), paused=paused)
         lines: list[bytes] = []
         why = TOO_MANY
         try:
@@ -104,9 +114,22 @@ class Collecting:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             # Not waited for here: one that the kernel holds dies when it is let go, and the agent must not wait for it.
-            left = asyncio.get_running_loop().create_task(process.wait())
+            left = asyncio.get_running_loop().create_task(self._leave(process, order, newest(lines)))
             self._leaving.add(left)
             left.add_done_callback(self._leaving.discard)
+
+    async def _leave(self, process: asyncio.subprocess.Process, order: Order, seen: Bundle | None) -> None:
+        """Once it and its tools are gone, nobody stays stopped because one of them was attached when it was killed."""
+        await process.wait()
+        if order.paused or order.quick or (seen is not None and seen.complete):
+            return
+        until = asyncio.get_running_loop().time() + _TOOLS_GONE_S
+        while _lives(process.pid) and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.01)
+        stood = {one.pid for one in seen.processes if one.state == "T"} if seen is not None else set()
+        for pid in await asyncio.to_thread(tree_of, order):
+            if pid not in stood and (pid != order.pid or processes.starttime(pid) == order.starttime):
+                stacks.go_on(pid)
 
     def _order(self, agent: Agent, until_mono: float) -> Order:
         world, spec = agent.world, agent.spec
@@ -120,6 +143,17 @@ class Collecting:
             secrets=secret_values(agent.spec),
             inspector_port=recipes.find(spec.recipe).inspector_port(spec),
         )
+
+
+def _lives(group: int) -> bool:
+    """Whether a process group has anybody in it."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def newest(lines: Sequence[bytes]) -> Bundle | None:
