@@ -19,10 +19,20 @@ def settled(*agents: Seen, **more: object) -> tuple[State, Reading]:
 CALM = (seen("important", 100), seen("low", 1))
 
 
-def test_nothing_new_needs_no_look_within_the_calm_tick() -> None:
+def test_nothing_new_needs_no_look_within_the_quiet_tick() -> None:
     state, read = settled(*CALM)
     assert not worth_looking(state, read, read.available_bytes - 4 * MB, 10.1)
-    assert worth_looking(state, read, read.available_bytes, 10.0 + limits.TICK_CALM_S)
+    assert not worth_looking(state, read, read.available_bytes, 10.0 + limits.TICK_CALM_S)
+    assert worth_looking(state, read, read.available_bytes, 10.0 + limits.TICK_QUIET_S)
+
+
+def test_who_starts_or_waits_to_come_back_is_looked_at_in_every_calm_tick() -> None:
+    for other in (
+        seen("new", 1, 10, phase=Phase.STARTING, start_bytes=20 * MB),
+        seen("gone", 1, 0, phase=Phase.SHED, shed_mono=1.0, start_bytes=9000 * MB),
+    ):
+        state, read = settled(*CALM, other)
+        assert worth_looking(state, read, read.available_bytes, 10.0 + limits.TICK_CALM_S)
 
 
 def test_memory_that_somebody_took_is_worth_a_look() -> None:
