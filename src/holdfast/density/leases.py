@@ -27,6 +27,16 @@ class Slack(NamedTuple):
     most_bytes: int
 
 
+def kernel_holds(reading: Reading, seen: Seen) -> bool:
+    """Whether the kernel holds its lease; of others our own readings are all there is."""
+    return reading.ceilings and seen.holdable
+
+
+def all_held(reading: Reading) -> bool:
+    """Whether nobody has to be watched by us alone."""
+    return reading.ceilings and all(seen.holdable or seen.phase not in ALIVE for seen in reading.agents)
+
+
 def slack_bounds(node_bytes: int, reserve_bytes: int) -> Slack:
     """16 to 256 MB, less on small nodes."""
     room = max(0, node_bytes - reserve_bytes)
@@ -157,7 +167,7 @@ def grant(reading: Reading, held: Mapping[str, Held], bounds: Slack) -> Granted:
             usage_bytes=used,
             slack_bytes=slack,
             wanted_bytes=wants[seen.name],
-            ceiling_bytes=used + slack if reading.ceilings and _holds(seen, important) else None,
+            ceiling_bytes=used + slack if kernel_holds(reading, seen) and _holds(seen, important) else None,
         )
     return Granted(leases, total, left)
 

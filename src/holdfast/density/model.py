@@ -29,7 +29,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     `ceiling_bytes`: the ceiling that really holds (memory.high, limit_in_bytes); None: none below its declared limit.
     `hits`: how often it reached that ceiling, cumulative; page cache at the ceiling is no hit, and an agent that the
     kernel holds there (v1) counts in every reading. `frozen`: by us, or found so after a keeper's death; not by a
-    snapshot. `floor_bytes`: its declared minimum, which is protected.
+    snapshot. `floor_bytes`: its declared minimum, which is protected. `holdable`: the kernel can hold it at a ceiling.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     start_bytes: int = 0  # its start lease, while STARTING, or what its start needs, while SHED; admission.start_need
     ceiling_bytes: int | None = None
     hits: int = 0
+    holdable: bool = True  # counts only where Reading.ceilings
     frozen: bool = False
     idle: bool = False
     can_ask: bool = False  # its recipe knows a way to ask it for memory
@@ -63,8 +64,8 @@ class Want(Struct, frozen=True, kw_only=True):
 class Reading(Struct, frozen=True, kw_only=True):
     """What a shell read at one moment. `available_bytes`: what the node could still give, page cache included.
 
-    `ceilings`: a kernel holds the leases. `protect_from`: priority from which agents are protected; None: the highest
-    one present. `swap_free_bytes`: 0 where there is none.
+    `ceilings`: a kernel holds the leases, of all who are `holdable`. `protect_from`: priority from which agents are
+    protected; None: the highest one present. `swap_free_bytes`: 0 where there is none.
     """
 
     node_bytes: int

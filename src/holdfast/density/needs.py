@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from holdfast import limits
-from holdfast.density.leases import ALIVE, Slack, protected
+from holdfast.density.leases import ALIVE, Slack, kernel_holds, protected
 from holdfast.density.model import Held, Lease, Phase, Reading, Seen, Step
 
 NODE = ""  # the needer when the reserve is being eaten
@@ -82,7 +82,7 @@ def due(
         since = held[seen.name].starved_mono
         if since is None or now - since < limits.STARVED_S:
             continue
-        patient_s = limits.STARVED_MAX_S if reading.ceilings else limits.PAUSE_MAX_S / 2
+        patient_s = limits.STARVED_MAX_S if kernel_holds(reading, seen) else limits.PAUSE_MAX_S / 2
         stuck = held[seen.name].stuck_mono
         own = now - stuck >= patient_s and seen.name not in important  # nothing holds the important
         last = own and now - stuck >= limits.STARVED_LAST_S
@@ -123,6 +123,6 @@ def left_s(reading: Reading, need: Need, held: Mapping[str, Held], leases: Mappi
     room = max(0.0, reading.available_bytes - slack)
     node_s = room / rate if rate > 0 else float("inf")
     own = leases.get(need.name)
-    waits = own is not None and (own.ceiling_bytes is not None or not reading.ceilings)
+    waits = own is not None and (own.ceiling_bytes is not None or not kernel_holds(reading, by_name[need.name]))
     own_s = limits.STARVED_MAX_S - (now - need.since_mono) if waits else float("inf")
     return max(0.0, min(node_s, own_s))

@@ -45,7 +45,7 @@ def decide(state: State, reading: Reading, now: float) -> Outcome:
     important = leases.protected(reading)
     actions = [*_memory_acts(reading, held, final, important), *actions, *soft, *back.actions]
     for seen in reading.agents:
-        held[seen.name], told = _tell(seen, held[seen.name], reading.ceilings and seen.name not in important)
+        held[seen.name], told = _tell(seen, held[seen.name], leases.kernel_holds(reading, seen) and seen.name not in important)
         actions += told
     new = State(
         held=held,
@@ -104,7 +104,7 @@ def _go_on(
         before = held[seen.name]
         needed = before.victim_of == seen.name or any(one.calls_for(seen.priority, highest) for one in found)
         known, acts = shedding.go_on(seen, before, needed, left_s, now)
-        if not reading.ceilings and not acts:
+        if not leases.kernel_holds(reading, seen) and not acts:
             lease, former = granted.leases[seen.name], state.leases.get(seen.name)
             known, acts = braking.brake(seen, known, former, lease, seen.name in important, now)
         if seen.frozen and not acts and not _may_be_frozen(seen, known):
@@ -147,7 +147,7 @@ def _due(state: State, reading: Reading, now: float) -> float:
         or any(one.starved_mono is not None or one.step is not Step.NONE for one in known)
     )
     busy = any(one.pressing or one.rate_bytes_s > _BUSY_BYTES_S for one in known)
-    least = limits.TICK_TIGHT_S if reading.ceilings else limits.TICK_BLIND_S
+    least = limits.TICK_TIGHT_S if leases.all_held(reading) else limits.TICK_BLIND_S
     left = max(0, state.free_bytes) + reading.reserve_bytes // 2
     wait_s = min(limits.TICK_CALM_S, max(least, left / 2 / FASTEST_BYTES_S))
     if busy:

@@ -125,10 +125,9 @@ def go_on(supervisor: Supervisor, agent: Agent) -> bool:
     files += [(f"{directory}/freezer.state", b"FR", "THAWED") for directory in definition.cgroup_v1]
     for path, standing, word in files:
         state = _read(path)
-        if state:
-            if state.startswith(standing):
-                _write(path, word)
-            return state.startswith(standing)
+        if state.startswith(standing):
+            _write(path, word)
+            return True
     if agent.state not in ("up", "stopping", "sweeping"):
         return False
     main = (agent.pid, agent.starttime)

@@ -12,17 +12,21 @@ from holdfast.pods.memory_v2 import MemoryV2
 from holdfast.pods.pausing import FreezeV1, FreezeV2, Members, Pause, Signals
 
 
-def attach(v2: Path | None, v1: Sequence[Path], declared_bytes: int | None, members: Members) -> MemoryGroup:
+def attach(
+    v2: Path | None, v1: Sequence[Path], declared_bytes: int | None, members: Members, *, inside: bool = True
+) -> MemoryGroup:
     """The group of an agent with these cgroup directories; `members` lists its processes, for signals.
 
-    Agents that are in no memory cgroup are weighed process by process. Never raises.
+    Agents that are in no memory cgroup, or not `inside` theirs, are weighed process by process. Never raises.
     """
+    if not inside:
+        return MemoryBare(members, pause=_pause(v2, v1, members))
     if v2 is not None and (v2 / "memory.high").exists():
         return MemoryV2(v2, declared_bytes)
     for directory in v1:
         if (directory / "memory.limit_in_bytes").exists():
             return MemoryV1(directory, declared_bytes, _pause(v2, v1, members), members)
-    return MemoryBare(members)
+    return MemoryBare(members, pause=_pause(v2, v1, members))
 
 
 def _pause(v2: Path | None, v1: Sequence[Path], members: Members) -> Pause:

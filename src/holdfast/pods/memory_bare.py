@@ -1,6 +1,6 @@
 """An agent's memory where no cgroup holds it: the sum over its processes, and nothing but our own speed.
 
-There is no ceiling: whoever outruns its lease is paused by us (SIGSTOP), which density decides. statm says in one
+There is no ceiling: whoever outruns its lease is paused by us, which density decides. statm says in one
 microsecond what a process has for itself; shared memory is asked for only when what it shares has grown, since that
 costs twenty. Memory shared among its processes is counted once, as the largest of theirs. Invariants: see memory_group.
 """
@@ -12,7 +12,7 @@ import os
 from holdfast.node.kept_file import KeptFile, number
 from holdfast.pods.memory_group import Memory
 from holdfast.pods.page_out import page_out
-from holdfast.pods.pausing import Members, Signals
+from holdfast.pods.pausing import Members, Pause, Signals
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _SHARED_STEP_BYTES = 4 * 1024 * 1024  # growth of the shared part that is worth a look into status
@@ -51,11 +51,12 @@ class MemoryBare:
     ceilings = False
     notify_mask = 0
 
-    def __init__(self, members: Members, proc: str = "/proc") -> None:
+    def __init__(self, members: Members, proc: str = "/proc", pause: Pause | None = None) -> None:
         self._members = members
         self._proc = proc
         self._processes: dict[int, _Process] = {}
-        self._pause = Signals(members)
+        self._pause = pause or Signals(members)
+        self._frozen = self._pause.is_frozen()
         self._last = Memory(False, 0, None, 0, False, 0)
 
     @property
@@ -82,7 +83,7 @@ class MemoryBare:
             private += process.private_bytes
             shared = max(shared, process.shared_bytes)
         used = private + shared if there else self._last.usage_bytes
-        self._last = Memory(there, used, None, 0, self._pause.is_frozen(), 0)
+        self._last = Memory(there, used, None, 0, self._is_frozen(), 0)
         return self._last
 
     def set_ceiling(self, ceiling_bytes: int | None) -> bool:
@@ -92,19 +93,29 @@ class MemoryBare:
         return True
 
     def freeze(self) -> bool:
-        return self._pause.freeze()
+        self._frozen = self._pause.freeze()
+        return self._frozen
 
     def thaw(self) -> bool:
-        return self._pause.thaw()
+        done = self._pause.thaw()
+        self._frozen = self._frozen and not done
+        return done
+
+    def _is_frozen(self) -> bool:
+        """By us, and not freed by init meanwhile; or found so at the beginning. Snapshots' pauses are not ours."""
+        if self._frozen:
+            self._frozen = self._pause.is_frozen()
+        return self._frozen
 
     def page_out(self) -> int:
         return page_out(self._members())
 
     def release(self) -> None:
-        if self._pause.is_frozen():
-            self._pause.thaw()
+        if self._is_frozen():
+            self.thaw()
 
     def close(self) -> None:
         for process in self._processes.values():
             process.close()
         self._processes.clear()
+        self._pause.close()

@@ -2,7 +2,8 @@
 
 Only for agents that may be shed: at the ceiling page faults wait, but fork, pipe and tmpfs writes fail. Before the
 first ceiling oom_kill_disable is set and an eventfd is registered, so that reaching it kills nobody and wakes us;
-without a ceiling both are taken back. Freezing goes through whatever tracks the agent: v2, the freezer, or signals.
+without a ceiling both are taken back. What the agent took before it came into the group counts as well, and the limit
+is so much lower than the ceiling. Freezing goes through whatever tracks the agent: v2, the freezer, or signals.
 Invariants: see memory_group.
 """
 
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from holdfast.node.kept_file import KeptFile, number
 from holdfast.pods.memory_group import Memory, lowered
+from holdfast.pods.memory_outside import Outside
 from holdfast.pods.page_out import page_out
 from holdfast.pods.pausing import Members, Pause
 
@@ -35,6 +37,7 @@ class MemoryV1:
         self._oom = KeptFile(directory / "memory.oom_control", os.O_RDWR)
         self._pause = pause
         self._members = members
+        self._outside = Outside(members)
         self._eventfd = -1
         self._frozen = self._pause.is_frozen()
         self._hits = 0
@@ -56,25 +59,27 @@ class MemoryV1:
         if stat is None or oom is None:
             self._last = self._last._replace(there=False)
             return self._last
+        outside = self._outside.look(number(stat, b"total_rss") or 0)
         ceiling = self._ceiling()
         if ceiling is not None and number(oom, b"under_oom"):
             self._hits += 1
-        used = usage(stat) + (self._kernel.read_int() or 0)
+        used = usage(stat) + (self._kernel.read_int() or 0) + outside
         self._last = Memory(True, used, ceiling, self._hits, self._is_frozen(), number(oom, b"oom_kill") or 0)
         return self._last
 
     def _ceiling(self) -> int | None:
         most = _UNLIMITED_BYTES if self._declared is None else self._declared // 4096 * 4096
         value = self._limit.read_int()
-        return None if value is None or value >= most else value
+        return None if value is None or value >= most else value + self._outside.bytes
 
     def set_ceiling(self, ceiling_bytes: int | None) -> bool:
         if ceiling_bytes is None or (self._declared is not None and ceiling_bytes >= self._declared):
             return self._lift()
         if not self._arm():
             return False
-        value = lowered(ceiling_bytes, self._total.read_int() or 0)
-        return self._limit.write(str(value)) == 0 and value == ceiling_bytes  # EBUSY: it holds more; ask again
+        aim = max(0, ceiling_bytes - self._outside.bytes)
+        value = lowered(aim, self._total.read_int() or 0)
+        return self._limit.write(str(value)) == 0 and value == aim  # EBUSY: it holds more; ask again
 
     def _arm(self) -> bool:
         if self._eventfd < 0:

@@ -186,3 +186,11 @@ def test_all_of_an_important_agent_is_kept_and_the_minimum_of_the_others() -> No
     assert leases.protect(seen("a", floor_bytes=10 * MB), held, lease(105, 16), True)[1] == []
     _, acts = leases.protect(seen("a", floor_bytes=10 * MB), held, lease(100, 16), False)
     assert [act.bytes // MB for act in acts] == [10]
+
+
+def test_one_that_no_kernel_can_hold_takes_nobody_elses_ceiling_away() -> None:
+    found = granted(reading(seen("a", 90), seen("b", 10), seen("c", 10, holdable=False))).leases
+    assert found["b"].ceiling_bytes is not None
+    assert found["c"].ceiling_bytes is None
+    assert not leases.all_held(reading(seen("b"), seen("c", holdable=False)))
+    assert leases.all_held(reading(seen("b"), seen("c", phase=Phase.LEAVING, holdable=False)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from holdfast.density import model
 from holdfast.density.model import Phase, Shed
 from holdfast.healing.model import CalledBack, Ladder, Policy, SetAside, Starved
 from holdfast.keeper.agent import Agent, Memory, World
+from holdfast.keeper.density import groups
 from holdfast.keeper.density.acts import RELIEVED_S, needed_by
 from holdfast.keeper.density.loop import Parts, Semaphore
 from holdfast.keeper.density.readings import NoSleepers
@@ -217,3 +219,48 @@ def test_the_end_of_a_wait_is_told_when_it_lasts() -> None:
 )
 def test_why_it_goes_is_one_clause(needer: str, reason: str, growers: tuple[str, ...], text: str) -> None:
     assert needed_by(replace(SHED, needer=needer, reason=reason), growers) == text
+
+
+def test_one_that_is_late_in_its_group_lets_nobody_elses_ceiling_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine a newborn came late into its group, and all ceilings were lifted until it was there."""
+
+    def look(scene: Scene) -> None:
+        scene.plan = CgroupPlan("v1", "", v1_roots={"memory": tmp_path})
+        where = {"low": True, "late": False}
+        for name in where:
+            v1_files(tmp_path / f"{name}.1")
+            scene.agent(name)
+        late = scene.agents["late"]
+        late.spec = replace(late.spec, priority=100)
+        monkeypatch.setattr(groups, "_is_inside", lambda pid, v2, v1: where[v1[0].name.partition(".")[0]])
+        scene.semaphore.begin()
+        assert scene.semaphore.reading is not None
+        assert scene.semaphore.reading.ceilings
+        held = {one.name: one.holdable for one in scene.semaphore.reading.agents}
+        assert held == {"low": True, "late": False}
+        seen = scene.semaphore.seen("late")
+        assert seen is not None
+        assert seen.usage_bytes > 5 * MB, "it is weighed by its processes meanwhile"
+        assert int((tmp_path / "low.1" / "memory.limit_in_bytes").read_text().split()[0]) < 256 * MB
+        where["late"] = True
+        scene.semaphore.groups._held["late"].again_mono = 0.0
+        scene.semaphore._turn()
+        assert scene.semaphore.reading.agents[1].holdable
+
+    run(look)
+
+
+def v1_files(directory: Path) -> None:
+    directory.mkdir()
+    texts = {
+        "memory.stat": f"total_cache 0\ntotal_rss {40 * MB}\ntotal_shmem 0\n",
+        "memory.kmem.usage_in_bytes": "0",
+        "memory.usage_in_bytes": str(40 * MB),
+        "memory.limit_in_bytes": "9223372036854771712",
+        "memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 0\n",
+        "cgroup.event_control": "",
+    }
+    for name, text in texts.items():
+        (directory / name).write_text(text)

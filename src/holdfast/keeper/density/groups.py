@@ -26,23 +26,21 @@ from holdfast.pods.memory_group import Memory, MemoryGroup
 from holdfast.pods.memory_v1 import MemoryV1
 
 ATTACH_AGAIN_S = 1.0  # an agent without a memory cgroup is looked at again: its group may have come late
-SETTLED_IN_S = 0.5  # by then a newborn was brought into its groups, which mostly takes some 15 ms after its birth
+JOINS_IN_S = 5.0  # a newborn is brought into its groups some 15 ms after its birth; on a machine that is busy, later
 WALK_FRESH_S = 0.01  # all groups of one look share one walk over the process table
 _MEMORY_FILES = ("memory.high", "memory.limit_in_bytes")
 
 
 class _Held:
-    """`key`: what it was attached for. Another one is attached anew, and one that was settling in after its time."""
+    """`key`: what it was attached for. Another one is attached anew. `joins`: its group will hold it in a moment."""
 
-    __slots__ = ("attached_mono", "fd", "group", "key", "settling_until_mono")
+    __slots__ = ("again_mono", "fd", "group", "joins", "key")
 
-    def __init__(
-        self, key: tuple[object, ...], group: MemoryGroup, now: float, settling_until_mono: float = float("inf")
-    ) -> None:
+    def __init__(self, key: tuple[object, ...], group: MemoryGroup, again_mono: float, joins: bool) -> None:
         self.key = key
-        self.settling_until_mono = settling_until_mono
         self.group = group
-        self.attached_mono = now
+        self.again_mono = again_mono  # without a memory cgroup: when to look for one again
+        self.joins = joins
         self.fd = -1  # which is listened to
 
 
@@ -69,25 +67,24 @@ class AgentGroups:
         held = self._held.get(agent.name)
         key = self._key(agent)
         now = time.monotonic()
-        if held is not None and held.key == key and now < held.settling_until_mono:
-            if held.group.ceilings or now - held.attached_mono < ATTACH_AGAIN_S:
-                return held.group
-            held.attached_mono = now
-            if not self._has_place(agent):
-                return held.group
-        elif agent.world.state not in LIVING and not self._has_place(agent):
+        same = held is not None and held.key == key
+        if held is not None and same and (held.group.ceilings or now < held.again_mono):
+            return held.group
+        place = self._has_place(agent)
+        if not same and not place and agent.world.state not in LIVING:
             return held.group if held is not None else None
+        v2, v1 = self._directories(agent)
+        inside = not agent.world.pid or _is_inside(agent.world.pid, v2, v1)
+        joins = not inside and now < agent.world.spawned_mono + JOINS_IN_S
+        again_mono = now if joins else now + ATTACH_AGAIN_S
+        if held is not None and same and not (place and inside):
+            held.again_mono, held.joins = again_mono, joins
+            return held.group
         if held is not None:
             self.drop(agent.name)
-        v2, v1 = self._directories(agent)
-        settling_until = float("inf")
-        if agent.world.pid and not _is_inside(agent.world.pid, v2, v1):
-            settling_until = agent.world.spawned_mono + SETTLED_IN_S
-            if now >= settling_until:
-                v2, v1, settling_until = None, [], float("inf")  # it was started before its group was made
         name = agent.name
-        group = attach(v2, v1, agent.spec.limits.memory_bytes, lambda: self.members(name))
-        self._held[name] = _Held(key, group, now, settling_until)
+        group = attach(v2, v1, agent.spec.limits.memory_bytes, lambda: self.members(name), inside=inside)
+        self._held[name] = _Held(key, group, again_mono, joins)
         return group
 
     def _key(self, agent: Agent) -> tuple[object, ...]:
@@ -121,9 +118,11 @@ class AgentGroups:
             return self._trees.of(name)
 
     def holds(self, agent: Agent) -> bool:
-        """Whether the kernel holds what it may use; for one that has no group yet: whether it will."""
+        """Whether the kernel holds what it may use; for one that is not in its group yet: whether it will."""
         held = self._held.get(agent.name)
-        return held.group.ceilings if held is not None else "memory" in self._places.plan.controllers
+        if held is None:
+            return "memory" in self._places.plan.controllers
+        return held.group.ceilings or held.joins
 
     def fails_at_ceiling(self, agent: Agent) -> bool:
         """Whether it cannot always wait at its ceiling: in v1, forks, pipes and writes fail there."""
@@ -192,7 +191,7 @@ class AgentGroups:
             held.group.release()
 
     def release_ceilings(self) -> None:
-        """Nobody is held any more: not all of them can be, so that we hold them ourselves."""
+        """Nobody can be held any more, so that we hold them ourselves."""
         for held in self._held.values():
             if held.group.ceilings:
                 held.group.set_ceiling(None)

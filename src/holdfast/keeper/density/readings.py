@@ -91,20 +91,18 @@ class Readings:
     ) -> Reading:
         """All of it, at one moment."""
         seen: list[Seen] = []
-        ceilings = True
         for agent in self._agents.values():
             phase = self.phase(agent)
             if phase is not None:
-                one, held = self._see(agent, phase, state, told.swap_free_bytes, now)
-                seen.append(one)
-                ceilings = ceilings and held
+                seen.append(self._see(agent, phase, state, told.swap_free_bytes))
         used = sum(one.usage_bytes for one in seen)
+        there = [one for one in seen if one.phase is not Phase.SHED]
         return Reading(
             node_bytes=node.bytes,
             reserve_bytes=node.reserve_bytes,
             available_bytes=node_room.left(told.available_bytes, node, used),
             agents=tuple(seen),
-            ceilings=ceilings,
+            ceilings=not there or any(one.holdable for one in there),
             pressure=pressure,
             swap_free_bytes=told.swap_free_bytes,
             want=want,
@@ -123,11 +121,10 @@ class Readings:
             return Phase.HIBERNATING
         return Phase.STARTING if self.starts.lease_bytes(agent) > 0 else Phase.RUNNING
 
-    def _see(self, agent: Agent, phase: Phase, state: State, swap_bytes: int, now: float) -> tuple[Seen, bool]:
-        """The agent, and whether the kernel holds its ceiling."""
+    def _see(self, agent: Agent, phase: Phase, state: State, swap_bytes: int) -> Seen:
         name, spec = agent.name, agent.spec
         if phase is Phase.SHED:
-            shed = Seen(
+            return Seen(
                 name=name,
                 priority=spec.priority,
                 phase=phase,
@@ -135,7 +132,6 @@ class Readings:
                 start_bytes=self.starts.need(agent),
                 shed_mono=agent.ladder.aside_mono,
             )
-            return shed, True
         lease, known = state.leases.get(name), state.held.get(name)
         memory = self._groups.read(agent, lease.slack_bytes if lease is not None else 0)
         if memory is None or not memory.there:
@@ -144,7 +140,7 @@ class Readings:
         else:
             usage, ceiling, hits, frozen = memory.usage_bytes, memory.ceiling_bytes, memory.hits, memory.frozen
         idle = self.sleepers.idle(name)
-        seen = Seen(
+        return Seen(
             name=name,
             priority=spec.priority,
             phase=phase,
@@ -154,13 +150,13 @@ class Readings:
             start_bytes=self.starts.lease_bytes(agent) if phase is Phase.STARTING else 0,
             ceiling_bytes=ceiling,
             hits=max(hits, known.hits) if known is not None and memory is None else hits,
+            holdable=self._groups.holds(agent),
             frozen=frozen,
             idle=idle,
             can_page=swap_bytes > 0 and idle,
             may_hibernate=idle and spec.idle.action != "none" and self.sleepers.may(name),
             grace_s=spec.stop.grace_s,
         )
-        return seen, self._groups.holds(agent)
 
     def declared(self) -> list[Declared]:
         """What the fleet asks of the node."""

@@ -1,0 +1,56 @@
+"""What an agent took before it came into its memory group: the group that it was born in is charged for that for good.
+
+A tree is brought into its v1 groups some milliseconds after its birth, and charges stay where they were made. So what
+its processes hold beyond what the group says is counted beside it. Invariants: it can only become less, since whatever
+comes later is charged to the group; nothing here blocks (statm takes no lock) or raises. Called by memory_v1.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from holdfast.pods.pausing import Members
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_AGAIN_MIN_S, _AGAIN_MAX_S = 1.0, 60.0  # the kernel sums up a group's counters up to two seconds late
+# Of a tree of several processes: what they inherited is in the figures of all of them, so that their sum says little.
+# A runtime that starts takes this much in the milliseconds until the tree is brought in.
+MOST_OF_TREE_BYTES = 64 * 1024 * 1024
+
+
+class Outside:
+    """See the module."""
+
+    def __init__(self, members: Members, proc: str = "/proc") -> None:
+        self._members = members
+        self._proc = proc
+        self._begun_mono: float | None = None
+        self._due_mono = float("-inf")
+        self.bytes = 0
+
+    def look(self, group_anon_bytes: int) -> int:
+        """Bytes that the group does not hold; weighed again now and then, ever more seldom."""
+        now = time.monotonic()
+        if now < self._due_mono:
+            return self.bytes
+        found = outside([self._private(pid) for pid in self._members()], group_anon_bytes)
+        if self._begun_mono is None:
+            self._begun_mono, self.bytes = now, found
+        self.bytes = min(self.bytes, found)
+        self._due_mono = now + min(_AGAIN_MAX_S, max(_AGAIN_MIN_S, now - self._begun_mono))
+        return self.bytes
+
+    def _private(self, pid: int) -> int:
+        try:
+            with open(f"{self._proc}/{pid}/statm", "rb", buffering=0) as file:
+                fields = file.read(128).split()
+            return (int(fields[1]) - int(fields[2])) * _PAGE_BYTES
+        except (OSError, ValueError, IndexError):
+            return 0
+
+
+def outside(private: list[int], group_anon_bytes: int) -> int:
+    """`private`: what each process has for itself. Pure."""
+    beyond = max(0, sum(private) - group_anon_bytes)
+    return beyond if len(private) < 2 else min(beyond, max(private), MOST_OF_TREE_BYTES)
