@@ -561,6 +561,7 @@ CAPACITY_SAFETY = 1.1  # on what was observed: the next agent is not the last on
 # --- agents that sleep because they are idle --------------------------------------------------------------------------
 SLEEP_LOOK_S = 5.0  # between two looks at who is idle: a quarter of an hour of patience needs no finer one
 SLEEP_LOOK_MIN_S = 0.5  # for those who declare a patience of seconds
+SLEEP_CPU_WEIGHT = 0.25  # of the latest look at its CPU: what a waiting agent does for a moment is no work
 SLEEP_WATCH_S = 0.04  # of listen queues of the frozen: whoever connects is served within 100 ms
 SLEEP_WATCH_ALL_S = 1.0  # of their open connections, which costs more and only brings data that nobody waits for
 SLEEP_WATCH_SHARE = 0.02  # of a core, at most, for all of this watching

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from holdfast import limits
 from holdfast.density.hibernation import Signs
 from holdfast.healing.model import Phase
 from holdfast.health.usage import cpu_s
@@ -27,12 +28,13 @@ class Ask(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """What was seen of it. `cpu_s`: used so far by this instance."""
+    """What was seen of it. `cpu_s`: used so far by this instance. `share` of a core, on average; see followed."""
 
     pid: int
     at_mono: float
     calls: Calls
     cpu_s: float | None
+    share: float | None = None
 
 
 def look(asked: Iterable[Ask], passing: frozenset[int], now: float) -> dict[str, Sight]:
@@ -53,18 +55,24 @@ def look(asked: Iterable[Ask], passing: frozenset[int], now: float) -> dict[str,
     return found
 
 
-def signs(
-    says_idle: bool | None, seen: Sight | None, before: Sight | None, *, healthy: bool, next_s: float | None
-) -> Signs:
+def followed(before: Sight | None, seen: Sight) -> Sight:
+    """With its share of a core: its housekeeping (a snapshot, garbage to collect) for a moment is no work. Pure."""
+    if before is None or before.pid != seen.pid or seen.at_mono <= before.at_mono:
+        return seen
+    if before.cpu_s is None or seen.cpu_s is None:
+        return seen
+    share = max(0.0, seen.cpu_s - before.cpu_s) / (seen.at_mono - before.at_mono)
+    if before.share is not None:
+        share = before.share + limits.SLEEP_CPU_WEIGHT * (share - before.share)
+    return seen._replace(share=share)
+
+
+def signs(says_idle: bool | None, seen: Sight | None, *, healthy: bool, next_s: float | None) -> Signs:
     """What is known. An agent that does not say that it is idle counts as at work while it talks to anybody at all."""
     connections = None
     if seen is not None and seen.calls.listens:
         connections = seen.calls.inbound + (0 if says_idle else seen.calls.outbound)
-    share = None
-    if seen is not None and before is not None and before.pid == seen.pid and seen.at_mono > before.at_mono:
-        used = (before.cpu_s, seen.cpu_s)
-        if used[0] is not None and used[1] is not None:
-            share = max(0.0, used[1] - used[0]) / (seen.at_mono - before.at_mono)
+    share = None if seen is None else seen.share
     return Signs(says_idle=says_idle, connections=connections, cpu_share=share, healthy=healthy, next_schedule_s=next_s)
 
 

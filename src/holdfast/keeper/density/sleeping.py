@@ -300,7 +300,8 @@ class Sleepers:
         try:
             now = self._parts.clock.now_mono()
             asked = [self._ask(agent) for agent in self._agents.values() if self._is_in_question(agent)]
-            seen = await asyncio.to_thread(signs.look, asked, self._ports.passing(), now) if asked else {}
+            found = await asyncio.to_thread(signs.look, asked, self._ports.passing(), now) if asked else {}
+            seen = {name: signs.followed(self._sights.get(name), one) for name, one in found.items()}
             for agent in list(self._agents.values()):
                 self._decide(agent, seen.get(agent.name), self._parts.clock.now_mono())
             self._sights = seen
@@ -331,9 +332,7 @@ class Sleepers:
             known = agent.memory.asleep
         next_at = self._parts.next_at(agent)
         next_s = None if next_at is None or (known and known.how == "stop") else next_at - self._parts.clock.now_at()
-        told = signs.signs(
-            says_idle(agent), seen, self._sights.get(agent.name), healthy=not self.why_not(agent), next_s=next_s
-        )
+        told = signs.signs(says_idle(agent), seen, healthy=not self.why_not(agent), next_s=next_s)
         rest = self._rests.get(agent.name, Rest())
         if known is not None and rest.asleep_mono is None and agent.name not in self._waking:
             rest = Rest(asleep_mono=now, how=known.how)  # it slept under the last keeper
