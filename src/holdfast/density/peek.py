@@ -26,6 +26,11 @@ def worth_looking(state: State, reading: Reading, available_bytes: int, now: flo
     return reading.available_bytes - available_bytes >= bounds.least_bytes // 2
 
 
+def again_mono(state: State, now: float) -> float:
+    """When to ask again after an answer of no: as soon as the last look found to be needed."""
+    return now + max(limits.TICK_TIGHT_S, state.due_mono - state.read_mono)
+
+
 def _longest_s(reading: Reading) -> float:
     """Between two looks, whatever the node says."""
     quiet = all(seen.phase is Phase.RUNNING or seen.phase is Phase.HIBERNATING for seen in reading.agents)

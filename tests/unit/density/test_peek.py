@@ -3,7 +3,7 @@
 from holdfast import limits
 from holdfast.density import semaphore
 from holdfast.density.model import MB, Phase, Reading, Seen, State, Want
-from holdfast.density.peek import worth_looking
+from holdfast.density.peek import again_mono, worth_looking
 from tests.unit.density.fleet import reading, seen
 
 
@@ -61,3 +61,10 @@ def test_whatever_is_under_way_is_looked_at() -> None:
 def test_a_shed_agent_that_waits_for_room_costs_no_looks() -> None:
     state, read = settled(*CALM, seen("gone", 1, 0, phase=Phase.SHED, shed_mono=1.0, start_bytes=9000 * MB))
     assert not worth_looking(state, read, read.available_bytes, 10.1)
+
+
+def test_the_number_is_read_as_often_as_the_last_look_found_needed() -> None:
+    state, _ = settled(*CALM)
+    assert again_mono(state, 20.0) == 20.0 + state.due_mono - 10.0
+    state, _ = settled(seen("important", 100), seen("low", 1, 1500))
+    assert again_mono(state, 20.0) >= 20.0 + limits.TICK_TIGHT_S

@@ -164,7 +164,7 @@ class Semaphore:
         if peek.worth_looking(self.state, self.reading, left, now):
             self._turn()
         else:
-            self._arm(now + limits.TICK_TIGHT_S, self._peek)
+            self._arm(peek.again_mono(self.state, now), self._peek)
 
     def _turn(self) -> None:
         """One look, one decision, and what follows from it."""
