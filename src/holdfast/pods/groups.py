@@ -33,7 +33,8 @@ def make(plan: CgroupPlan, agent: str, number: int, settings: tuple[Setting, ...
     """Make the directories and write `settings` in their order, idempotent. Raises OSError when the place itself cannot
     be made.
 
-    Limits that are no longer declared are lifted on a directory that existed already.
+    Limits that are no longer declared are lifted on a directory that existed already. A pod is described again while
+    its agent runs (a probe that is a command, a keeper that comes back): a ceiling that holds it then is left alone.
     """
     name = f"{agent}.{number}"
     v2 = None
@@ -46,16 +47,19 @@ def make(plan: CgroupPlan, agent: str, number: int, settings: tuple[Setting, ...
     v1 = {controller: plan.v1_roots[controller] / name for controller in order}
     for directory in v1.values():
         directory.mkdir(parents=True, exist_ok=True)
+    held = [place for place in (v2, *v1.values()) if place is not None and _is_held(place)]
     declared = {each.limit for each in settings}
     for place in (v2, *v1.values()):
         if place is not None:
-            _lift(place, declared)
+            _lift(place, declared, "memory" if place in held else None)
     if "cpu" in v1:
         _weigh_all(plan.v1_roots["cpu"])
     failed: dict[str, str] = {}
     for setting in settings:
         place = v2 if setting.controller in plan.v2_controllers else v1[setting.controller]
         assert place is not None
+        if place in held and setting.controller == "memory" and not _is_lower(place, setting):
+            continue
         try:
             (place / setting.file).write_text(setting.value)
         except OSError as error:
@@ -74,12 +78,35 @@ _LIFTED = (
 )
 
 
-def _lift(directory: Path, declared: set[str]) -> None:
+def _lift(directory: Path, declared: set[str], but: str | None) -> None:
     """Take back what is no longer declared, in a directory that is joined. Other v1 directories are not."""
-    for limit, file, value in _LIFTED:
-        if limit not in declared and (directory / file).exists():
+    lifted = [*_LIFTED, ("", "memory.high", "max")] if not but else _LIFTED
+    for limit, file, value in lifted:
+        if limit not in declared and limit != but and (directory / file).exists():
             with contextlib.suppress(OSError):
                 (directory / file).write_text(value)
+
+
+def _is_held(directory: Path) -> bool:
+    """Whether somebody runs in it at a ceiling of the RAM semaphore, which is who moves it and who lifts it."""
+    at_ceiling = "oom_kill_disable 1" in _read(directory / "memory.oom_control")
+    at_ceiling = at_ceiling or _read(directory / "memory.high").strip() not in ("", "max")
+    return at_ceiling and any(_read(Path(path) / "cgroup.procs").strip() for path, _, _ in os.walk(directory))
+
+
+def _is_lower(directory: Path, setting: Setting) -> bool:
+    """A declared limit below the ceiling holds at once; one above it as soon as the ceiling is lifted."""
+    if setting.file not in ("memory.max", "memory.limit_in_bytes"):
+        return setting.file != "memory.oom_control"
+    value = _read(directory / setting.file).strip()
+    return not value.isdigit() or int(setting.value) < int(value)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def _weigh_all(root: Path) -> None:

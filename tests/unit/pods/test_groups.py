@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from holdfast.node.cgroups import CgroupPlan
 from holdfast.pods import groups
 from holdfast.pods.limits import hold, standing
@@ -61,6 +63,36 @@ def test_in_v1_the_room_comes_before_the_killing(tmp_path: Path) -> None:
     assert (tmp_path / "cpu" / "cpu.shares").exists()
     groups.make(plan, "a", 1, standing(plan, 50))
     assert (memory / "memory.limit_in_bytes").read_text() == "-1"
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_the_ceiling_of_one_that_runs_stays_when_its_pod_is_described_again(tmp_path: Path, busy: bool) -> None:
+    plan = hybrid(tmp_path)
+    settings = (*hold(LIMITED, plan, 1).settings, *standing(plan, 50))
+    memory = groups.make(plan, "a", 1, settings).v1[0]
+    (memory / "cgroup.procs").write_text("12\n" if busy else "")
+    (memory / "memory.limit_in_bytes").write_text("4096\n")
+    (memory / "memory.oom_control").write_text("oom_kill_disable 1\nunder_oom 1\n")
+    for again in (settings, standing(plan, 50)):
+        groups.make(plan, "a", 1, again)
+        assert ((memory / "memory.limit_in_bytes").read_text() == "4096\n") is busy
+        assert ((memory / "memory.oom_control").read_text() != "0") is busy
+    lower = hold(Limits(memory_bytes=1024), plan, 1).settings
+    groups.make(plan, "a", 1, lower)
+    assert (memory / "memory.limit_in_bytes").read_text() == "1024"
+
+
+def test_a_v2_ceiling_stays_with_its_backstop_while_somebody_runs(tmp_path: Path) -> None:
+    plan = CgroupPlan("v2", "", tmp_path, frozenset({"memory"}))
+    place = groups.make(plan, "a", 1, standing(plan, 50)).v2
+    assert place is not None
+    for name, value in (("cgroup.procs", "12\n"), ("memory.high", "4096\n"), ("memory.max", "8192\n")):
+        (place / name).write_text(value)
+    groups.make(plan, "a", 1, standing(plan, 50))
+    assert [(place / name).read_text() for name in ("memory.high", "memory.max")] == ["4096\n", "8192\n"]
+    (place / "cgroup.procs").write_text("")
+    groups.make(plan, "a", 1, standing(plan, 50))
+    assert [(place / name).read_text() for name in ("memory.high", "memory.max")] == ["max", "max"]
 
 
 def test_the_sums_of_what_is_protected_go_to_the_root(tmp_path: Path) -> None:
