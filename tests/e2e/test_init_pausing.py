@@ -71,7 +71,7 @@ def counting(home: InitHome, **more: Any) -> Callable[[], bool]:
 def stands(has_gone_on: Callable[[], bool]) -> None:
     def still() -> bool:
         has_gone_on()
-        time.sleep(0.1)
+        time.sleep(0.3)  # a running one prints every 0.01 s
         return not has_gone_on()
 
     wait_until(still, "it stands still")
@@ -85,11 +85,24 @@ def test_a_paused_agent_goes_on_at_its_time_though_the_keeper_says_nothing(
     home: InitHome, place: dict[str, Any]
 ) -> None:
     has_gone_on = counting(home, **place)
-    home.ask(op="pause", agent="a", until_mono=time.monotonic() + 0.3)
+    home.ask(op="pause", agent="a", until_mono=time.monotonic() + 600.0)
     freeze(home, place)
     stands(has_gone_on)
+    home.ask(op="pause", agent="a", until_mono=time.monotonic())
     told = home.wait(ev="freed")
     assert (told["names"], told["why"]) == (["a"], "time")
+    wait_until(has_gone_on, "it goes on")
+
+
+def test_one_that_was_stopped_by_signals_goes_on_though_a_freezer_tells_that_nothing_stands(
+    home: InitHome, place: dict[str, Any]
+) -> None:
+    has_gone_on = counting(home, **place)
+    home.ask(op="pause", agent="a", until_mono=time.monotonic() + 600.0)
+    freeze(home, {})
+    stands(has_gone_on)
+    home.ask(op="pause", agent="a", until_mono=time.monotonic())
+    assert home.wait(ev="freed")["names"] == ["a"]
     wait_until(has_gone_on, "it goes on")
 
 
@@ -118,14 +131,14 @@ def test_a_keeper_that_steers_keeps_what_a_former_one_paused(home: InitHome) -> 
     home.hello()
     home.ask(op="steer")
     stands(has_gone_on)
-    home.ask(op="stop", agent="a", grace_s=20.0)
+    home.ask(op="stop", agent="a", grace_s=60.0)
     assert home.wait(ev="exited", agent="a")["status"] == {"signal": signal.SIGTERM}
 
 
 def test_a_whole_tree_that_stands_still_is_killed(home: InitHome, place: dict[str, Any]) -> None:
     born = home.launch("a", sys.executable, "-S", "-c", FORKING, permit={"delays_s": [0.0]}, **place)
     wait_until(lambda: len(home.instances().get(("a", 1), [])) == 4, "all are born")
-    home.ask(op="pause", agent="a", until_mono=time.monotonic() + 60.0)
+    home.ask(op="pause", agent="a", until_mono=time.monotonic() + 600.0)
     freeze(home, place)
     assert home.ask(op="kill", agent="a", instance=0, cause="of an earlier one")["state"] == "up"
     assert procfs.is_running(born["pid"], born["starttime"])
@@ -176,7 +189,7 @@ def test_all_of_a_tree_is_brought_into_its_memory_group(home: InitHome, memory: 
     assert not all_inside(home, late)
     home.define("a", sys.executable, "-S", "-c", FORKING, **memory)
     wait_until(lambda: all_inside(home, late), "a running one is brought in when its definition says so")
-    home.ask(op="restart", agent="a", grace_s=20.0)
+    home.ask(op="restart", agent="a", grace_s=60.0)
     wait_until(
         lambda: len(home.instances().get(("a", 2), [])) == 4 and all_inside(home, late), "its successor is inside"
     )

@@ -20,10 +20,11 @@ from holdfast.pods import groups
 from holdfast.pods.memory_attach import attach
 from holdfast.pods.memory_bare import MemoryBare
 from holdfast.pods.memory_group import MemoryGroup
+from holdfast.pods.memory_v1 import MemoryV1
 from holdfast.pods.pausing import FreezeV2
 
 MB = 1024 * 1024
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 # Takes as many MB as each line says, and answers.
 HUNGRY = """
 import sys
@@ -246,4 +247,25 @@ def test_without_cgroups_an_agent_is_weighed_and_stopped_by_signals() -> None:
         assert not memory.read().there
     finally:
         memory.close()
+        agent.end()
+
+
+def test_what_was_taken_before_a_v1_group_was_entered_counts_all_the_same(place: Place) -> None:
+    if not isinstance(place.memory, MemoryV1):
+        pytest.skip("v2 groups are entered before anything is taken")
+    agent = Hungry([])
+    try:
+        agent.take(40)
+        assert agent.has_taken()
+        for directory in place.directories():
+            (directory / "cgroup.procs").write_text(str(agent.process.pid))
+        place.agent.process.kill()
+        place.agent.process.wait(PATIENCE_S)
+        memory = attach(place.v2, place.v1, None, agent.members)
+        assert 40 * MB < memory.read().usage_bytes < 60 * MB
+        agent.take(20)
+        assert agent.has_taken()
+        assert 60 * MB < memory.read().usage_bytes < 80 * MB
+        memory.close()
+    finally:
         agent.end()
