@@ -24,7 +24,7 @@ from holdfast.errors import HoldfastError
 from holdfast.home import Home
 
 MB = 1024 * 1024
-UP_S = 60.0
+UP_S = 240.0  # an emulated machine takes its time
 _COMING = ("density.shed", "density.back", "density.spared")
 
 

@@ -19,7 +19,7 @@ from bench.install import TOOLS, Unavailable
 from bench.memory import ground, scenarios
 
 HERE = Path(__file__).resolve().parent
-RUN_S = 180.0
+RUN_S = 420.0
 
 
 @dataclass(frozen=True, slots=True)

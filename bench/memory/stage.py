@@ -31,7 +31,7 @@ SLOT = struct.Struct("=dddQQQQ")  # last, longest, begin; beats, starts, grew, o
 BEGIN_AT, OVER_AT = 16, 48  # places within a slot
 SLOTS_FD = 3
 SLOTS = 128
-READY_S = 60.0
+READY_S = 120.0
 SETTLE_S = 1.5
 SPIKE_S = 3.0  # over which the keeper's CPU counts as "during the spike"
 LOOK_AGAIN_S = 1.0  # after a keeper was killed, the next one is asked for

@@ -4,6 +4,7 @@
 import ctypes
 import json
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -37,27 +38,33 @@ def until(condition) -> bool:
 
 
 def grown(directory: str, to_mb: int, mb_per_s: int) -> int:
+    """A process that grows at once; its slot of the file says so."""
+    slots = "/tmp/slots"
+    with open(slots, "wb") as file:
+        file.write(struct.pack("=dddQQQQ", 0.0, 0.0, 1.0, 0, 0, 0, 0).ljust(128 * 56, b"\0"))
+
     def enter() -> None:
         with open(f"{directory}/cgroup.procs", "w") as file:
             file.write("0")
 
-    words = ["/site/.dev/bench/memory-agent", "s0", "grow", "1", "2", str(to_mb), str(mb_per_s)]
+    words = [*("/site/.dev/bench/memory-agent", "s0", slots, "0"), *("grow", "1", "2", str(to_mb), str(mb_per_s), "2")]
     return subprocess.Popen(words, preexec_fn=enter).pid
 
 
-def groups() -> None:
+def groups_alone() -> None:
     """One agent in one group: held at its ceiling, told, let go, frozen, killed whole."""
     import select
     from pathlib import Path
 
     from holdfast.node import cgroups
+    from holdfast.pods import groups
     from holdfast.pods.memory_attach import attach
 
     plan = cgroups.choose("vm")
     tell("plan", plan.kind == "v2" and "memory" in plan.v2_controllers, kind=plan.kind, why=plan.why)
     directory = plan.v2_root / "a.1"
     directory.mkdir()
-    memory = attach(directory, [], 200 * MB, list)
+    memory = attach(directory, [], None, list)
     memory.set_ceiling(12 * MB)
     poll = select.epoll()
     poll.register(memory.notify_fd, memory.notify_mask)
@@ -68,6 +75,8 @@ def groups() -> None:
     time.sleep(3)
     after = memory.read().usage_bytes
     tell("held at memory.high", after < 25 * MB, before_mb=before / MB, after_mb=after / MB)
+    most = int(Path(directory, "memory.max").read_text())
+    tell("a backstop above it", 12 * MB < most < 128 * MB, max_mb=most / MB)
     at = time.monotonic()
     memory.set_ceiling(None)
     tell("let go", until(lambda: memory.read().usage_bytes > 38 * MB), took_s=round(time.monotonic() - at, 2))
@@ -75,7 +84,11 @@ def groups() -> None:
         "no ceiling is left",
         memory.read().ceiling_bytes is None and Path(directory, "memory.high").read_text() == "max\n",
     )
+    tell("no backstop is left", Path(directory, "memory.max").read_text() == "max\n")
     memory.protect(32 * MB, 8 * MB)
+    groups.protect_root(plan, 32 * MB, 8 * MB)
+    above = [Path(plan.v2_root, name).read_text().strip() for name in ("memory.low", "memory.min")]
+    tell("the group of all grants it", above == [str(32 * MB), str(8 * MB)], above=above)
     kept = [Path(directory, name).read_text().strip() for name in ("memory.low", "memory.min", "memory.oom.group")]
     tell("protected", kept == [str(32 * MB), str(8 * MB), "1"], kept=kept)
     memory.freeze()
@@ -95,15 +108,14 @@ def groups() -> None:
 def scenario(name: str, keeper: str) -> None:
     from pathlib import Path
 
-    from bench import processes
     from bench.memory import run
 
     result = run.once(name, keeper, Path(f"/tmp/{name}-{keeper}"))
     held = not result.get("failed") and not result["lost"] and not result["kernel_kills"]
     held = held and result["in_order"] and result["all_back"] and result["clean"]
     if result.get("failed"):
-        result["log"] = Path(f"/tmp/{name}-{keeper}/keeper.log").read_text()[-600:]
-    processes.POLL_S = 0.05
+        logs = sorted(Path(f"/tmp/{name}-{keeper}/home/log").glob("*.log"))
+        result["log"] = "".join(each.read_text()[-1500:] for each in logs)
     tell(f"{name}, {keeper}", held, **result)
 
 
@@ -122,7 +134,7 @@ def main() -> None:
     os.chdir("/site")
     sys.executable = "/usr/bin/python3"
     try:
-        groups()
+        groups_alone()
         from bench import processes
 
         processes.become_subreaper()
