@@ -56,6 +56,30 @@ def test_hello_comes_before_the_events_behind_it(tmp_path: Path) -> None:
     assert asyncio.run(scenario())[:3] == [("hello", 0), ("event", 1), ("event", 2)]
 
 
+def test_it_ends_when_it_is_cancelled_in_the_moment_in_which_init_answers(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        running: list[asyncio.Task[None]] = []
+
+        def cancel(_: object) -> None:
+            running[0].cancel()
+
+        link = InitLink(
+            tmp_path / "s",
+            on_hello=lambda _: None,
+            on_events=cancel,
+            on_lost=lambda: None,
+            on_absent=lambda _: None,
+        )
+        async with FakeInit(tmp_path / "s") as init:
+            init.after_hello = [{"seq": 1, "ev": "spawned"}]
+            running.append(asyncio.create_task(link.run()))
+            done, _ = await asyncio.wait(running, timeout=20.0)
+            link.close()
+            assert done
+
+    asyncio.run(scenario())
+
+
 def test_it_waits_for_an_init_that_is_not_there_yet_and_says_so(tmp_path: Path) -> None:
     async def scenario() -> None:
         heard = Heard(tmp_path / "s")

@@ -123,7 +123,9 @@ class InitLink:
         while True:
             self.send("beat")
             try:
-                await asyncio.wait_for(self._broken.wait(), limits.BEAT_INTERVAL_S)
+                # Not wait_for: in Python 3.11 it swallows being cancelled in the moment in which its answer comes.
+                async with asyncio.timeout(limits.BEAT_INTERVAL_S):
+                    await self._broken.wait()
                 return
             except TimeoutError:
                 if loop.time() - self._heard_mono > limits.INIT_SILENT_S:
@@ -213,7 +215,8 @@ class InitLink:
 
     async def call(self, op: str, *, timeout_s: float, **fields: Any) -> Message:
         """Say it and wait for the answer. Raises ConnectionResetError or TimeoutError."""
-        return await asyncio.wait_for(self.request(op, **fields), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            return await self.request(op, **fields)
 
 
 def guard_is_gone(lock: Path) -> bool:
