@@ -2,8 +2,8 @@
 
 A small virtual machine by software emulation: Debian's cloud kernel, and a root of its own in memory with Python,
 Holdfast and the harness; nothing is installed on this machine, packages are unpacked into .dev/vm. Emulated memory
-fills at 30 to 60 MB/s, so the scenario is small. What was measured is also written to bench/results/memory-vm.json,
-from which the memory section takes it. Exit: 0 all held, 1 not, 2 it cannot be done here.
+fills at 30 to 60 MB/s, so the scenario is small. What was seen is also written to .dev/vm/result.json, which the suite
+`memory` takes into its results. Exit: 0 all held, 1 not, 2 it cannot be done here.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from bench.install import ROOT, TOOLS, Unavailable
 from bench.memory import run
 
 PLACE = ROOT / ".dev" / "vm"
+SEEN = PLACE / "result.json"
 MEMORY_MB = 1024
 FETCH_S = 600.0
 VM_S = 900.0
@@ -47,8 +48,8 @@ def main() -> int:
     results = boot(qemu, kernel, image)
     for one in results:
         print(json.dumps(one))
-    told = {"at": machine.now(), "load": machine.load(), "revision": machine.revision(ROOT), "held": results}
-    (ROOT / "bench" / "results" / "memory-vm.json").write_text(json.dumps(told, indent=1) + "\n")
+    told = {"at": machine.now(), "load": machine.load(), "revision": machine.revision(ROOT), "seen": results}
+    SEEN.write_text(json.dumps(told, indent=1) + "\n")
     return 0 if results and all(one["held"] for one in results) and results[-1]["name"] == "end" else 1
 
 

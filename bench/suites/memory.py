@@ -8,6 +8,7 @@ weighed. Needs root and a C compiler; refuses where the machine itself could run
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from bench import samples
@@ -16,6 +17,7 @@ from bench.install import Unavailable
 from bench.memory import run as one_run
 from bench.memory import scenarios
 from bench.memory.run import KEEPERS
+from bench.memory.vm import SEEN
 from holdfast.density.node_memory import reserve
 
 NAME = "memory"
@@ -31,7 +33,8 @@ SCENARIOS = ("forky", "four", "fat", "seed4g")
 
 
 def run(context: Context) -> Result:
-    """{"rounds", "runs": {scenario: {keeper: [result]}}, "idle": {keeper: result}, "left_out": {scenario: reason}}."""
+    """{"rounds", "runs": {scenario: {keeper: [result]}}, "idle": {keeper: result}, "left_out": {scenario: reason},
+    "v2": what the small machine told last, or None}."""
     one_run.prepare()
     keepers = list(EACH_ROUND)
     try:
@@ -56,6 +59,7 @@ def run(context: Context) -> Result:
         "runs": runs,
         "idle": {keeper: _once(context, "idle", keeper, 0, left_out) for keeper in IDLE},
         "left_out": left_out,
+        "v2": json.loads(SEEN.read_text()) if SEEN.exists() else None,
     }
 
 
@@ -88,7 +92,9 @@ def report(figures: Result) -> Section:
     kinds = sorted({one["cgroups"] for _, _, one in _all(figures) if "cgroups" in one})
     lines += [
         "",
-        f"cgroups of these runs: {', '.join(kinds) or 'none'} (v1: v1 memory with v2 for freezing where mounted).",
+        f"cgroups of all runs above: {', '.join(kinds) or 'none'} (v1: v1 memory with v2 for freezing where mounted). "
+        f"Load averages during them: {_loads(figures)}.",
+        *_v2_lines(figures.get("v2")),
     ]
     return Section(lines, _goals(figures))
 
@@ -105,6 +111,24 @@ def _idle_lines(figures: Result) -> list[str]:
     lines = ["", f"**idle**: {scenarios.ALL['idle'].words}; percent of a core over 30 s.", ""]
     head = ["kept by", "all of its keeper", "of it looking at memory and deciding"]
     return [*lines, *samples.table(head, rows), "", f"- holdfast-off: {KEEPERS['holdfast-off'].words}."]
+
+
+def _loads(figures: Result) -> str:
+    found = sorted(one["load"] for _, _, one in _all(figures) if "load" in one)
+    return f"{found[0]:.0f} to {found[-1]:.0f}, median {samples.median(found):.0f}" if found else "not noted"
+
+
+def _v2_lines(told: Result | None) -> list[str]:
+    """What held on a cgroup v2 memory controller, in emulation: behaviour, not speed."""
+    if not told:
+        return []
+    lines = ["", "**cgroup v2**, natively, in a small emulated machine (`./dev memory-vm`): what holds, not how fast."]
+    lines += [f"{told['at']}, revision {told['revision']}.", ""]
+    for one in told["seen"]:
+        facts = {key: one[key] for key in ("lost", "kernel_kills", "victims", "gap_ms", "peak_mb") if key in one}
+        words = ", ".join(f"{key} {value}" for key, value in facts.items())
+        lines.append(f"- {one['name']}: {'held' if one['held'] else '**not held**'}{': ' if words else ''}{words}")
+    return lines
 
 
 def _percent(value: float | None) -> str:
