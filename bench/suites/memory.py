@@ -92,7 +92,7 @@ def report(figures: Result) -> Section:
     kinds = sorted({one["cgroups"] for _, _, one in _all(figures) if "cgroups" in one})
     lines += [
         "",
-        f"cgroups of all runs above: {', '.join(kinds) or 'none'} (v1: v1 memory with v2 for freezing where mounted). "
+        f"cgroups of all runs above: {', '.join(kinds) or 'none'} (v1: v1 memory with v2 for freezing where mounted).",
         f"Load averages during them: {_loads(figures)}.",
         *_v2_lines(figures.get("v2")),
     ]
