@@ -1,8 +1,10 @@
 """When one number of the node is enough, and when everybody is looked at."""
 
+from msgspec.structs import replace
+
 from holdfast import limits
 from holdfast.density import semaphore
-from holdfast.density.model import MB, Phase, Reading, Seen, State, Want
+from holdfast.density.model import MB, Phase, Reading, Seen, State, Step, Want
 from holdfast.density.peek import again_mono, worth_looking
 from tests.unit.density.fleet import reading, seen
 
@@ -41,9 +43,22 @@ def test_memory_that_somebody_took_is_worth_a_look() -> None:
     assert not worth_looking(state, read, read.available_bytes + 500 * MB, 10.1)
 
 
-def test_where_no_kernel_holds_anybody_every_look_counts() -> None:
-    state, read = settled(*CALM, ceilings=False)
-    assert worth_looking(state, read, read.available_bytes, 10.1)
+def test_where_no_kernel_holds_somebody_smaller_steps_count_and_longer_waits_do_not() -> None:
+    for more in ({"ceilings": False}, {}):
+        state, read = settled(*CALM, seen("loose", 1, holdable=False), **more)
+        assert not worth_looking(state, read, read.available_bytes, 10.05)
+        assert worth_looking(state, read, read.available_bytes - 4 * MB, 10.05)
+        assert worth_looking(state, read, read.available_bytes, 10.11)
+
+
+def test_where_no_kernel_holds_somebody_no_time_is_missed() -> None:
+    state, read = settled(seen("top", 100, 1200), seen("low", 0, 590), ceilings=False)
+    known = state.held["low"]
+    for waits in (replace(known, step=Step.PAUSED, deadline_mono=10.03), replace(known, starved_mono=9.88)):
+        waiting = replace(state, held={**state.held, "low": waits})
+        assert not worth_looking(waiting, read, read.available_bytes, 10.02)
+        assert worth_looking(waiting, read, read.available_bytes, 10.035)
+        assert worth_looking(waiting, read, read.available_bytes + 4 * MB, 10.02), "room came"
 
 
 def test_whatever_is_under_way_is_looked_at() -> None:

@@ -17,7 +17,7 @@ from holdfast.healing.model import CalledBack, Ladder, Policy, SetAside, Starved
 from holdfast.keeper.agent import Agent, Memory, World
 from holdfast.keeper.density import groups
 from holdfast.keeper.density.acts import RELIEVED_S, needed_by
-from holdfast.keeper.density.loop import Parts, Semaphore
+from holdfast.keeper.density.loop import REST_MAX_S, Parts, Semaphore
 from holdfast.keeper.density.readings import NoSleepers
 from holdfast.node.cgroups import CgroupPlan
 from holdfast.node.processes import starttime
@@ -219,6 +219,27 @@ def test_the_end_of_a_wait_is_told_when_it_lasts() -> None:
 )
 def test_why_it_goes_is_one_clause(needer: str, reason: str, growers: tuple[str, ...], text: str) -> None:
     assert needed_by(replace(SHED, needer=needer, reason=reason), growers) == text
+
+
+def test_looks_that_are_asked_for_follow_one_another_only_as_fast_as_they_are_cheap() -> None:
+    def look(scene: Scene) -> None:
+        scene.agent("a")
+        semaphore, loop = scene.semaphore, asyncio.get_running_loop()
+        semaphore.begin()
+        semaphore._cancel()
+        semaphore._rests_mono = loop.time() + 30.0  # as after a dear one
+        semaphore.look()
+        assert semaphore._due_mono > loop.time() + 20.0
+        semaphore._told()
+        assert semaphore._due_mono < loop.time() + 20.0, "what the kernel tells does not wait"
+        semaphore._cancel()
+        semaphore.state = replace(semaphore.state, over_mono=1.0)
+        semaphore.look()
+        assert semaphore._due_mono < loop.time() + 20.0, "nor does anything while memory is scarce"
+        semaphore._turn()
+        assert semaphore._rests_mono <= loop.time() + REST_MAX_S
+
+    run(look)
 
 
 def test_one_that_is_late_in_its_group_lets_nobody_elses_ceiling_go(

@@ -8,6 +8,7 @@ by the keeper; read by the start queue, the views and whoever wants to know what
 from __future__ import annotations
 
 import asyncio
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from holdfast.spec.model import FleetSpec
 
 GROWS_BYTES_S = 1_000_000.0  # worth a name in the reason for which another goes
 COALESCE_S = 0.002  # what the kernel tells of several agents in one moment is one look
+REST_SHARE = 9  # a look that was asked for waits so many times what the last one cost: a tenth of a core at most
+REST_MAX_S = 0.25  # ... and never longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class Semaphore:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self.groups = AgentGroups(parts.agents, parts.places, parts.link, parts.home_id, self.look)
+        self.groups = AgentGroups(parts.agents, parts.places, parts.link, parts.home_id, self._told)
         self._readings = Readings(parts.agents, self.groups, parts.hands.ending)
         self._acts = Acts(
             parts.agents,
@@ -78,6 +81,7 @@ class Semaphore:
         self._due_mono = float("inf")
         self._begun = False
         self._asked = False  # a look was asked for and not yet taken
+        self._rests_mono = float("-inf")  # until then, who asks for a look waits
         self._shed: set[str] = set()  # whose groups were let go
         self._seen: dict[str, Seen] = {}  # of the last reading
         self.turns = 0  # looks taken, for who measures
@@ -115,9 +119,20 @@ class Semaphore:
         self._room.close()
 
     def look(self) -> None:
-        """Look at once; what comes within two milliseconds is one look."""
+        """Look at once; what comes within two milliseconds is one look.
+
+        A thousand agents that start, one after the other, would take a look each, of all of them: unless somebody waits
+        for memory, looks that are asked for follow one another only as fast as they are cheap.
+        """
         if self._begun:
             self._asked = True  # also a timer that rings before must not find it not worth its price
+            soon_mono = asyncio.get_running_loop().time() + COALESCE_S
+            self._arm(soon_mono if self.scarce else max(soon_mono, self._rests_mono), self._turn)
+
+    def _told(self) -> None:
+        """The kernel says that somebody stands at its ceiling: that waits for nothing."""
+        if self._begun:
+            self._asked = True
             self._arm(asyncio.get_running_loop().time() + COALESCE_S, self._turn)
 
     def changed(self, agent: Agent) -> None:
@@ -169,11 +184,14 @@ class Semaphore:
     def _turn(self) -> None:
         """One look, one decision, and what follows from it."""
         self._timer, self._due_mono, self._asked = None, float("inf"), False
+        began_s = time.thread_time()
         try:
             self._look_and_decide(asyncio.get_running_loop().time())
         except Exception:  # a mistake of ours must not end the protection of everybody
             traceback.print_exc()
             self._arm(asyncio.get_running_loop().time() + limits.TICK_CALM_S, self._turn)
+        rest_s = min(REST_MAX_S, REST_SHARE * (time.thread_time() - began_s))
+        self._rests_mono = asyncio.get_running_loop().time() + rest_s
 
     def _look_and_decide(self, now: float) -> None:
         self.turns += 1
