@@ -147,7 +147,7 @@ class Acts:
             return
         self._relieved.pop(agent.name, None)
         if not agent.ladder.starved and not agent.ladder.aside:  # who goes anyway waits for nothing
-            why = "waits for memory that more important agents use"
+            why = f"waits for memory that {self._others(agent)} use"
             self._healer.observe(agent, Starved(on=True), now, text=why)
 
     def is_relieved(self, name: str) -> bool:
@@ -157,7 +157,7 @@ class Acts:
     def fell(self, agent: Agent, lease_bytes: int, now: float) -> None:
         """It died of being held: it was shed in its own way, and is no failure. Its end is still to be told."""
         self._chosen.pop(agent.name, None)
-        words = "died while it was held back, since more important agents need the memory"
+        words = f"died while it was held back, since {self._others(agent)} need the memory"
         self._healer.observe(
             agent,
             SetAside(why="shed", text=words, grace_s=0.0),
@@ -166,6 +166,11 @@ class Acts:
             text=f"{words}: it comes back when there is room",
             body={"lease_bytes": lease_bytes, "died": True},
         )
+
+    def _others(self, agent: Agent) -> str:
+        """Before whom it stands back: among equals nobody is more important."""
+        higher = any(one.spec.priority > agent.spec.priority and one.world.pid > 0 for one in self._agents.values())
+        return "more important agents" if higher else "others"
 
     # --- aside ---------------------------------------------------------------------------------------------------
     def _look_into(self, agent: Agent, within_s: float) -> None:
