@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-PATIENCE_S = 60.0
+PATIENCE_S = 90.0
 HOLDFAST = [sys.executable, "-P", "-m", "holdfast.cli"]
 
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cli_home import HOLDFAST, CliHome, cli_home, wait_until
+from tests.e2e.cli_home import HOLDFAST, PATIENCE_S, CliHome, cli_home, wait_until
 from tests.harness import fake_hermes, fake_pm2, fake_systemd
+from tests.harness.ports import free_port
 
 UNIT = "hermes-gateway.service"
 FILE = """\
@@ -52,7 +53,7 @@ class Gateway:
         return {pid for pid in living if fake_systemd.starttime(pid) > 0}
 
     def answers(self) -> dict[str, str]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as response:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=PATIENCE_S) as response:
             found: dict[str, str] = json.loads(response.read())
         return found
 
@@ -65,12 +66,6 @@ class Gateway:
 
     def adopt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.home.run("adopt", *arguments)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @pytest.fixture
@@ -204,7 +199,7 @@ def test_a_gateway_started_by_hand_is_started_by_hand_again(gateway: Gateway) ->
     wait_until(lambda: listens(gateway.port), "its port")
     done = gateway.adopt("hermes", "--yes", "--state", str(gateway.state))
     assert done.returncode == 0, done.stdout + done.stderr
-    process.wait(10)
+    process.wait(PATIENCE_S)
     assert gateway.answers()["key"] == "by hand"
     back = gateway.adopt("undo")
     assert back.returncode == 0, back.stdout + back.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 
-from tests.e2e.cli_home import CliHome, Reader, home, wait_until
+from tests.e2e.cli_home import PATIENCE_S, CliHome, Reader, home, wait_until
 from tests.e2e.test_cli_fleet import up
 
 __all__ = ["home"]
@@ -33,9 +33,9 @@ def test_labels_choose_and_a_rolling_restart_takes_agents_in_turn(home: CliHome)
     heard = Reader(rolling)
     wait_until(lambda: any("one: restarting" in line for line in heard.out), "the first restart")
     rolling.send_signal(signal.SIGINT)
-    assert rolling.wait(30) == 130
+    assert rolling.wait(PATIENCE_S) == 130
     wait_until(lambda: any("not touched: two, other" in line for line in heard.err), "what is left is told")
-    assert {row["phase"] for row in home.agents().values()} == {"healthy"}
+    wait_until(lambda: {row["phase"] for row in home.agents().values()} == {"healthy"}, "the one under way is back")
 
     events = home.run("events", "-l", "team=x", "--kind", "agent.restart", "--json").stdout.splitlines()
     assert [json.loads(line)["agent"] for line in events] == ["one", "two", "one"]

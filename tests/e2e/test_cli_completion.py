@@ -18,7 +18,7 @@ from holdfast.home import Home
 from tests.unit.cli import fake_keeper
 from tests.unit.cli.fake_keeper import agent, status
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 CASES = [
     ("holdfast desc", "describe"),
     ("holdfast restart --roll", "--rolling"),
@@ -78,7 +78,7 @@ def test_bash_completes(place: Path) -> None:
         env=environment(place),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=3 * PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -96,7 +96,7 @@ def test_fish_completes(place: Path) -> None:
         env=environment(place),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=3 * PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 
-from tests.e2e.cli_home import CliHome, Reader, home, wait_until
+from tests.e2e.cli_home import PATIENCE_S, CliHome, Reader, home, wait_until
 
 __all__ = ["home"]
 
@@ -184,7 +184,7 @@ def test_logs_are_shown_with_a_keeper_and_without_one(home: CliHome) -> None:
     assert follower.stdout.readline() == "tick\n"
     assert follower.stdout.readline() == "tick\n"
     follower.send_signal(signal.SIGINT)
-    assert follower.wait(timeout=30) == 130
+    assert follower.wait(timeout=PATIENCE_S) == 130
     home.run("down")
     done = home.run("logs", "ticker", "--since", "10m")
     assert done.stdout.startswith("begun\n")

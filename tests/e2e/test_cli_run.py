@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from tests.e2e.cli_home import CliHome, Reader, home, wait_until
+from tests.e2e.cli_home import PATIENCE_S, CliHome, Reader, home, wait_until
 
 __all__ = ["home"]
 
@@ -18,7 +18,7 @@ def test_a_command_is_restarted_until_control_c_and_holdfast_goes_with_it(home: 
     wait_until(lambda: len([line for line in reader.out if line.startswith("I am ")]) == 2, "the successor's words")
     wait_until(lambda: [line for line in reader.err if "restarted as pid" in line], "a word about the restart")
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=PATIENCE_S) == 0
     assert not home.left()
 
 
@@ -36,7 +36,7 @@ def test_beside_a_running_fleet_only_its_own_agent_is_stopped(home: CliHome) -> 
     process = home.start("run", "--", "sleep", "99999")
     wait_until(lambda: home.agents().get("sleep", {}).get("phase") == "healthy", "it runs")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=PATIENCE_S) == 0
     rows = home.agents()
     assert rows["sleep"]["phase"] == "stopped"
     assert rows["other"]["pid"] == other

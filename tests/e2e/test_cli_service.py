@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.cli_home import HOLDFAST, CliHome, cli_home, wait_until
+from tests.e2e.cli_home import HOLDFAST, PATIENCE_S, CliHome, cli_home, wait_until
 from tests.harness import fake_systemd
 
 SPEC = """\
@@ -32,7 +32,8 @@ def home() -> Iterator[CliHome]:
 
 
 def pids(home: CliHome) -> dict[str, int]:
-    """Of the agents, as soon as a keeper answers."""
+    """Of the agents, as soon as a keeper answers that has met init."""
+    own(home)
     rows: dict[str, dict[str, int]] = wait_until(home.agents, "a keeper that answers")
     return {name: row["pid"] for name, row in rows.items()}
 
@@ -118,13 +119,13 @@ def test_guard_in_the_foreground_says_by_its_exit_code_whether_it_was_sent_away_
     first = subprocess.Popen([*HOLDFAST, "service", "run"], env=home.environment, stdin=subprocess.DEVNULL)
     agents = up(home)
     first.terminate()
-    assert first.wait(30) == 0
+    assert first.wait(PATIENCE_S) == 0
     assert all(fake_systemd.starttime(pid) > 0 for pid in agents.values())
     second = subprocess.Popen([*HOLDFAST, "service", "run"], env=home.environment, stdin=subprocess.DEVNULL)
     wait_until(lambda: home.own().get("guard") == second.pid, "the second guard")
     assert pids(home) == agents
     assert home.run("down").returncode == 0
-    assert second.wait(30) == 10
+    assert second.wait(PATIENCE_S) == 10
 
 
 def test_the_unit_ends_agents_gracefully_only_when_the_machine_stops(home: CliHome) -> None:

@@ -130,7 +130,7 @@ def test_an_agent_declared_anew_after_its_removal_gets_its_former_snapshots_back
     first = _json(home, "snapshot", "counter")["id"]
     _json(home, "rm", "counter", "--yes")
     assert home.run("up", "-d").returncode == 0
-    pid = home.agents()["counter"]["pid"]
+    pid = wait_until(lambda: home.agents().get("counter", {}).get("pid"), "the one declared anew")
     assert "holdfast undelete counter" in home.run("snapshots", "counter").stdout
     assert _json(home, "undelete", "counter")["was_there"] is True
     assert first in [row["id"] for row in _json(home, "snapshots", "counter")["snapshots"]]

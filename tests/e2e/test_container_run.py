@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.recipes import container_run
+from tests.harness.init_home import PATIENCE_S
 
 # Like docker: `run` starts the container outside its own process group and session and waits for it; it passes signals
 # on; it may be killed without the container noticing; `rm --force` kills. State: one file per container.
@@ -58,7 +59,7 @@ def _start(engine: Path, *inside: str) -> subprocess.Popen[bytes]:
 
 def _box(engine: Path, other_than: int = 0) -> int:
     """The pid of the running container, awaited."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         try:
             pid = int((engine.parent / "state/box").read_text())
@@ -78,25 +79,25 @@ def _alive(pid: int) -> bool:
 
 
 def _await_death(pid: int) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while _alive(pid):
         assert time.monotonic() < deadline, "it lives on"
         time.sleep(0.02)
 
 
 def test_the_exit_code_of_the_container_is_that_of_the_agent(engine: Path) -> None:
-    assert _start(engine, "sh", "-c", "exit 7").wait(20) == 7
+    assert _start(engine, "sh", "-c", "exit 7").wait(PATIENCE_S) == 7
 
 
 def test_a_term_reaches_the_container_and_its_code_comes_back(engine: Path) -> None:
     ready = engine.parent / "ready"
     agent = _start(engine, "sh", "-c", f"trap 'exit 3' TERM; touch {ready}; while :; do sleep 0.05; done")
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while not ready.exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
     agent.send_signal(signal.SIGTERM)
-    assert agent.wait(20) == 3
+    assert agent.wait(PATIENCE_S) == 3
 
 
 def test_a_container_that_outlived_its_client_is_gone_before_the_next_one_starts(engine: Path) -> None:
@@ -113,7 +114,7 @@ def test_a_container_that_outlived_its_client_is_gone_before_the_next_one_starts
     _await_death(first)
     assert _alive(second)
     again.terminate()
-    again.wait(20)
+    again.wait(PATIENCE_S)
     _await_death(second)
 
 
@@ -122,6 +123,6 @@ def test_an_engine_that_does_not_answer_is_the_engines_failure(tmp_path: Path) -
     program.write_text("#!/bin/sh\necho cannot connect to the daemon >&2\nexit 1\n")
     program.chmod(0o755)
     agent = _start(program, "true")
-    said = agent.communicate(timeout=20)[0].decode()
+    said = agent.communicate(timeout=PATIENCE_S)[0].decode()
     assert agent.returncode == 125
     assert "cannot connect to the daemon" in said

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,57 +18,80 @@ from holdfast.drills import run, score, watch
 from holdfast.drills.faults import FAULTS, Fault
 from holdfast.drills.stage import Stage
 
+TRIES = 2  # a drill measures time, and a machine may be busy with something else
 
-def _drill(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+
+@pytest.fixture
+def stages() -> Iterator[Path]:
+    """Where drills of this test make their stages. Every user must be able to pass through."""
+    # Where /tmp is root's alone, TMPDIR is the user's own.
+    made = Path(tempfile.mkdtemp(prefix="hf-stages-", dir="/tmp" if os.access("/tmp", os.W_OK) else None))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+def _drill(home: Path, *arguments: str, stages: Path | None = None) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-P", "-m", "holdfast.cli", "--home", str(home), "drill", *arguments]
-    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=110, stdin=subprocess.DEVNULL)
+    environment = os.environ if stages is None else {**os.environ, "TMPDIR": str(stages)}
+    return subprocess.run(
+        line, capture_output=True, text=True, check=False, timeout=300, stdin=subprocess.DEVNULL, env=environment
+    )
 
 
-def test_a_drill_of_three_faults_passes_and_leaves_nothing(tmp_path: Path) -> None:
-    before = set(os.listdir("/tmp"))
-    done = _drill(tmp_path, "--json", "--fault", "kill", "--fault", "kill-keeper", "--fault", "fork-leak")
-    card = json.loads(done.stdout)
-    verdicts = {result["fault"]: result["verdict"] for result in card["results"]}
-    assert verdicts == {"kill": "passed", "kill-keeper": "passed", "fork-leak": "passed"}, card
-    assert done.returncode == 0
-    assert card["passed"] is True
-    assert Path(card["saved"]).is_file()
-    assert not [name for name in set(os.listdir("/tmp")) - before if name.startswith("holdfast-drill-")]
-    left = subprocess.run(["pgrep", "-f", "holdfast-drill-"], capture_output=True, text=True, check=False).stdout
-    assert not [pid for pid in left.split() if _is_ours(int(pid), tmp_path)]
+def _passed(home: Path, stages: Path, *faults: str) -> dict[str, dict[str, Any]]:
+    """Result of each fault; who was only late, or could not be judged on a starved machine, is tried once more."""
+    results: dict[str, dict[str, Any]] = {}
+    for _ in range(TRIES):
+        again = [name for name in faults if results.get(name, {}).get("verdict") != "passed"]
+        done = _drill(home, "--json", *(word for name in again for word in ("--fault", name)), stages=stages)
+        card = json.loads(done.stdout)
+        results |= {result["fault"]: result for result in card["results"]}
+        failed = [result for result in card["results"] if result["verdict"] == "failed"]
+        assert (done.returncode, card["passed"]) == ((1, False) if failed else (0, True))
+        assert Path(card["saved"]).is_file()
+        assert list(stages.iterdir()) == []
+        assert not [pid for pid in filter(str.isdigit, os.listdir("/proc")) if _is_of(pid, stages)]
+        assert not [result for result in failed if not _is_late(result)]
+        if all(results[name]["verdict"] == "passed" for name in faults):
+            return results
+    if any(result["verdict"] == "skipped" for result in results.values()):
+        pytest.skip("the machine is starved: times mean nothing here")
+    raise AssertionError(results)
 
 
-def _is_ours(pid: int, home: Path) -> bool:
+def _is_late(result: dict[str, Any]) -> bool:
+    return all(clause.startswith(("caught after", "restored after")) for clause in result["detail"].split("; "))
+
+
+def _is_of(pid: str, stages: Path) -> bool:
     try:
-        return str(home).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return str(stages).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return False
 
 
-def test_an_agent_that_was_removed_and_one_whose_machine_is_lost_are_back_with_their_state(tmp_path: Path) -> None:
-    done = _drill(tmp_path, "--json", "--fault", "delete-agent", "--fault", "lose-machine")
-    results = {result["fault"]: result for result in json.loads(done.stdout)["results"]}
-    assert {name: result["verdict"] for name, result in results.items()} == {
-        "delete-agent": "passed",
-        "lose-machine": "passed",
-    }, results
+def test_a_drill_of_three_faults_passes_and_leaves_nothing(tmp_path: Path, stages: Path) -> None:
+    _passed(tmp_path, stages, "kill", "kill-keeper", "fork-leak")
+
+
+def test_an_agent_that_was_removed_and_one_whose_machine_is_lost_are_back_with_their_state(
+    tmp_path: Path, stages: Path
+) -> None:
+    results = _passed(tmp_path, stages, "delete-agent", "lose-machine")
     assert "s lost" in results["lose-machine"]["detail"]
 
 
-def test_a_drill_that_is_told_to_end_takes_its_stage_away(tmp_path: Path) -> None:
+def test_a_drill_that_is_told_to_end_takes_its_stage_away(tmp_path: Path, stages: Path) -> None:
     line = [sys.executable, "-P", "-m", "holdfast.cli", "--home", str(tmp_path), "drill", "--fault", "hang"]
-    # Every user must be able to pass through; where /tmp is root's alone, TMPDIR is the user's own.
-    stages = Path(tempfile.mkdtemp(prefix="hf-stages-", dir="/tmp" if os.access("/tmp", os.W_OK) else None))
-    stages.chmod(0o755)
     drill = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(stages)})
     assert drill.stderr is not None
     while "[1/1]" not in drill.stderr.readline():
         assert drill.poll() is None
     drill.terminate()
-    drill.communicate(timeout=110)
+    drill.communicate(timeout=300)
     assert drill.returncode == 143
     assert list(stages.iterdir()) == []
-    stages.rmdir()
 
 
 def test_nobody_is_hurt_without_being_asked(tmp_path: Path) -> None:

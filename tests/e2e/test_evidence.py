@@ -12,11 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.test_keeper_probes import free_port
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome, Row
-
-pytestmark = pytest.mark.timeout(120)
+from tests.harness.ports import free_port
 
 # Answers until the file appears; then its only thread waits for a lock for ever.
 HANGS = """
@@ -55,7 +53,7 @@ def hanging(home: KeeperHome, **more: Any) -> Row:
     health = {
         "http": {"url": f"http://127.0.0.1:{port}/health", "expect": {"ok": True}},
         "interval_s": 0.2,
-        "timeout_s": 0.3,
+        "timeout_s": 1.0,
         "start_period_s": 20.0,
     }
     return home.spec(

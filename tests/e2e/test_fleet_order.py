@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -16,8 +15,7 @@ from holdfast.clock import SHIFT_ENV
 from holdfast.logs import read as logs
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
-
-pytestmark = pytest.mark.timeout(120)
+from tests.harness.ports import free_port
 
 # Listens only when the file named by its second argument is there.
 LATE_SERVER = """
@@ -43,9 +41,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[KeeperHome
 
 
 def test_starts_wait_for_what_they_depend_on(home: KeeperHome) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     door = home.directory / "door"
     server = home.spec(
         "db", sys.executable, "-c", LATE_SERVER, str(port), str(door),
@@ -67,7 +63,7 @@ def test_under_maintenance_nothing_is_healed_until_it_ends(home: KeeperHome) -> 
     os.kill(former, signal.SIGKILL)
     home.wait_row("web", phase="backoff")
     os.kill(home.process("keeper")["pid"], signal.SIGKILL)
-    wait_until(lambda: "maintenance" in home.row("web")["next"], "the next keeper, which knows of it")
+    wait_until(lambda: "maintenance" in home.row("web").get("next", ""), "the next keeper, which knows of it")
     assert home.row("web")["phase"] == "backoff"
     assert home.client.get("/v1/incidents")["incidents"] == []
     home.put(home.spec("web", "sleep", "600"))
@@ -122,11 +118,12 @@ def test_an_agent_can_tell_a_planned_stop_from_a_stray_signal(home: KeeperHome) 
         return [line for line in shown if line.startswith(("ready", "planned", "not "))]
 
     wait_until(lambda: lines() == ["ready"], "its first words")
-    os.kill(home.row("web")["pid"], signal.SIGTERM)
+    os.kill(home.wait_row("web", instance=1, pid=bool)["pid"], signal.SIGTERM)
     wait_until(lambda: lines()[1:] == ["not planned", "ready"], "a stray signal")
+    home.wait_row("web", instance=2, pid=bool)
     home.client.post("/v1/agents/web/restart", {"wait": False})
     wait_until(lambda: lines()[3:] == ["planned restart True", "ready"], "a planned restart")
-    os.kill(home.row("web")["pid"], signal.SIGTERM)
+    os.kill(home.wait_row("web", instance=3, pid=bool)["pid"], signal.SIGTERM)
     wait_until(lambda: lines()[5:] == ["planned restart False", "ready"], "another stray signal")
 
 

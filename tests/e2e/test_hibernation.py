@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -15,39 +14,35 @@ import pytest
 
 from holdfast.errors import HoldfastError
 from tests.harness import idle_server
-from tests.harness.init_home import wait_until
+from tests.harness.init_home import PATIENCE_S, wait_until
 from tests.harness.keeper_home import KeeperHome
+from tests.harness.ports import free_port
+from tests.harness.quick_keeper import QuickHome
 
 Row = dict[str, Any]
 
 
 @pytest.fixture
 def home() -> Iterator[KeeperHome]:
-    held = KeeperHome()
+    held = QuickHome()  # nobody is put to sleep on a machine that is short of something
     try:
         yield held
     finally:
         held.close()
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def server(home: KeeperHome, name: str, port: int, *words: str, **more: Any) -> Row:
     script = home.directory / "idle_server.py"
     script.write_text(Path(idle_server.__file__).read_text())
     probe = {"url": f"http://127.0.0.1:{port}/health"}
-    health = {"http": probe, "interval_s": 0.3, "retries": 1, "start_period_s": 30.0}
+    health = {"http": probe, "interval_s": 0.3, "timeout_s": 20.0, "start_period_s": 90.0}
     return home.spec(
         name, sys.executable, str(script), str(port), *words, health=health | more.pop("health", {}), **more
     )
 
 
 def ask(port: int, body: bytes | None = None) -> list[str]:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", data=body, timeout=60) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", data=body, timeout=PATIENCE_S) as answer:
         return str(answer.read().decode()).split()
 
 
@@ -56,7 +51,7 @@ def test_idle_agents_sleep_through_a_kill_of_the_keeper_and_answer_the_very_requ
 ) -> None:
     ice, off = free_port(), free_port()
     home.up(
-        server(home, "ice", ice, "idle", idle={"after_s": 1.0, "action": "freeze"}, health={"beat_s": 1.0}),
+        server(home, "ice", ice, "idle", idle={"after_s": 1.0, "action": "freeze"}, health={"beat_s": 20.0}),
         server(home, "off", off, idle={"after_s": 1.0, "action": "stop"}),  # says nothing: nobody talks to it
     )
     frozen = home.wait_row("ice", asleep="frozen")
@@ -64,8 +59,8 @@ def test_idle_agents_sleep_through_a_kill_of_the_keeper_and_answer_the_very_requ
     former = home.process("keeper")["pid"]
     os.kill(former, signal.SIGKILL)
     home.wait_back("keeper", former)
-    home.wait_row("ice", asleep="frozen")  # still, or again: on a slow machine init lets it go on meanwhile
-    assert home.row("ice")["phase"] == "healthy"
+    # Still, or again: on a slow machine init lets it go on meanwhile.
+    assert home.wait_row("ice", asleep="frozen")["phase"] == "healthy"
     assert home.row("off")["phase"] == "hibernating"
 
     assert ask(ice)[0] == str(frozen["pid"])  # the same process

@@ -14,8 +14,6 @@ from holdfast.node import cgroups
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def home() -> Iterator[KeeperHome]:
@@ -41,7 +39,8 @@ def test_a_fleet_is_started_and_shown(home: KeeperHome) -> None:
         os.kill(row["pid"], 0)
         assert row["instance"] == 1
         assert row["health"] == {"process": "ok", "endpoint": "off", "behaviour": "off"}
-    assert {row["name"] for row in home.status()["holdfast"]["processes"]} == {"guard", "init", "keeper", "logger"}
+    own = {"guard", "init", "keeper", "logger"}
+    wait_until(lambda: {row["name"] for row in home.status()["holdfast"]["processes"]} == own, "all of Holdfast")
 
 
 def test_a_killed_agent_comes_back_and_the_incident_is_told(home: KeeperHome) -> None:

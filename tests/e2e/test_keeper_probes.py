@@ -16,8 +16,7 @@ import pytest
 from holdfast.node import processes
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome, Row
-
-pytestmark = pytest.mark.timeout(120)
+from tests.harness.ports import free_port
 
 SERVER = """
 import http.server, json, os, sys, time
@@ -46,19 +45,12 @@ def home() -> Iterator[KeeperHome]:
         made.close()
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
-
-
 def server(home: KeeperHome, port: int, delay_s: float = 0.0, **health: object) -> Row:
     switch = str(home.directory / "bad")
     asked = {
         "http": {"url": f"http://127.0.0.1:{port}/health", "expect": {"ok": True}},
         "interval_s": 0.2,
-        "timeout_s": 0.3,
+        "timeout_s": 1.0,
         "start_period_s": 20.0,
         **health,
     }

@@ -143,7 +143,7 @@ def test_several_servers_are_served_by_one_process_and_a_dead_one_holds_up_nobod
     datagrams.bind(("127.0.0.1", 0))
     local.bind(str(tmp_path / "syslog"))
     for waiting in (listener, datagrams, local):
-        waiting.settimeout(30)
+        waiting.settimeout(90)
     configure(
         home,
         Shipping(kind="loki", url="http://127.0.0.1:1/"),
@@ -155,7 +155,7 @@ def test_several_servers_are_served_by_one_process_and_a_dead_one_holds_up_nobod
     shipper = start(home)
     try:
         connection, _ = listener.accept()
-        connection.settimeout(30)
+        connection.settimeout(90)
         streamed = b""
         while not streamed.endswith(b"line 4"):
             streamed += connection.recv(65536)

@@ -23,7 +23,7 @@ del os.splice
 real = os.read
 def slow_read(fd, count):
     data = real(fd, count)
-    time.sleep(0.003)  # so that some kill of a few meets bytes in memory
+    time.sleep(0.02)  # so that most kills meet bytes in memory
     return data
 os.read = slow_read
 """,

@@ -11,8 +11,6 @@ import pytest
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
 
-pytestmark = pytest.mark.timeout(120)
-
 EATER = """
 import os, sys, time
 held = []

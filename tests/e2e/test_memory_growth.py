@@ -13,11 +13,11 @@ from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import Row
 from tests.harness.quick_keeper import QuickHome
 
-pytestmark = pytest.mark.timeout(120)
-
 MB = 1_000_000
 LEAKER = """
 import os, sys, time
+if not os.environ["HOLDFAST_INSTANCE"].endswith(":1"):
+    time.sleep(1000)  # a second life is a calm one
 rate = int(sys.argv[1])
 held = []
 while True:
@@ -31,7 +31,7 @@ while True:
 
 @pytest.fixture
 def home() -> Iterator[QuickHome]:
-    made = QuickHome(MEMORY_EVERY_S=0.25, LEAK_RUSH_SPAN_S=2.0, LEAK_RUSH_LAST_S=3.0)
+    made = QuickHome(MEMORY_EVERY_S=0.25, LEAK_RUSH_SPAN_S=2.0, LEAK_RUSH_LAST_S=30.0)
     try:
         yield made
     finally:
@@ -41,20 +41,20 @@ def home() -> Iterator[QuickHome]:
 def leaker(home: QuickHome, rate: int, limit: int, trap: Path) -> Row:
     command = (sys.executable, "-S", "-c", LEAKER, str(rate), str(trap))
     stop = {"grace_s": 1.0, "hung_grace_s": 1.0}
-    told = {"memory_warn": 0.4, "memory_alarm": 0.5}
+    told = {"memory_warn": 0.1, "memory_alarm": 0.15}
     return home.spec("leaker", *command, limits={"memory_bytes": limit}, stop=stop, resources=told)
 
 
 def test_a_leak_is_restarted_before_the_limit_planned_and_announced(home: QuickHome) -> None:
-    home.up(leaker(home, 12 * MB, 100 * MB, home.directory / "trap"))
+    home.up(leaker(home, 12 * MB, 400 * MB, home.directory / "trap"))  # 30 s to see it
     home.wait_row("leaker", phase="healthy", instance=2)
     row = home.row("leaker")
     assert (row["restarts"], home.incidents()) == (0, [])  # nobody died, nothing was healed
     events = home.events(agent="leaker")
     told = next(event for event in events if event["kind"] == "density.leak")
-    assert told["body"]["limit_bytes"] == 100 * MB
-    assert 0 < told["body"]["used_bytes"] < 100 * MB
-    assert told["body"]["slope_bytes_s"] > 4 * MB
+    assert told["body"]["limit_bytes"] == 400 * MB
+    assert 0 < told["body"]["used_bytes"] < 400 * MB
+    assert told["body"]["slope_bytes_s"] > MB
     assert "growing" in told["text"]
     restart = next(event for event in events if event["kind"] == "agent.restart")
     assert restart["seq"] > told["seq"]

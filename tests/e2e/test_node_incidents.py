@@ -15,8 +15,7 @@ import pytest
 from tests.harness import feigned_node
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome, Row
-
-pytestmark = pytest.mark.timeout(120)
+from tests.harness.ports import free_port
 
 COUNT = 6
 # Each answers on a port of its own, and badly while a file is there.
@@ -54,6 +53,7 @@ class Machine:
         self.home.home.services.write_text(json.dumps(services))
         self.feigned = self.home.home.path / "feigned.json"
         self.told = self.home.directory / "told"
+        self.ports = [free_port() for _ in range(COUNT)]
         self.is_like(starved="")
 
     def is_like(self, **how: Any) -> None:
@@ -68,8 +68,8 @@ class Machine:
             self.home.wait_row(f"a{n}", phase="healthy")
 
     def agent(self, n: int) -> Row:
-        port = 20_000 + (os.getpid() * 16 + n) % 12_000
-        health = {"http": {"url": f"http://127.0.0.1:{port}/"}, "interval_s": 0.2, "timeout_s": 0.5}
+        port = self.ports[n]
+        health = {"http": {"url": f"http://127.0.0.1:{port}/"}, "interval_s": 0.2, "timeout_s": 20.0}
         return self.home.spec(f"a{n}", sys.executable, "-S", "-c", SERVER, str(port), str(self.bad(n)), health=health)
 
     def bad(self, n: int) -> Path:
@@ -121,7 +121,8 @@ def test_many_that_fail_alike_are_one_incident_one_alert_and_no_restart(machine:
     machine.node_incident(id=incident["id"], outcome="recovered")
     machine.check_nobody_was_touched()
     assert [(alert["agent"], alert["incident"]) for alert in machine.alerts()] == [("", incident["id"])]
-    text = wait_until(lambda: Path(machine.node_incident()["postmortem"] or "/nowhere").read_text(), "a post-mortem")
+    wait_until(lambda: machine.node_incident()["postmortem"], "a post-mortem")
+    text = Path(machine.node_incident()["postmortem"]).read_text()
     assert all(name in text for name in names)
 
 
@@ -160,7 +161,7 @@ def test_a_machine_that_slept_and_a_clock_that_jumped_touch_nobody(machine: Mach
     said = wait_until(lambda: [event for event in machine.home.events() if event["kind"] == "node.away"], "the gap")
     assert said[0]["text"] == "the machine slept for 2 h: nobody is judged for it"
     machine.is_like(slept_s=7300.0, jumped_s=-86_400.0)
-    wait_until(lambda: len([e for e in machine.home.events() if e["kind"] == "node.away"]) == 2, "the jump")
+    wait_until(lambda: len([e for e in machine.home.events() if e["kind"] == "node.away"]) >= 2, "the jump")
     for n in range(2):
         machine.bad(n).touch()
     wait_until(lambda: machine.home.status()["node"]["held_back"] == 2, "those who fail now are held back")

@@ -22,7 +22,7 @@ from holdfast.pods import groups, pod
 from holdfast.pods.limits import hold
 from holdfast.spec.model import AgentSpec, Limits
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 LIMITED = Limits(memory_bytes=64 * 1024 * 1024, cpus=0.5, pids=20)
 
 

@@ -18,9 +18,10 @@ from holdfast import limits
 from holdfast.health.http import ProbeEngine
 from holdfast.health.model import ProbeResult, Verdict
 from holdfast.spec.model import HttpProbe
+from tests.harness.ports import free_port
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n" + b'{"ok":true}'
-PATIENCE_S = 20.0
+PATIENCE_S = 90.0
 
 
 class Server:
@@ -132,12 +133,6 @@ def always(reply: bytes, hold: bool = True) -> Callable[[socket.socket, int], No
                 return
 
     return script
-
-
-def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 def test_one_connection_carries_many_probes_and_is_renewed_now_and_then(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -97,8 +98,12 @@ def asides(home: KeeperHome, name: str = "one") -> list[str]:
 
 
 def whole(path: Path) -> bool:
-    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as base:
-        return bool(base.execute("pragma integrity_check").fetchone()[0] == "ok")
+    """As soon as it can be read: it may be changing places."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
+            return bool(base.execute("pragma integrity_check").fetchone()[0] == "ok")
+    except sqlite3.Error:
+        return False
 
 
 def test_a_person_goes_back_and_the_agent_knows_it_and_keeps_what_snapshots_leave_out() -> None:
@@ -130,7 +135,7 @@ def test_a_person_goes_back_and_the_agent_knows_it_and_keeps_what_snapshots_leav
         back = restore(home, "one", snapshot=done["before"])["result"]
         assert (data(home) / "mark").read_text() == "after"
         assert back["warnings"] == []
-        home.client.post("/v1/agents/one/restart", {"wait": True}, timeout_s=30)
+        home.client.post("/v1/agents/one/restart", {"wait": True})
         home.wait_row("one", phase="healthy", instance=4)
         wait_until(lambda: len((data(home).parent / "restored-from").read_text().splitlines()) == 4, "its start")
         assert (data(home).parent / "restored-from").read_text().splitlines()[-1] == "-"
@@ -181,15 +186,16 @@ def test_the_ladder_brings_a_corrupted_agent_back_with_its_last_good_state() -> 
         good = [row for row in snapshots(home, "one") if row["pins"]][-1]
         base = data(home) / "base.db"
         n = corrupt(home)
-        wait_until(lambda: said(home, "state.restored", "one"), "tier 3", 60)
+        wait_until(lambda: said(home, "state.restored", "one"), "tier 3")
         home.wait_row("one", phase=lambda phase: phase in ("healthy", "recovering"))
         wait_until(lambda: 0 < count(home) <= n + 1000 and whole(base), "its work to go on")
         home.wait_row("one", phase="healthy")
+        wait_until(lambda: home.incidents()[-1]["outcome"] == "recovered", "the end of its incident")
+        wait_until(lambda: home.incidents()[-1]["postmortem"], "a post-mortem")
         incident = home.incidents()[-1]
-        wait_until(lambda: "lost" in Path(home.incidents()[-1]["postmortem"]).read_text(), "a post-mortem")
-        text = Path(incident["postmortem"] or home.incidents()[-1]["postmortem"]).read_text()
+        wait_until(lambda: "lost" in Path(incident["postmortem"]).read_text(), "what was lost, in the post-mortem")
+        text = Path(incident["postmortem"]).read_text()
         assert 3 in incident["tiers"]
-        assert incident["outcome"] == "recovered"
         kept = asides(home)
         assert len(kept) == 1
         assert kept[0] in text
@@ -209,7 +215,7 @@ def test_a_stopped_agent_stays_stopped_and_a_single_path_leaves_the_rest() -> No
         wait_until(lambda: count(home) > 3, "some work")
         (data(home) / "notes").write_text("first")
         first = take(home, "one", "here")["result"]["snapshot"]
-        home.client.post("/v1/agents/one/stop", {"wait": True}, timeout_s=30)
+        home.client.post("/v1/agents/one/stop", {"wait": True})
         home.wait_row("one", phase="stopped")
         (data(home) / "notes").write_text("second")
         n = count(home)
@@ -222,7 +228,7 @@ def test_a_stopped_agent_stays_stopped_and_a_single_path_leaves_the_rest() -> No
         there = restore(home, "one", snapshot=first["id"], to=str(beside))["result"]
         assert there["to"] == str(beside)
         assert (beside / "data" / "notes").read_text() == "first"
-        home.client.post("/v1/agents/one/start", {"wait": True}, timeout_s=30)
+        home.client.post("/v1/agents/one/start", {"wait": True})
         home.wait_row("one", phase="healthy", instance=2)
         wait_until(lambda: not asides(home), "the former file to go")
     finally:
@@ -256,7 +262,7 @@ def restores(home: KeeperHome) -> int:
 
 
 def _more_restores(home: KeeperHome, before: int) -> None:
-    wait_until(lambda: restores(home) > before, "tier 3", 60)
+    wait_until(lambda: restores(home) > before, "tier 3")
 
 
 def test_tier_three_is_finished_by_the_next_keeper_wherever_it_is_killed(tmp_path: Path) -> None:
@@ -275,7 +281,7 @@ def test_tier_three_is_finished_by_the_next_keeper_wherever_it_is_killed(tmp_pat
             before = restores(home)
             corrupt(home)
             _more_restores(home, before)
-            home.wait_row("one", phase="healthy", timeout_s=60)
+            home.wait_row("one", phase="healthy")
             wait_until(lambda: count(home) > 0 and whole(data(home) / "base.db"), "its work to go on")
             assert home.row("one")["pid"]
             if armed.exists():

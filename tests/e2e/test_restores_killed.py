@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import HoldfastError
-from tests.harness.init_home import wait_until
+from tests.harness.init_home import PATIENCE_S, wait_until
 from tests.harness.restored_agent import IN_KEEPER, IN_THE_WORKER, killer, watchful
 from tests.harness.snapshot_home import NO_PAUSES, home_with, take
 
@@ -132,7 +132,7 @@ def test_a_restore_survives_the_end_of_init_and_of_everything(scene: Scene, kill
         thread.start()
         wait_until(path.exists, "the restore to begin")
         kill(scene)
-        thread.join(60)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
         scene.over()
 

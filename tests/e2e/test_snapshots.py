@@ -18,7 +18,7 @@ def test_a_working_agent_is_kept_by_the_clock_and_before_its_stop_and_an_idle_on
         assert all(row["cause"] == "timer" for row in snapshots(home, "busy"))
         idle = snapshots(home, "idle")
         assert len(idle) <= 2  # it may have been seen before it wrote its only file
-        home.client.post("/v1/agents/busy/stop", {"wait": True}, timeout_s=30)
+        home.client.post("/v1/agents/busy/stop", {"wait": True})
         home.wait_row("busy", phase="stopped")
 
         def causes() -> list[str]:
@@ -27,7 +27,7 @@ def test_a_working_agent_is_kept_by_the_clock_and_before_its_stop_and_an_idle_on
         wait_until(lambda: "stop" in causes() and causes()[-1] == "timer", "what it wrote last is kept too")
         rows = snapshots(home, "busy")
         assert [row["seq"] for row in rows] == sorted(row["seq"] for row in rows)
-        assert len(said(home, "snapshot.taken", "busy")) == len(rows)
+        wait_until(lambda: len(said(home, "snapshot.taken", "busy")) == len(rows), "each of them is told")
     finally:
         home.close()
 
@@ -69,7 +69,7 @@ def test_a_label_is_kept_and_a_state_that_cannot_be_read_is_said_and_tried_again
         where.rename(aside)
         where.symlink_to(aside)
         wait_until(lambda: said(home, "snapshot.failed", "one"), "a failure that is said")
-        assert any(found["code"] == "HF6040" for found in home.status()["warnings"])
+        wait_until(lambda: any(found["code"] == "HF6040" for found in home.status()["warnings"]), "a warning")
         before = len(snapshots(home, "other"))
         wait_until(lambda: len(snapshots(home, "other")) > before, "others are not held up")
         where.unlink()
@@ -132,14 +132,14 @@ def test_a_removed_agent_nobody_can_have_back_any_more_leaves_nothing_but_its_fi
     home = home_with(f"{NO_PAUSES}\n{briefly}\n{often}", in_worker=f"from holdfast import limits\n{briefly}")
     try:
         spec = counter(home, "one", every_s=3600)
-        home.up(spec, counter(home, "two"))
+        home.up(spec, counter(home, "two", every_s=3600))
         home.wait_row("one", phase="healthy")
         take(home, "one")
         take(home, "two")
         list(home.client.messages("DELETE", "/v1/agents/one"))
-        wait_until(lambda: not (home.home.path / "state" / "one").exists(), "the end of its trash", 30.0)
-        assert said(home, "agent.cleared", "one")
-        assert home.client.get("/v1/deleted")["agents"] == []
+        wait_until(lambda: not (home.home.path / "state" / "one").exists(), "the end of its trash")
+        wait_until(lambda: said(home, "agent.cleared", "one"), "it is told")
+        wait_until(lambda: home.client.get("/v1/deleted")["agents"] == [], "it is known no more")
         assert Path(spec["state"]["paths"][0], "count").exists()
         assert len(snapshots(home, "two")) == 1
     finally:

@@ -91,7 +91,7 @@ def test_a_full_disk_leaves_nothing_half_and_the_next_snapshot_works_when_there_
             full = refusal(home, "snapshots", {"label": "no room"})
             assert full["code"] == "HF4001"
             assert "snapshots made before can be restored" in full["message"]
-            (told,) = said(home, "snapshot.failed", "one")
+            (told,) = wait_until(lambda: said(home, "snapshot.failed", "one"), "a failure that is said")
             assert f"the newest that can be restored is {first['id'][:12]}" in told["text"]
             assert [row["id"] for row in snapshots(home, "one")] == [first["id"]]
             listed = home.client.get("/v1/agents/one/snapshots")["trouble"]
@@ -103,7 +103,7 @@ def test_a_full_disk_leaves_nothing_half_and_the_next_snapshot_works_when_there_
             assert (checked["snapshots"], checked["restorable"], checked["faults"]) == (2, 2, [])
             left = [path.name for path in (home.home.path / "state" / "one" / "repo").rglob("*tmp*")]
             assert left == []
-            assert said(home, "snapshot.recovered", "one")
+            wait_until(lambda: said(home, "snapshot.recovered", "one"), "that it goes again")
             assert home.row("one")["instance"] == 1
         finally:
             home.close()
@@ -159,8 +159,8 @@ def test_a_second_place_that_is_gone_is_alerted_and_catches_up_when_it_is_back(t
         away.rename(second)
         wait_until(lambda: snapshots(home, "one")[-1]["remote"], "that it caught up")
         wait_until(lambda: said(home, "resource.well", "one"), "the end of the alert")
-        assert warned() == []
-        assert said(home, "upload.recovered", "one")
+        wait_until(lambda: warned() == [], "the end of the warning")
+        wait_until(lambda: said(home, "upload.recovered", "one"), "that it is said")
     finally:
         home.close()
 
@@ -325,12 +325,12 @@ def test_a_frozen_agent_is_kept_as_it_was_at_one_moment_and_goes_on() -> None:
 
 
 def test_twelve_agents_are_kept_before_all_is_taken_down() -> None:
-    home = home_with()
+    home = home_with(NO_PAUSES + "\nlimits.SNAPSHOT_BEFORE_STOP_S = limits.SNAPSHOT_BEFORE_DOWN_S = 90.0")
     try:
         specs = [counter(home, f"a{number}", pause_s=0.2, every_s=3600.0) for number in range(12)]
         up(home, *specs)
-        home.client.post("/v1/down", {}, timeout_s=90)
-        wait_until(home.is_free, "the end of Holdfast", 60.0)
+        home.client.post("/v1/down", {}, timeout_s=180)
+        wait_until(home.is_free, "the end of Holdfast", 180.0)
         for spec in specs:
             repo = home.home.path / "state" / spec["name"] / "repo" / "snaps"
             assert len(list(repo.iterdir())) == 1, spec["name"]

@@ -33,7 +33,7 @@ while True:
 SPEC = """\
 version: 1
 agents:
-  counter: {command: [%s, counter.py], health: {beat: 1s}%s}
+  counter: {command: [%s, counter.py], health: {beat: 30s}%s}
   sleeper: {command: [sleep, "1000"]%s}
 """
 
@@ -66,6 +66,8 @@ def with_code(home: CliHome, source: Path) -> None:
 
 
 def pids(home: CliHome) -> dict[str, int]:
+    """As soon as a keeper answers that has met init."""
+    own(home)
     return {name: row["pid"] for name, row in wait_until(home.agents, "a keeper that answers").items()}
 
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.full.install import Installed
-from tests.full.loopback import free_port, request_json
+from tests.full.loopback import request_json
 from tests.full.processes import hand_over
+from tests.harness.ports import free_port
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Loopback plumbing of the full tests: a free port, one JSON request, and a network of its own without any outside.
+"""Loopback plumbing of the full tests: one JSON request, and a network of its own without any outside.
 
 Invariant: nothing here ever talks to another machine. Used by the agents' home writers and by conftest.py.
 """
@@ -6,7 +6,6 @@ Invariant: nothing here ever talks to another machine. Used by the agents' home 
 from __future__ import annotations
 
 import ctypes
-import errno
 import fcntl
 import json
 import os
@@ -19,22 +18,6 @@ from typing import Any
 CLONE_NEWNET = 0x40000000
 SIOCSIFFLAGS = 0x8914
 IFF_UP = 0x1
-
-
-def free_port() -> int:
-    """A loopback port nobody holds now, on both address families (OpenClaw binds both)."""
-    for _ in range(50):
-        with socket.socket() as four:
-            four.bind(("127.0.0.1", 0))
-            port = int(four.getsockname()[1])
-            try:
-                with socket.socket(socket.AF_INET6) as six:
-                    six.bind(("::1", port))
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:  # any other: no IPv6 here, so nothing to clash with
-                    continue
-            return port
-    raise RuntimeError("no free port found in 50 tries")
 
 
 def request_json(

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.harness.s3_server import KEY, SECRET, S3Server, free_port
+from tests.harness.ports import free_port
+from tests.harness.s3_server import KEY, SECRET, S3Server
 
 MODULE = "github.com/versity/versitygw/cmd/versitygw"
 VERSION = "v1.8.0"

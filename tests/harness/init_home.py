@@ -17,7 +17,7 @@ from typing import Any
 from holdfast.home import Home
 from holdfast.init import journal, launch, procfs
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0  # a loaded machine of two cores may need most of it
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = PATIENCE_S) -> Any:

@@ -85,7 +85,10 @@ class KeeperHome(InitHome):
                     return None
             return row or None
 
-        found: Row = wait_until(fits, f"{name} with {match}", timeout_s)
+        try:
+            found: Row = wait_until(fits, f"{name} with {match}", timeout_s)
+        except AssertionError as never:
+            raise AssertionError(f"{never}; it is {self.row(name)}") from None
         return found
 
     def wait_back(self, name: str, former: int) -> int:

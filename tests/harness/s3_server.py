@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from tests.harness.ports import free_port
+
 KEY, SECRET = "AKIAHOLDFASTTEST", "not-a-secret-of-anybody"
 START_S = 60.0
 
@@ -73,12 +75,6 @@ class S3Server:
             region_name="us-east-1",
         )
         client.create_bucket(Bucket=name)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import pytest
 from holdfast.cli.top_terminal import keys_of
 from tests.unit.cli.fake_keeper import agent, status
 
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 ALT_ON, ALT_OFF, CURSOR_ON = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
 
 

@@ -62,10 +62,10 @@ def running(home: Home, *options: str) -> Iterator[subprocess.Popen[str]]:
 
 def stop(logger: subprocess.Popen[str]) -> None:
     logger.send_signal(signal.SIGTERM)
-    assert logger.wait(30) == 0
+    assert logger.wait(90) == 0
 
 
-def until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+def until(condition: Callable[[], object], timeout_s: float = 90.0) -> None:
     """Wait until `condition` is true; AssertionError when it never is."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -17,7 +17,8 @@ from holdfast.state.second_place.upload import bring, known_there, standing
 from holdfast.state.store.local_store import LocalStore
 from holdfast.state.store.objects import Missing, StoreError
 from holdfast.state.store.repository import Repository
-from tests.harness.s3_server import SECRET, S3Server, free_port, moto
+from tests.harness.ports import free_port
+from tests.harness.s3_server import SECRET, S3Server, moto
 from tests.harness.snapshot_chain import AT, KEY, commit, contents
 
 BUCKET = "holdfast-test"
