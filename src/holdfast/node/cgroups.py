@@ -98,7 +98,9 @@ def plan(view: View, name: str, wish: str, is_root: bool, take: bool = True) -> 
         v1_roots, v1_why = _take_v1(view, name, wanted, v2_root is None, take)
     if v2_root:
         kind: Kind = "hybrid" if v1_roots else "v2"
-        return CgroupPlan(kind, v2_why, v2_root, v2_controllers, v1_roots)
+        held = v2_controllers | v1_roots.keys()
+        why = v2_why if held >= set(LIMITING) or not view.v1 else f"v2: {v2_why}; v1: {v1_why}"
+        return CgroupPlan(kind, why, v2_root, v2_controllers, v1_roots)
     tracker = next((each for each in TRACKING_V1 if each in v1_roots), None)
     if tracker:
         return CgroupPlan("v1", f"v2: {v2_why}; v1: {v1_why}", v1_roots=v1_roots, tracker=tracker)
@@ -205,9 +207,9 @@ def _take_v1(view: View, name: str, wanted: list[str], track: bool, take: bool) 
         roots[controller] = base / name
         if take:
             roots[controller].mkdir(exist_ok=True)
-    if roots:
-        return roots, "usable: " + ", ".join(roots)
-    return roots, refusals[0] if refusals else "no v1 hierarchy is mounted here"
+    if refusals:
+        return roots, "; ".join(dict.fromkeys(refusals))
+    return roots, "usable: " + ", ".join(roots) if roots else "no v1 hierarchy is mounted here"
 
 
 def _refusal(base: Path) -> str | None:

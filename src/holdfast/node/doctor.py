@@ -19,13 +19,12 @@ from msgspec import Struct
 
 from holdfast import limits
 from holdfast.home import Home
-from holdfast.node import cgroups, disks, pressure, processes, users
+from holdfast.node import cgroups, disks, holding, pressure, processes, users
 
 _NR_CLONE3 = 435
 _PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, 64 bytes)
 _STA_UNSYNC = 0x0040
 _TIMEX_BYTES = 256  # struct timex is 208; the kernel writes no more
-_CGROUP_NEXT = "Start as root, or where systemd runs: `loginctl enable-linger`, then `holdfast up` again."
 
 
 class Check(Struct, frozen=True, kw_only=True):
@@ -46,6 +45,9 @@ def checks(home: Home, plan: cgroups.CgroupPlan | None = None) -> list[Check]:
         _clone_into_cgroup,
         _exit_of_others,
         lambda: _cgroups(plan or cgroups.expect()),
+        lambda: _leases(plan or cgroups.expect()),
+        _swap,
+        _overcommit,
         _user,
         _systemd,
         lambda: _disk(home),
@@ -112,7 +114,21 @@ def _cgroups(plan: cgroups.CgroupPlan) -> Check:
     missing = [name for name in cgroups.LIMITING if name not in held]
     if not missing:
         return Check(name="cgroups", ok=True, value=value)
-    return Check(name="cgroups", ok=False, value=value, why=plan.why, next=_CGROUP_NEXT)
+    return Check(name="cgroups", ok=False, value=value, why=plan.why, next=holding.next_step())
+
+
+def _leases(plan: cgroups.CgroupPlan) -> Check:
+    ok, value, why, next_step = holding.leases(plan)
+    return Check(name="leases", ok=ok, value=value, why=why, next=next_step)
+
+
+def _swap() -> Check:
+    return Check(name="swap", ok=True, value=holding.swap())
+
+
+def _overcommit() -> Check:
+    ok, value, why, next_step = holding.overcommit()
+    return Check(name="overcommit", ok=ok, value=value, why=why, next=next_step)
 
 
 def _user() -> Check:
