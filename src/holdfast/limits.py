@@ -533,6 +533,7 @@ BACK_SPARE_SHARE = 0.05  # of the budget, left free beside whoever comes back: e
 START_NEED_PATIENCE_S = 5.0  # a start that nothing but less important agents keeps out
 START_PEAK_FACTOR = 1.2
 START_NEED_BYTES = 250 * 1024 * 1024  # of a recipe that says nothing, at its first start
+START_GUESS_SHARE = 0.5  # of a node's room for agents, at most, for that guess: else a small node starts nobody
 START_FLAT_BYTES_S = 5 * 1024 * 1024
 START_FLAT_S = 3.0
 START_LEASE_MAX_S = 90.0  # the lease of a start that never settles is given back to the others

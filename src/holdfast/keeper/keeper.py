@@ -185,6 +185,7 @@ class Keeper:
             changed=lambda agent: self.checkpoint.agent(agent.name),
             settled=lambda: self.queue.lease_back(),
             learned=lambda: self.queue.look(),
+            guess_most=lambda: loop_wiring.guess_most(self),
         )
         self.health.followers.append(self.starts.seen)
         self.queue = StartQueue(

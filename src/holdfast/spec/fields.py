@@ -274,7 +274,7 @@ _SHARING: dict[Path, Field] = {
     ),
     ("memory", "start"): Field(
         amounts.size(limits.MEMORY_LIMIT_MIN_BYTES, none="none"), None,
-        "what its starts were seen to take, a fifth more; at first what its recipe knows",
+        "what its starts were seen to take, a fifth more; at first what its recipe knows, or 250 MB",
         "memory that must be free before it is started", "bytes",
     ),
     ("idle", "after"): Field(

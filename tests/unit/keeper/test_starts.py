@@ -29,6 +29,7 @@ class Ground:
         self.agents = {one.name: one for one in agents}
         self.records: list[tuple[str, dict[str, Any]]] = []
         self.told: list[str] = []
+        self.guess_most: int | None = None
         recorder = SimpleNamespace(record=lambda kind, name, text, body: self.records.append((name, body)))
         self.starts = Starts(
             self.agents,
@@ -36,6 +37,7 @@ class Ground:
             changed=lambda one: self.told.append(f"changed {one.name}"),
             settled=lambda: self.told.append("settled"),
             learned=lambda: self.told.append("learned"),
+            guess_most=lambda: self.guess_most,
         )
 
     def run(self, one: Agent, instance: int, now: float, *, ready: bool = True) -> None:
@@ -168,3 +170,12 @@ def test_who_is_taken_out_of_the_fleet_gives_its_lease_back() -> None:
     ground.starts.gone(one)
     assert ground.starts.lease_bytes(one) == 0
     assert ground.told == ["settled"]
+
+
+def test_a_guess_keeps_no_agent_out_of_a_small_node() -> None:
+    unknown, said = agent(), agent("a2", memory=Memory(start_bytes=900 * MB))
+    known = agent("a3", memory=Memory(start_default_bytes=800 * MB))
+    ground = Ground(unknown, said, known)
+    assert ground.starts.need(unknown) > 96 * MB
+    ground.guess_most = 96 * MB
+    assert [ground.starts.need(one) for one in (unknown, said, known)] == [96 * MB, 900 * MB, 800 * MB]

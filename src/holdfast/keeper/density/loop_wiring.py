@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from holdfast import limits
 from holdfast.keeper.density.loop import Parts, Semaphore
 
 if TYPE_CHECKING:
@@ -35,3 +36,9 @@ def join(keeper: Keeper) -> None:
     semaphore.turned = keeper.queue.room_changed
     keeper.intake.dies = semaphore.died
     keeper.starvation.holders.append(semaphore.holds_back)
+
+
+def guess_most(keeper: Keeper) -> int | None:
+    """Bytes that a start of which nothing is known may be counted with on this node; None before it was looked at."""
+    node = keeper.semaphore.node
+    return None if node is None else int(node.budget_bytes * limits.START_GUESS_SHARE)

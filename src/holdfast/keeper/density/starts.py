@@ -39,7 +39,10 @@ class _Out:
 
 
 class Starts:
-    """`settled()` is called when a lease came back, `learned()` when starts of a kind turned out to need so much."""
+    """`settled()` is called when a lease came back, `learned()` when starts of a kind turned out to need so much.
+
+    `guess_most()`: bytes that a start of which nothing is known may be counted with here; None: nobody can tell.
+    """
 
     def __init__(
         self,
@@ -49,12 +52,14 @@ class Starts:
         changed: Callable[[Agent], None],
         settled: Callable[[], None],
         learned: Callable[[], None],
+        guess_most: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._agents = agents
         self._recorder = recorder
         self._changed = changed
         self._settled = settled
         self._learned = learned
+        self._guess_most = guess_most
         self._out: dict[str, _Out] = {}
         self._over: dict[str, int] = {}  # instances whose start is over
         self._kinds: dict[tuple[str, ...], int] | None = None  # peaks seen, of agents that are started alike
@@ -74,12 +79,19 @@ class Starts:
         return {name: (one.since_mono, one.lease_bytes) for name, one in self._out.items()}
 
     def need(self, agent: Agent) -> int:
-        """Bytes that its next start takes: as declared, else as seen of it or of its like, else as its recipe says."""
+        """Bytes that its next start takes: as declared, else as seen of it or of its like, else as its recipe says.
+
+        Of a program that nobody knows it is a guess, which must not keep it out of a small node for ever.
+        """
         said, limit = agent.spec.memory, agent.spec.limits.memory_bytes
         peak = agent.memory.start_peak_bytes
         if peak is None and said.start_bytes is None:
             peak = self._peaks().get(_kind(agent.spec))
-        return admission.start_need(said.start_bytes, peak, said.start_default_bytes, limit)
+        need = admission.start_need(said.start_bytes, peak, said.start_default_bytes, limit)
+        if said.start_bytes is None and peak is None and said.start_default_bytes is None:
+            most = self._guess_most()
+            return need if most is None else min(need, most)
+        return need
 
     # --- a start -------------------------------------------------------------------------------------------------
     def granted(self, agent: Agent, need_bytes: int, now: float) -> None:
