@@ -22,7 +22,8 @@ def brake(
             rests = now + limits.PAUSE_REST_S if _over(held, now) else held.rested_mono
             free = replace(held, step=Step.NONE, braked=False, deadline_mono=None, rested_mono=rests)
             return free, [Thaw(agent=seen.name)]
-        return held, []
+        lost = held.step is Step.PAUSED and not seen.frozen and seen.phase in ALIVE
+        return held, [Freeze(agent=seen.name, until_mono=held.step_mono + limits.PAUSE_MAX_S)] if lost else []
     if (
         important
         or held.step is not Step.NONE

@@ -78,6 +78,12 @@ def wakes(signs: Signs, lead_s: float) -> str:
     return ""
 
 
+def rested(rest: Rest, after_s: float, now: float) -> bool:
+    """Whether it has been awake, or quiet, for so long that it may sleep, also for memory's sake."""
+    awake_s = now - max(now if rest.idle_mono is None else rest.idle_mono, rest.woken_mono)
+    return rest.asleep_mono is None and awake_s >= min(limits.HIBERNATE_WAKE_S, after_s)
+
+
 def decide(
     rest: Rest, signs: Signs, action: Action, after_s: float, lead_s: float, scarce: bool, now: float
 ) -> tuple[Rest, tuple[Sleep | Wake, ...]]:
@@ -93,7 +99,6 @@ def decide(
     rest = Rest(idle_mono=since, woken_mono=rest.woken_mono)
     patience_s = min(after_s, limits.HIBERNATE_WAKE_S) if scarce else after_s
     soon = signs.next_schedule_s is not None and signs.next_schedule_s <= lead_s + limits.HIBERNATE_WAKE_S
-    awake_s = now - max(since, rest.woken_mono)
-    if action == "none" or soon or now - since < patience_s or awake_s < min(limits.HIBERNATE_WAKE_S, after_s):
+    if action == "none" or soon or now - since < patience_s or not rested(rest, after_s, now):
         return rest, ()
     return Rest(asleep_mono=now, woken_mono=rest.woken_mono, how=action), (Sleep(how=action),)

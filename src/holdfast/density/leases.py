@@ -60,7 +60,7 @@ def follow(before: Held | None, seen: Seen, lease: Lease | None, bounds: Slack, 
     """What is remembered of an agent after one more look. `lease`: what it was granted before."""
     used = max(0, seen.usage_bytes)
     if before is None or (before.read_mono == 0.0 and before.slack_bytes == 0):
-        kept = before or Held()
+        kept = before or Held(instance=seen.instance)
         return replace(
             kept, usage_bytes=used, read_mono=now, slack_bytes=bounds.least_bytes, hits=seen.hits, rate_bytes_s=0.0
         )

@@ -36,6 +36,7 @@ class Seen(Struct, frozen=True, kw_only=True):
     priority: int
     phase: Phase
     usage_bytes: int
+    instance: int = 0  # another one: what was remembered of the former, and written into its groups, holds no more
     limit_bytes: int | None = None
     floor_bytes: int = 0
     start_bytes: int = 0  # its start lease, while STARTING, or what its start needs, while SHED; admission.start_need
@@ -108,6 +109,7 @@ class Step(StrEnum):
 class Held(Struct, frozen=True, kw_only=True):
     """What is remembered of one agent."""
 
+    instance: int = 0
     usage_bytes: int = 0
     read_mono: float = 0.0
     rate_bytes_s: float = 0.0  # smoothed, positive when it grows

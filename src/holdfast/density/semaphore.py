@@ -45,7 +45,9 @@ def decide(state: State, reading: Reading, now: float) -> Outcome:
     important = leases.protected(reading)
     actions = [*_memory_acts(reading, held, final, important), *actions, *soft, *back.actions]
     for seen in reading.agents:
-        held[seen.name], told = _tell(seen, held[seen.name], leases.kernel_holds(reading, seen) and seen.name not in important)
+        held[seen.name], told = _tell(
+            seen, held[seen.name], leases.kernel_holds(reading, seen) and seen.name not in important
+        )
         actions += told
     new = State(
         held=held,
@@ -76,6 +78,8 @@ def _follow(state: State, reading: Reading, bounds: Slack, now: float) -> dict[s
             sheds = before.sheds_mono if before else () if seen.shed_mono is None else (seen.shed_mono,)
             held[seen.name] = Held(sheds_mono=sheds, told_starved=before.told_starved if before else False)
             continue
+        if before is not None and before.instance != seen.instance:  # its groups are new, and nothing is in them
+            before = Held(instance=seen.instance, sheds_mono=before.sheds_mono, told_starved=before.told_starved)
         known = leases.follow(before, seen, state.leases.get(seen.name), bounds, now)
         held[seen.name] = shedding.track(seen, known, now)
     for name, known in state.held.items():
@@ -87,7 +91,7 @@ def _follow(state: State, reading: Reading, bounds: Slack, now: float) -> dict[s
 def _want_mono(state: State, reading: Reading, free: int, now: float) -> float | None:
     if reading.want is None or reading.want.need_bytes <= free:
         return None
-    return now if state.want_mono is None else state.want_mono
+    return now if state.want_mono is None else max(state.want_mono, reading.want.since_mono)  # it may be another's
 
 
 def _go_on(

@@ -135,6 +135,8 @@ def begin(seen: Seen, need: Need, held: Held, lease: Lease, left_s: float, now: 
         sheds_mono=(*recent, now),
     )
     acts: list[Action] = [record]
+    if seen.phase is Phase.HIBERNATING:  # it stands still already, for its own reason: it may be spared asleep
+        return replace(chosen, step=Step.PAUSED, deadline_mono=now + limits.SHED_EVIDENCE_S), acts
     rested = now >= held.rested_mono and not held.braked
     if left_s < limits.SHED_EVIDENCE_S + limits.SHED_MARGIN_S or not rested:
         if not seen.frozen:
@@ -164,9 +166,11 @@ def go_on(seen: Seen, held: Held, needed: bool, left_s: float, now: float) -> tu
                 rested_mono=rested,
                 sheds_mono=held.sheds_mono[:-1],
             )
-            return spared, [Thaw(agent=seen.name), Spared(agent=seen.name)]
-        if not over:
-            return held, []
+            asleep = seen.phase is Phase.HIBERNATING
+            return spared, [*([] if asleep else [Thaw(agent=seen.name)]), Spared(agent=seen.name)]
+        if not over and left_s >= limits.SHED_MARGIN_S:
+            lost = not seen.frozen and seen.phase in ALIVE
+            return held, [Freeze(agent=seen.name, until_mono=held.step_mono + limits.PAUSE_MAX_S)] if lost else []
         grace_s = min(seen.grace_s, limits.SHED_GRACE_S)
         if left_s >= grace_s + limits.SHED_MARGIN_S and seen.phase in ALIVE:
             stopping = replace(held, step=Step.STOPPING, step_mono=now, deadline_mono=now + grace_s)

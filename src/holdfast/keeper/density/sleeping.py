@@ -110,7 +110,10 @@ class Sleepers:
     def may(self, name: str) -> bool:
         """Whether it may be put to sleep for memory's sake."""
         agent = self._agents.get(name)
-        return agent is not None and agent.spec.idle.action != "none" and not self.why_not(agent)
+        if agent is None or agent.spec.idle.action == "none" or self.why_not(agent):
+            return False
+        now = self._parts.clock.now_mono()
+        return hibernation.rested(self._rests.get(name, Rest()), agent.spec.idle.after_s, now)
 
     def why_not(self, agent: Agent) -> str:
         """Why it cannot be put to sleep now, one clause; ""."""

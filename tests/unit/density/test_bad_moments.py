@@ -1,0 +1,111 @@
+"""What the simulation of density found: small lives in which an act got lost, or two things came together."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast import limits
+from holdfast.density import hibernation, semaphore
+from holdfast.density.hibernation import Rest
+from holdfast.density.model import (
+    MB,
+    Action,
+    Freeze,
+    Held,
+    Kill,
+    Phase,
+    Protect,
+    Reading,
+    Shed,
+    Spared,
+    State,
+    Step,
+    Thaw,
+    Want,
+)
+from tests.unit.density.fleet import reading, seen
+
+
+def live(state: State, *readings: tuple[float, Reading]) -> tuple[State, list[Action]]:
+    actions: list[Action] = []
+    for now, read in readings:
+        state, acts = semaphore.decide(state, read, now)
+        actions += acts
+    return state, actions
+
+
+def kinds(actions: list[Action], *wanted: type) -> list[str]:
+    return [f"{type(act).__name__} {getattr(act, 'agent', '')}" for act in actions if isinstance(act, wanted)]
+
+
+def held_at(step: Step, now: float, **more: object) -> State:
+    """One that is on its way out for another's need."""
+    known = Held(usage_bytes=400 * MB, read_mono=now, slack_bytes=16 * MB, step=step, step_mono=now, **more)  # type: ignore[arg-type]
+    return State(held={"low": known})
+
+
+@pytest.mark.parametrize("braked", [False, True])
+def test_a_freeze_that_got_lost_is_asked_for_again(braked: bool) -> None:
+    state = held_at(Step.PAUSED, 0.0, deadline_mono=2.0, braked=braked, victim_of="low", pressing=True)
+    full = reading(seen("top", 100, 1391), seen("low", 0, 400), ceilings=False)
+    _, actions = live(state, (0.1, full))
+    assert kinds(actions, Freeze, Kill) == ["Freeze low"]
+    frozen = reading(seen("top", 100, 1391), seen("low", 0, 400, frozen=True), ceilings=False)
+    assert kinds(live(state, (0.1, frozen))[1], Freeze, Thaw) == []
+
+
+def test_a_new_instance_is_protected_anew_even_if_nobody_saw_the_former_one_go() -> None:
+    def at(instance: int) -> Reading:
+        return reading(seen("a", 100, 300, instance=instance), seen("b", 0, 300))
+
+    state, actions = live(State(), (0.0, at(1)), (1.0, at(1)))
+    assert "Protect a" in kinds(actions, Protect)
+    assert kinds(live(state, (2.0, at(1)))[1], Protect) == []
+    assert kinds(live(state, (2.0, at(2)))[1], Protect) == ["Protect a"]
+
+
+def test_a_start_waits_its_own_time_before_anybody_goes_for_it() -> None:
+    def at(now: float, name: str, priority: int, since: float) -> tuple[float, Reading]:
+        want = Want(name=name, priority=priority, need_bytes=600 * MB, since_mono=since)
+        return now, reading(seen("top", 100, 900), seen("low", 10, 500), want=want)
+
+    early = [at(0.0, "equal", 10, 0.0), at(4.9, "equal", 10, 0.0), at(5.1, "high", 90, 5.1)]
+    state, actions = live(State(), *early)
+    assert kinds(actions, Shed) == []
+    _, actions = live(state, at(5.1 + limits.START_NEED_PATIENCE_S, "high", 90, 5.1))
+    assert len(kinds(actions, Shed)) == 1
+
+
+def test_who_sleeps_is_neither_paused_nor_thawed_by_shedding() -> None:
+    def at(now: float, top_mb: float) -> tuple[float, Reading]:
+        asleep = seen("low", 0, 400, phase=Phase.HIBERNATING, frozen=True)
+        return now, reading(seen("top", 100, top_mb), asleep)
+
+    state, actions = live(State(), *(at(0.1 * n, 1360 + 20 * n) for n in range(5)))
+    assert len(kinds(actions, Shed)) == 1
+    assert kinds(actions, Freeze, Thaw, Kill) == []
+    _, actions = live(state, at(0.5, 900), at(0.6, 900))
+    assert kinds(actions, Spared, Thaw) == ["Spared low"]
+
+
+def test_who_is_paused_is_killed_at_once_when_the_time_for_looking_into_it_runs_out() -> None:
+    state = held_at(Step.PAUSED, 0.0, deadline_mono=0.4, victim_of="top")
+    nearly = reading(seen("top", 100, 1700), seen("low", 0, 340, frozen=True))  # 8 MB are left
+    eaten = State(held=state.held, over_mono=-1.0)
+    assert kinds(live(eaten, (0.1, nearly))[1], Kill) == ["Kill low"]
+
+
+@pytest.mark.parametrize(
+    ("rest", "after_s", "may"),
+    [
+        (Rest(), 5.0, False),  # nobody saw it idle
+        (Rest(idle_mono=90.0), 5.0, True),
+        (Rest(idle_mono=98.0), 5.0, False),
+        (Rest(idle_mono=50.0, woken_mono=97.0), 5.0, False),
+        (Rest(idle_mono=60.0), 900.0, True),
+        (Rest(idle_mono=80.0), 900.0, False),
+        (Rest(asleep_mono=10.0), 5.0, False),
+    ],
+)
+def test_who_was_just_woken_is_left_awake_also_when_memory_is_scarce(rest: Rest, after_s: float, may: bool) -> None:
+    assert hibernation.rested(rest, after_s, 100.0) is may
