@@ -1,7 +1,7 @@
 """Planted bugs: each a wrong rule, put in front of or behind the right one. Its campaign must catch it.
 
 A bug names the invariant it is expected to break; any violation catches it. The rules themselves are never changed:
-`plant` returns the three doors (decide, permit, grant) with one of them spoilt.
+`plant` returns the three doors (decide, permit, admit) with one of them spoilt.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
+from holdfast.density import admission
 from holdfast.healing import model as m
-from holdfast.healing import slots, triage
+from holdfast.healing import triage
 from holdfast.healing.model import Ladder, Phase, Policy, Tier
 from holdfast.health.model import Verdict
 
@@ -20,7 +21,7 @@ from holdfast.health.model import Verdict
 class Doors(NamedTuple):
     decide: Callable[..., Any] = triage.decide
     permit: Callable[..., Any] = triage.permit
-    grant: Callable[..., Any] = slots.grant
+    admit: Callable[..., Any] = admission.admit
 
 
 BUGS: dict[str, tuple[str, Callable[[], Doors]]] = {}
@@ -304,20 +305,15 @@ def an_order_to_stop_is_forgotten_by_a_late_start() -> Doors:
 
 @bug("slots_capacity")
 def starting_agents_hold_no_slot() -> Doors:
-    def grant(waiting: Any, starting: Any, cores: int, now: float) -> Any:
-        return slots.grant(waiting, (), cores, now)
+    def admit(waiting: Any, starting: Any, *rest: Any) -> Any:
+        return admission.admit(waiting, (), *rest)
 
-    return Doors(grant=grant)
+    return Doors(admit=admit)
 
 
 @bug("slots_order")
 def small_starts_overtake_the_important() -> Doors:
-    def grant(waiting: Any, starting: Any, cores: int, now: float) -> Any:
-        granted: list[str] = []
-        for one in sorted(waiting, key=lambda w: w.start_cpu_s or 0.0):
-            if slots.grant([one], [*starting], cores, now):
-                granted.append(one.name)
-                starting = [*starting, slots.Starting(name=one.name, start_cpu_s=one.start_cpu_s, since_mono=now)]
-        return tuple(granted)
+    def admit(waiting: Any, *rest: Any) -> Any:
+        return admission.admit([replace(one, priority=-round(one.slots * 10)) for one in waiting], *rest)
 
-    return Doors(grant=grant)
+    return Doors(admit=admit)

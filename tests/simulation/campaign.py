@@ -52,7 +52,7 @@ def chunk(seed: str, first: int, doors: Doors, count: int = CHUNK) -> Tally:
         try:
             world = episode(plan, doors)
             if index % FLEET_EVERY == 0:
-                observations += boot(name, doors.grant)
+                observations += boot(name, doors.admit)
                 boots += 1
         except Violation as error:
             done = index - first + 1

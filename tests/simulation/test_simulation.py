@@ -49,6 +49,7 @@ def test_a_failing_episode_shrinks_to_few_faults_with_a_trace() -> None:
 
 
 def test_without_a_bug_the_doors_are_the_real_ones() -> None:
-    from holdfast.healing import slots, triage
+    from holdfast.density import admission
+    from holdfast.healing import triage
 
-    assert Doors() == (triage.decide, triage.permit, slots.grant)
+    assert Doors() == (triage.decide, triage.permit, admission.admit)

@@ -288,7 +288,7 @@ class NodeBooted(Struct, frozen=True, tag=True):
 
 
 class SlotGranted(Struct, frozen=True, tag=True):
-    """The queued agent may start now (healing/slots.py)."""
+    """The queued agent may start now (density/admission.py)."""
 
 
 Observation = (
