@@ -23,7 +23,7 @@ def make_level(options: argparse.Namespace, bug: str | None) -> Level:
 def run(options: argparse.Namespace, bug: str | None = None) -> dict[str, object]:
     """One campaign; raises Broken."""
     level = make_level(options, bug)
-    campaign = Campaign(level, options.agents, options.seed)
+    campaign = Campaign(level, options.agents, options.seed, **({"settle_s": 30.0} if bug else {}))
     started = time.monotonic()
     try:
         report = campaign.run(options.rounds, progress=not bug)
@@ -55,7 +55,7 @@ def check_product(campaign: Campaign, level: Level) -> dict[str, object]:
 
     assert isinstance(level, ProductLevel)
     command = [sys.executable, "-m", "holdfast.cli", "down", "--timeout", "60"]
-    subprocess.run(command, env=level.environment, capture_output=True, timeout=120, check=False)
+    subprocess.run(command, env=level.environment, capture_output=True, timeout=300, check=False)
     logs: dict[str, bytes] = {}
     for name in [*campaign.former, *campaign.names]:
         directory: Path = level.home.agent_logs(name)

@@ -105,7 +105,7 @@ class InitLevel:
         return json.dumps(self.inner.state)[:4000]
 
     def _state(self) -> dict[str, Any]:
-        return self.inner.hello(timeout_s=10.0)
+        return self.inner.hello(timeout_s=30.0)
 
     def destroy(self) -> None:
         self.inner.destroy()
@@ -144,7 +144,7 @@ class ProductLevel:
 
     def revive(self) -> None:
         command = [sys.executable, "-m", "holdfast.cli", "up", "-f", str(self.spec), "-d"]
-        done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             raise AssertionError(f"holdfast up failed ({done.returncode}): {done.stdout}{done.stderr}")
 
@@ -169,13 +169,13 @@ class ProductLevel:
 
     def explain(self) -> str:
         command = [sys.executable, "-m", "holdfast.cli", "events"]
-        done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=180)
         return json.dumps(self._status()["agents"], indent=1) + "\n" + done.stdout[-12000:]
 
     def _status(self) -> dict[str, Any]:
-        connection = http.client.HTTPConnection("localhost", timeout=5)
+        connection = http.client.HTTPConnection("localhost", timeout=20)
         connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(5)
+        connection.sock.settimeout(20)
         try:
             connection.sock.connect(str(self.home.api_socket))
             connection.request("GET", "/v1/status")
@@ -188,7 +188,7 @@ class ProductLevel:
 
     def destroy(self) -> None:
         command = [sys.executable, "-m", "holdfast.cli", "down", "--timeout", "30"]
-        subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, timeout=120, check=False)
+        subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, timeout=300, check=False)
         leftovers = InitHome.__new__(InitHome)
         leftovers.home, leftovers.directory, leftovers.peer, leftovers.groups = self.home, self.directory, None, []
         leftovers.destroy()

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import random
+import select
 import shutil
 import signal
 import sys
@@ -39,6 +40,7 @@ KEY = b"recovery key of 32 bytes in all."
 PIECE = 2048
 SMALL_FRAME, SMALL_PACK = 4096, 12_000  # so that few bytes make many packs
 KEEPS = (0.0, 0.5, 0.9)
+FIRST_COMMIT_S = 60.0  # of a writer on a loaded machine
 
 
 class Broken(AssertionError):
@@ -215,15 +217,15 @@ def kill_everywhere(kills: int, seed: int, place: Path | None = None) -> int:
             home = Path(name) / str(number // 20)  # a new repository now and then, or reading takes ever longer
             if number % 20 == 0:
                 committed = {}
-            told = _killed_writer(home, chance.randrange(2**32), chance.random() * 0.06)
+            told = _killed_writer(home, chance.randrange(2**32), chance.random() * 0.06, begun=number % 3 == 0)
             committed |= told
             total += len(told)
             _check_killed(home, committed)
     return total
 
 
-def _killed_writer(home: Path, seed: int, after_s: float) -> dict[str, str]:
-    """What the writer said it had committed before it was killed."""
+def _killed_writer(home: Path, seed: int, after_s: float, begun: bool) -> dict[str, str]:
+    """What the writer said it had committed before it was killed. `begun`: the time counts from its first commit."""
     reading, telling = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -232,6 +234,8 @@ def _killed_writer(home: Path, seed: int, after_s: float) -> dict[str, str]:
             _write_for_ever(home, seed, telling)
         os._exit(1)
     os.close(telling)
+    if begun:
+        select.select([reading], [], [], FIRST_COMMIT_S)
     time.sleep(after_s)
     os.kill(pid, signal.SIGKILL)
     _, status = os.waitpid(pid, 0)

@@ -29,6 +29,6 @@ def test_the_campaign_catches_a_planted_bug(bug: str) -> None:
     level = InitLevel("none", planted(bug))
     try:
         with pytest.raises(AssertionError):
-            Campaign(level, agents=3, seed=5).run(rounds=80)
+            Campaign(level, agents=3, seed=5, settle_s=30.0).run(rounds=80)
     finally:
         level.destroy()
