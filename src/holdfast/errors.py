@@ -141,7 +141,7 @@ INCIDENT_NOT_FOUND = _kind(
     "HF2011",
     "IncidentNotFound",
     "there is no incident {incident}",
-    "List them with `holdfast incidents`.",
+    "List them with `holdfast incidents`; all that happened to an agent: `holdfast events --agent NAME`.",
     4,
 )
 WAIT_TIMED_OUT = _kind(

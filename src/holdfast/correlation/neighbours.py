@@ -86,19 +86,26 @@ def uses(before: Sequence[Taker], after: Sequence[Taker], elapsed_s: float, know
     return found
 
 
-def named(found: Sequence[Use], short_of: Sequence[str], cores: float, node_bytes: int) -> tuple[Neighbour, ...]:
-    """Those who take most of what is short, the largest first, few enough to be read."""
+def named(
+    found: Sequence[Use], short_of: Sequence[str], cores: float, node_bytes: int, outside_bytes: int | None = None
+) -> tuple[Neighbour, ...]:
+    """Those who take most of what is short, the largest first, few enough to be read.
+
+    `outside_bytes`: memory that what others hold is a share of, where that is not the node's; 0: it is not theirs.
+    """
     told: list[tuple[float, Neighbour]] = []
     io_total = sum(one.io_bytes_s for one in found)
     for one in found:
-        whole = {"cpu": cores, "memory": float(node_bytes), "io": io_total}
+        memory_bytes = node_bytes if one.who.agent or outside_bytes is None else outside_bytes
+        whole = {"cpu": cores, "memory": float(memory_bytes), "io": io_total}
         taken = {"cpu": one.cores, "memory": float(one.memory_bytes), "io": one.io_bytes_s}
         for what in short_of:
             share = taken[what] / whole[what] if whole.get(what) else 0.0
             if what == "io" and one.io_bytes_s < limits.NEIGHBOUR_IO_BYTES_S:
                 continue
             if share >= limits.NEIGHBOUR_SHARE:
-                told.append((share, Neighbour(one.who, what, f"{_called(one)} {_takes(one, what, cores, node_bytes)}")))
+                words = f"{_called(one)} {_takes(one, what, cores, memory_bytes)}"
+                told.append((share, Neighbour(one.who, what, words)))
     told.sort(key=lambda pair: (-pair[0], pair[1].words))
     return tuple(neighbour for _, neighbour in told[: limits.NEIGHBOURS_NAMED])
 
@@ -140,12 +147,12 @@ def _called(one: Use) -> str:
     return f"{one.who.name} ({one.comm})"
 
 
-def _takes(one: Use, what: str, cores: float, node_bytes: int) -> str:
+def _takes(one: Use, what: str, cores: float, whole_bytes: int) -> str:
     match what:
         case "cpu":
             return f"takes {one.cores:.1f} of {cores:g} cores"
         case "memory":
-            return f"holds {_size(one.memory_bytes)} of {_size(node_bytes)}"
+            return f"holds {_size(one.memory_bytes)} of {_size(whole_bytes)}"
     return f"reads and writes {_size(one.io_bytes_s)}/s"
 
 

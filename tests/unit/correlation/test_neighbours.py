@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast import limits
 from holdfast.correlation.neighbours import OWN, Known, named, uses
+from holdfast.density.model import Phase, Reading, Seen
+from holdfast.density.node_memory import Node
+from holdfast.keeper.density.neighbours import machine_bytes, outside_bytes
 from holdfast.node import takers
 from holdfast.node.takers import Taker, parse_groups
 
@@ -64,6 +69,32 @@ def test_those_who_take_most_of_what_is_short_are_named_with_numbers_the_largest
         "agent crew-1 (node) holds 2.5 GB of 4.0 GB"
     ]
     assert named(found, (), 2.0, 4_000 * MB) == ()
+
+
+def test_who_is_no_agent_is_measured_against_the_machine_when_the_node_is_a_declared_part_of_it() -> None:
+    after = [
+        taker(10, "node", 1.0, "/h1.holdfast/crew-1.2", memory_bytes=300 * MB),
+        taker(20, "ffmpeg", 1.0, memory_bytes=2_000 * MB),
+    ]
+    found = uses(BEFORE, after, 1.0, KNOWN)
+    assert [one.who.name for one in named(found, ("memory",), 2.0, 400 * MB, 0)] == ["agent crew-1"]
+    words = [one.words for one in named(found, ("memory",), 2.0, 400 * MB, 4_000 * MB)]
+    assert [one.rpartition(" of ")[2] for one in words] == ["400 MB", words[1].rpartition(" of ")[2]]
+    assert "ffmpeg of user 1000 holds 2" in words[1]
+
+
+def _node(kind: Literal["machine", "group", "declared"]) -> Node:
+    return Node(kind=kind, bytes=400 * MB, reserve_bytes=0, path="", why="")
+
+
+def test_others_are_a_reason_only_once_they_took_a_part_of_the_node() -> None:
+    mine = Seen(name="a", priority=0, phase=Phase.RUNNING, usage_bytes=300 * MB)
+    alone = Reading(node_bytes=400 * MB, reserve_bytes=0, available_bytes=100 * MB, agents=(mine,))
+    beside = replace(alone, available_bytes=0)
+    assert outside_bytes(_node("declared"), alone) == outside_bytes(_node("machine"), alone) == 0
+    assert outside_bytes(_node("group"), beside) == 400 * MB
+    assert outside_bytes(_node("declared"), beside) == machine_bytes()
+    assert outside_bytes(None, None) == machine_bytes()
 
 
 def test_who_reads_and_writes_is_named_only_if_it_is_much() -> None:

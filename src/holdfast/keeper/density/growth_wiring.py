@@ -75,12 +75,17 @@ def neighbour_watch(keeper: Keeper) -> Neighbours:
         reading = keeper.semaphore.reading
         return reading.node_bytes if reading is not None else neighbours.machine_bytes()
 
+    def outside_bytes(short: bool) -> int:
+        semaphore = keeper.semaphore
+        return neighbours.machine_bytes() if short else neighbours.outside_bytes(semaphore.node, semaphore.reading)
+
     made = Neighbours(
         neighbours.Parts(
             recorder=keeper.recorder,
             tasks=keeper.tasks,
             known=lambda: neighbours.known(keeper.agents, keeper.places.cgroups_of, own.rstrip("/").rpartition("/")[2]),
             node_bytes=node_bytes,
+            outside_bytes=outside_bytes,
             told=keeper.node.neighbours_named,
             short_of_memory=lambda: keeper.semaphore.scarce,
         )

@@ -15,6 +15,8 @@ from typing import NamedTuple
 from holdfast import limits
 from holdfast.correlation import neighbours as rule
 from holdfast.correlation.neighbours import Known, Neighbour
+from holdfast.density.model import Reading
+from holdfast.density.node_memory import Node
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.tasks import Tasks
@@ -27,13 +29,15 @@ LOOK_S = 1.0  # between the two looks
 class Parts(NamedTuple):
     """`known()`: who is who. `node_bytes()`: memory of the node. `told(text)`: others who have to hear of a change.
 
-    `short_of_memory()`: some agent waits for memory, whatever the machine feels.
+    `outside_bytes(short)`: memory that who is no agent takes it from; 0: agents alone are short of it. `short`: the
+    machine is. `short_of_memory()`: some agent waits for memory, whatever the machine feels.
     """
 
     recorder: Recorder
     tasks: Tasks
     known: Callable[[], Known]
     node_bytes: Callable[[], int]
+    outside_bytes: Callable[[bool], int]
     told: Callable[[str], None]
     short_of_memory: Callable[[], bool]
 
@@ -57,7 +61,8 @@ class Neighbours:
     def look(self, pressure: Pressure, now: float) -> None:
         """Of what is there too little now, for the machine or for the agents' part of its memory? Never waits."""
         short_of = pressure.short_of if pressure.starved else ()
-        if "memory" not in short_of and self._parts.short_of_memory():
+        machine = "memory" in short_of
+        if not machine and self._parts.short_of_memory():
             short_of = (*short_of, "memory")
         if short_of:
             self._short_mono = now
@@ -65,9 +70,9 @@ class Neighbours:
             self.found, self._recorded = (), frozenset()
         if short_of and not self._looking and now - self._looked_mono >= limits.NEIGHBOUR_EVERY_S:
             self._looking, self._looked_mono = True, now
-            self._parts.tasks.spawn(self._find(short_of))
+            self._parts.tasks.spawn(self._find(short_of, machine))
 
-    async def _find(self, short_of: tuple[str, ...]) -> None:
+    async def _find(self, short_of: tuple[str, ...], machine: bool) -> None:
         loop = asyncio.get_running_loop()
         try:
             before = await asyncio.to_thread(takers.read, with_io="io" in short_of)
@@ -80,7 +85,8 @@ class Neighbours:
         finally:
             self._looking = False
         cores = float(len(os.sched_getaffinity(0)))
-        self.found = rule.named(found, short_of, cores, self._parts.node_bytes())
+        node, outside = self._parts.node_bytes(), self._parts.outside_bytes(machine)
+        self.found = rule.named(found, short_of, cores, node, outside)
         who = frozenset(one.who.name for one in self.found)
         if who and who != self._recorded:
             self._recorded = who
@@ -104,3 +110,16 @@ def known(agents: dict[str, Agent], cgroups_of: Callable[[Agent], tuple[str, ...
 def machine_bytes() -> int:
     """All memory of the machine."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def outside_bytes(node: Node | None, reading: Reading | None) -> int:
+    """Memory that who is no agent takes it from, while agents are short of it; 0 when they cannot be the reason. Pure.
+
+    A declared node is held by agents alone until the rest of the machine has taken a part of it.
+    """
+    if node is None or reading is None:
+        return machine_bytes()
+    others = reading.node_bytes - sum(one.usage_bytes for one in reading.agents) - reading.available_bytes
+    if others < reading.node_bytes * limits.NEIGHBOUR_SHARE:
+        return 0
+    return machine_bytes() if node.kind == "declared" else reading.node_bytes
