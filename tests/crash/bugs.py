@@ -12,7 +12,6 @@ from typing import Any
 from holdfast.init import adopt, guard, launch, services, spawn, supervise, tree
 
 ROOT = Path(__file__).resolve().parents[2]
-FATAL_EPOCH = 4  # whose births kill init; the next ones do not, so that it comes to rest again
 
 
 def adopt_nobody() -> None:
@@ -29,12 +28,15 @@ def adopt_nobody() -> None:
 def forget_births() -> None:
     """A birth that was not confirmed is asked for again without looking, and no lock stands in the way.
 
-    Init is also killed itself when it hears of some births, so that a death in the middle of one is sure to come.
+    Init is also killed when it first hears of an agent's second birth: a death in the middle of one is sure to come.
     """
     hear = supervise.Supervisor.born
 
     def deadly(self: supervise.Supervisor, message: dict[str, Any]) -> None:
-        if message["epoch"] % FATAL_EPOCH == 0:
+        home = Path(sys.argv[sys.argv.index("--home") + 1])
+        heard = home / f"{message['agent']}.heard"
+        if message["epoch"] > 1 and not heard.exists():
+            heard.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         hear(self, message)
 
