@@ -25,7 +25,7 @@ from bench.memory import run
 
 PLACE = ROOT / ".dev" / "vm"
 SEEN = PLACE / "result.json"
-MEMORY_MB = 1024
+MEMORY_MB = 1536  # of which the root takes 300
 FETCH_S = 600.0
 VM_S = 900.0
 PACKAGES = (  # what keeper and logger import; compiled ones bring their libraries

@@ -32,6 +32,7 @@ FDS_MAX = 1 << 20
 MESSAGE_MAX_BYTES = 400_000  # environment and arguments of one agent; the kernel allows 2 MiB to exec
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_UMASK = 0o022
+KEEPER = "@keeper"  # born as favoured as we are: while it comes up nobody holds memory; it gives that back itself
 RESET_SIGNALS = (
     *(signal.SIGPIPE, signal.SIGXFSZ),  # Python ignores these two, and what is ignored stays so through exec
     *(signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP),
@@ -119,7 +120,7 @@ def _give_birth(link: socket.socket, request: dict[str, Any], favoured: bool) ->
         group = None
         if definition.get("cgroup_v2"):
             group = _open("cgroup", definition["cgroup_v2"], os.O_RDONLY | os.O_DIRECTORY, opened)
-        steps = _steps(definition, lock, output, favoured)
+        steps = _steps(definition, lock, output, favoured, request["agent"] == KEEPER)
         image = _image(definition["argv"], request["env"])
         try:
             pid = kernel.clone_sibling(group)
@@ -154,11 +155,11 @@ def _open_output(path: str, opened: list[int]) -> int:
     return _open("output", path, flags, opened)
 
 
-def _steps(definition: dict[str, Any], lock: int, output: int, favoured: bool) -> list[Step]:
+def _steps(definition: dict[str, Any], lock: int, output: int, favoured: bool, keeper: bool = False) -> list[Step]:
     """What the newborn does before its exec, worked out before it is born: it should touch as little as it can."""
     steps: list[Step] = [("setup", os.setsid, ())]
     if favoured:
-        steps.append(("setup", os.setpriority, (os.PRIO_PROCESS, 0, 0)))
+        steps.append(("setup", _hurry, ()) if keeper else ("setup", os.setpriority, (os.PRIO_PROCESS, 0, 0)))
     steps += [("cgroup", _join, (f"{directory}/cgroup.procs",)) for directory in definition.get("cgroup_v1", ())]
     for kind, value in ((resource.RLIMIT_NOFILE, "nofile"), (resource.RLIMIT_DATA, "data_bytes")):
         wanted = definition.get(value)
@@ -181,6 +182,15 @@ def _steps(definition: dict[str, Any], lock: int, output: int, favoured: bool) -
         steps.append(("working_dir", os.umask, (definition["umask"],)))
     steps.append(("working_dir", os.chdir, (definition["cwd"],)))
     return steps
+
+
+def _hurry() -> None:
+    """Favoured it is by birth; where each session is weighed as one, its new session is not yet."""
+    try:
+        with open("/proc/self/autogroup", "w") as file:
+            file.write(str(os.getpriority(os.PRIO_PROCESS, 0)))
+    except OSError:
+        pass  # not in this kernel
 
 
 def _image(argv: list[str], env: dict[str, str]) -> Image:

@@ -22,6 +22,7 @@ from holdfast.keeper.acting.healer import Healer
 from holdfast.keeper.acting.link import InitLink
 from holdfast.keeper.acting.places import NodePlaces
 from holdfast.keeper.agent import Agent
+from holdfast.keeper.density import hurry
 from holdfast.keeper.density.acts import Acts
 from holdfast.keeper.density.groups import AgentGroups
 from holdfast.keeper.density.node_room import NodeRoom
@@ -110,6 +111,7 @@ class Semaphore:
         self._cancel()
         self._turn()
         self._parts.link.send("steer")  # what a former keeper held or paused is ours from now on
+        hurry.over()
 
     def close(self) -> None:
         """Agents keep what holds them; init lets them go when nobody comes after us."""
