@@ -16,7 +16,7 @@ from tests.full.install import Installed
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
 
-pytestmark = [pytest.mark.full, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples/langgraph"
 KILLS = 4
@@ -35,9 +35,9 @@ def test_the_example_loses_and_repeats_no_turn(installed: Installed) -> None:
         spec["env"] |= {"AGENT_PAUSE_S": "0.2"}
         home.up(spec)
         for number in range(1, KILLS + 1):
-            wait_until(lambda least=number: len(_turns(home)) > 3 * least, "turns", timeout_s=90)
-            os.kill(home.wait_row("thinker", pid=lambda pid: pid is not None)["pid"], signal.SIGKILL)
-        wait_until(lambda: len(_turns(home)) > 3 * KILLS + 3, "turns after the last death", timeout_s=90)
+            wait_until(lambda least=number: len(_turns(home)) > 3 * least, "turns", timeout_s=240)
+            os.kill(home.wait_row("thinker", instance=number, pid=lambda pid: pid is not None)["pid"], signal.SIGKILL)
+        wait_until(lambda: len(_turns(home)) > 3 * KILLS + 3, "turns after the last death", timeout_s=240)
         turns = _turns(home)
         assert sorted(set(turns)) == list(range(1, max(turns) + 1)), "a turn is missing"
         # A death between the print and the counter shows one turn again, resumed from its last checkpoint.
