@@ -100,7 +100,7 @@ class Client:
     async def raw(self, request: bytes) -> bytes:
         reader, writer = await asyncio.open_unix_connection(str(self.path))
         writer.write(request)
-        answer = await asyncio.wait_for(reader.read(), 20.0)
+        answer = await asyncio.wait_for(reader.read(), 90.0)
         writer.close()
         return answer
 
@@ -256,7 +256,7 @@ def test_a_follower_gets_what_is_written_later(tmp_path: Path) -> None:
             writer.write(b"GET /v1/events?after=3&follow=1 HTTP/1.1\r\nHost: h\r\n\r\n")
             seen = []
             while len(seen) < 2:
-                line = await asyncio.wait_for(reader.readline(), 20.0)
+                line = await asyncio.wait_for(reader.readline(), 90.0)
                 if b'"seq"' in line:
                     seen.append(json.loads(line)["seq"])
                     client.keeper.records.append(

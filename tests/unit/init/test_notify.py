@@ -147,7 +147,7 @@ def test_a_thousand_beats_at_once_hold_up_no_sender(door: Door) -> None:
 
     sender = threading.Thread(target=send, daemon=True)
     sender.start()
-    deadline = time.monotonic() + 20.0
+    deadline = time.monotonic() + 90.0
     while sender.is_alive() and time.monotonic() < deadline:
         now = time.monotonic()
         door.receiver.drain(now)

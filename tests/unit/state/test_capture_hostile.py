@@ -71,7 +71,7 @@ def meanwhile(work: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         over.set()
-        thread.join(30)
+        thread.join(90)
 
 
 @as_root

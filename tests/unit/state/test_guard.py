@@ -85,7 +85,7 @@ def test_a_guard_that_was_killed_no_longer_holds(tmp_path: Path) -> None:
     with _made(tmp_path / "a.db", "wal"):
         held = _hold(tmp_path / "a.db", Holding.TRANSACTION)
         os.kill(held.pid, signal.SIGKILL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while held.holds():
             assert time.monotonic() < deadline
         held.close()
@@ -105,7 +105,7 @@ def test_a_guard_ends_with_who_asked_for_it(tmp_path: Path) -> None:
         assert sql.run("PRAGMA wal_checkpoint(truncate)")[0][0] == 1
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while sql.run("PRAGMA wal_checkpoint(truncate)")[0][0]:
             assert time.monotonic() < deadline
         os.close(told)

@@ -27,7 +27,7 @@ def test_only_this_thread_acts_as_the_agent_and_is_itself_again_afterwards(tmp_p
     def act() -> None:
         with acting_as(NOBODY):
             inside.set()
-            go_on.wait(10)
+            go_on.wait(60)
             try:
                 seen.append(secret.read_text())
             except PermissionError:
@@ -35,11 +35,11 @@ def test_only_this_thread_acts_as_the_agent_and_is_itself_again_afterwards(tmp_p
 
     thread = threading.Thread(target=act)
     thread.start()
-    assert inside.wait(10)
+    assert inside.wait(60)
     assert own_rights() == before
     assert secret.read_text() == "s"
     go_on.set()
-    thread.join(10)
+    thread.join(60)
     assert seen == ["refused"]
 
 

@@ -52,7 +52,7 @@ def disk(tmp_path: Path) -> Path:
 def holdfast(*words: str, home: Path, key: bytes | None = KEY) -> tuple[int, str]:
     told = {**os.environ, "HOLDFAST_RECOVERY_KEY": key.hex() if key else "", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "holdfast.cli", "--home", str(home), *words]
-    ran = subprocess.run(command, env=told, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(command, env=told, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180)
     return ran.returncode, ran.stdout + ran.stderr
 
 

@@ -233,7 +233,7 @@ def _hold_and_die(directory: Path) -> None:
 def test_the_lock_goes_with_its_process(tmp_path: Path) -> None:
     child = get_context("fork").Process(target=_hold_and_die, args=(tmp_path,))
     child.start()
-    child.join(30)
+    child.join(90)
     assert child.exitcode == 0
     with writing.lock(tmp_path) as held:
         assert held.epoch == 2

@@ -62,7 +62,7 @@ def with_state(tmp_path: Path, work: Callable[[Ask, Path], Coroutine[Any, Any, N
             return {**answer, "pieces": pieces}
 
         try:
-            await asyncio.wait_for(work(ask, live), 60.0)
+            await asyncio.wait_for(work(ask, live), 120.0)
         finally:
             link.close()
             await tasks.finish(10.0)

@@ -52,7 +52,7 @@ jobs.load = lambda: {**own(), "echo": echo, "wait": wait, "flood": flood, "broke
 from holdfast.worker.__main__ import main
 main()
 """
-PATIENCE_S = 30.0
+PATIENCE_S = 90.0
 
 
 class Link(WorkerLink):
