@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import click
 
 from holdfast.printable import columns, cut, one_line, pad
+from holdfast.sizes import short
 
 __all__ = ["one_line"]  # shared by all tables
 
@@ -42,15 +43,8 @@ def duration(seconds: float | None) -> str:
 
 
 def size(count_bytes: float | None) -> str:
-    """`812K`, `64M`, `1.5G`: powers of 1024."""
-    if count_bytes is None:
-        return NOTHING
-    value = float(count_bytes)
-    for unit in ("B", "K", "M", "G"):
-        if value < 1024:
-            return f"{value:.1f}{unit}" if value < 10 and unit not in "BK" else f"{value:.0f}{unit}"
-        value /= 1024
-    return f"{value:.1f}T"
+    """`812K`, `64M`, `1.5G`: decimal, as in holdfast.yaml."""
+    return NOTHING if count_bytes is None else short(count_bytes)
 
 
 def clock(at: float | None) -> str:

@@ -21,6 +21,7 @@ import click
 from holdfast import errors
 from holdfast.cli.session import Session
 from holdfast.errors import HoldfastError
+from holdfast.sizes import size
 
 if TYPE_CHECKING:
     from holdfast.adoption.first_file import Candidate, Channel
@@ -190,7 +191,7 @@ def _measured(session: Session) -> str:
         return ""
     if not total_kb:
         return ""
-    return f"{total_kb / 1024:.0f} MB of memory (PSS of its {len(rows)} processes, measured now); {KNOWN_COST}"
+    return f"{size(total_kb * 1024)} of memory (PSS of its {len(rows)} processes, measured now); {KNOWN_COST}"
 
 
 # --- words -----------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from holdfast import limits
 from holdfast.node.takers import Taker
+from holdfast.sizes import size
 
 _CONTAINER = re.compile(r"(?:docker|containerd|libpod|crio)[-/:]([0-9a-f]{12})[0-9a-f]*")
 _PER_SESSION = re.compile(r"^(?:session-|user@|init\.scope|app-)")
@@ -152,9 +153,5 @@ def _takes(one: Use, what: str, cores: float, whole_bytes: int) -> str:
         case "cpu":
             return f"takes {one.cores:.1f} of {cores:g} cores"
         case "memory":
-            return f"holds {_size(one.memory_bytes)} of {_size(whole_bytes)}"
-    return f"reads and writes {_size(one.io_bytes_s)}/s"
-
-
-def _size(count: float) -> str:
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+            return f"holds {size(one.memory_bytes)} of {size(whole_bytes)}"
+    return f"reads and writes {size(one.io_bytes_s)}/s"

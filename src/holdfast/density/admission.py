@@ -2,8 +2,9 @@
 
 Invariants: what is granted in one turn fits into the room and into the cores together; nobody less important passes
 the first that memory keeps out before that one waited PASS_AFTER_S in vain, and nobody heavy the first that the CPU
-keeps out; one start always fits an idle node, unless it is larger than the node. A restart after a crash keeps its
-lease and does not stand here. Pure. Called by the keeper.
+keeps out; one start always fits an idle node, unless it is larger than the node. Who was shed stands in the same order:
+it comes back by itself, and until then the room it needs is kept from whoever is less important. A restart after a
+crash keeps its lease and does not stand here. Pure. Called by the keeper.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from holdfast import limits
-from holdfast.density.model import MB, Want
+from holdfast import limits, sizes
+from holdfast.density.model import Want
 
 PASS_AFTER_S = 10.0  # shedding for a start takes up to this: then it is not the room of the others that is missing
 
@@ -23,7 +24,7 @@ class Waiting(Struct, frozen=True, kw_only=True):
     """Who wants to start. `slots`: cores its start takes (healing.slots.weight); 0: so light that CPU does not matter.
 
     `need_bytes`: start_need(). `start_s`: how long such a start took, for the estimate. `held`: why it alone may not
-    start at present, one clause; others pass it.
+    start at present, one clause; others pass it. `returns`: it was shed, and is not to be granted anything here.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Waiting(Struct, frozen=True, kw_only=True):
     need_bytes: int
     start_s: float = 10.0
     held: str = ""
+    returns: bool = False
 
 
 class Starting(Struct, frozen=True, kw_only=True):
@@ -137,27 +139,36 @@ def admit(
     standings: list[Standing] = []
     want: Want | None = None
     blocked = short = ""  # the first that nobody heavy passes, and the first that nobody passes: memory keeps it out
-    foreseen, ahead_s = True, 0.0
+    kept_for = ""  # the first that was shed, and for which room is kept
+    foreseen, ahead_s, position = True, 0.0, 0
     busy = _Busy.of([one for one in under_way if one.slots > 0], now)
     lent = _Busy.of([one for one in under_way if one.lease_bytes > 0], now)
     for one in sorted(waiting, key=place_in_line):
-        fits_cpu = one.slots <= 0 or one.slots <= free_slots + 1e-9
+        fits_cpu = one.returns or one.slots <= 0 or one.slots <= free_slots + 1e-9
         fits_memory = one.need_bytes <= room
         never = paused or one.held or ("too large" if one.need_bytes > node_budget_bytes else "")
         barrier = blocked if one.slots > 0 else short
-        if not never and fits_cpu and fits_memory and not barrier:
+        if not one.returns and not never and fits_cpu and fits_memory and not barrier:
             names.append(one.name)
             free_slots -= one.slots
             room -= one.need_bytes
             continue
-        why = paused or one.held or _why(one, fits_cpu, fits_memory, room, node_budget_bytes)
-        known = None if never or not foreseen else _estimate(one, busy if fits_memory else lent, room, ahead_s)
-        said = why or f"waits behind {barrier}"
-        standings.append(Standing(name=one.name, position=len(standings) + 1, why=said, estimate_s=known))
+        position += 1
+        known = None
+        if not one.returns:
+            why = paused or one.held or _why(one, fits_cpu, fits_memory, room, node_budget_bytes, kept_for)
+            foretold = not never and foreseen and not (kept_for and not fits_memory)
+            known = _estimate(one, busy if fits_memory else lent, room, ahead_s) if foretold else None
+            said = why or f"waits behind {barrier}"
+            standings.append(Standing(name=one.name, position=position, why=said, estimate_s=known))
         if never:
             continue
+        if one.returns and fits_memory:
+            room -= one.need_bytes
+            kept_for = kept_for or one.name
+            continue
         ahead_s += one.start_s if one.slots > 0 or not fits_memory else 0.0
-        if not fits_memory and fits_cpu and want is None and not barrier:
+        if not fits_memory and fits_cpu and want is None and not (barrier or kept_for or one.returns):
             want = Want(name=one.name, priority=one.priority, need_bytes=one.need_bytes, since_mono=one.since_mono)
         if not fits_memory and now - one.since_mono >= PASS_AFTER_S:
             continue
@@ -169,11 +180,14 @@ def admit(
     return Admitted(tuple(names), tuple(standings), want)
 
 
-def _why(one: Waiting, fits_cpu: bool, fits_memory: bool, room: int, budget: int) -> str:
+def _why(one: Waiting, fits_cpu: bool, fits_memory: bool, room: int, budget: int, kept_for: str) -> str:
     if one.need_bytes > budget:
-        return f"needs {one.need_bytes // MB} MB to start, and the whole node has {max(0, budget) // MB} MB for agents"
+        needs, has = sizes.needed_and_left(one.need_bytes, budget)
+        return f"needs {needs} to start, and the whole node has {has} for agents"
     if not fits_memory:
-        return f"needs {one.need_bytes // MB} MB to start, {max(0, room) // MB} MB are free"
+        needs, free = sizes.needed_and_left(one.need_bytes, room)
+        kept = f" beside what is kept for {kept_for}, which comes back first" if kept_for else ""
+        return f"needs {needs} to start, {free} are free{kept}"
     return "" if fits_cpu else "waits for a start slot: other starts use the CPU"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from holdfast import limits
-from holdfast.density.model import MB
+from holdfast.sizes import size
 
 
 class Kind(Struct, frozen=True, kw_only=True):
@@ -89,10 +89,10 @@ def _fit(kind: Kind, free: Free, slack_bytes: int) -> Fit:
     limit = min(found, key=lambda name: (found[name], list(found).index(name)))
     more = min(MOST, found[limit])
     why = {
-        "memory": f"each holds {each // MB} MB when it works, {memory // MB} MB are free",
-        "start": f"a start takes {kind.start_bytes // MB} MB for a while, {memory // MB} MB are free",
+        "memory": f"each holds {size(each)} when it works, {size(memory)} are free",
+        "start": f"a start takes {size(kind.start_bytes)} for a while, {size(memory)} are free",
         "cpu": f"each uses {kind.cpu:.2f} cores on average, {max(0.0, free.cores):.2f} are free",
-        "disk": f"each keeps {kind.disk_bytes // MB} MB on disk, {max(0, free.disk_bytes) // MB} MB are free",
+        "disk": f"each keeps {size(kind.disk_bytes)} on disk, {size(max(0, free.disk_bytes))} are free",
     }[limit]
     return Fit(
         name=kind.name, more=more, limited_by=limit if more < MOST else "nothing", why=why, sure=kind.readings > 0

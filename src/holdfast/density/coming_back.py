@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from holdfast import limits
+from holdfast.density import needs
 from holdfast.density.leases import ALIVE, order
 from holdfast.density.model import ComeBack, Held, Phase, Reading
 
@@ -25,18 +26,26 @@ def wait_s(sheds_mono: tuple[float, ...], now: float) -> float:
     return float(min(limits.BACK_MAX_S, limits.BACK_FIRST_S * 2.0 ** max(0, min(recent, 20) - 1)))
 
 
+def room_for(need_bytes: int, budget_bytes: int) -> int:
+    """Bytes that must be free for one that was shed: its start, and something beside it."""
+    return need_bytes + int(budget_bytes * limits.BACK_SPARE_SHARE)
+
+
 def look(
     reading: Reading, held: Mapping[str, Held], room_mono: Mapping[str, float], budget: int, free: int, now: float
 ) -> Returning:
-    """Who may queue for a start again. `free`: of the budget; what the first in the queue needs is taken off it."""
-    left = free - (reading.want.need_bytes if reading.want is not None else 0)
-    spare = int(budget * limits.BACK_SPARE_SHARE)
+    """Who may queue for a start again. `free`: of the budget; a start that is kept out takes its need off it, but not
+    from who is more important. Who came in below one that is shed, once there was no room for it, gives it way again.
+    """
+    left, want = free, reading.want
     alone = not any(seen.phase in ALIVE for seen in reading.agents) and reading.want is None
     since: dict[str, float] = {}
     actions: list[ComeBack] = []
     for seen in sorted((one for one in reading.agents if one.phase is Phase.SHED), key=order):
-        need = seen.start_bytes if alone else seen.start_bytes + spare
-        if need > left:
+        if want is not None and want.priority >= seen.priority:
+            left, want = left - want.need_bytes, None
+        need = seen.start_bytes if alone else room_for(seen.start_bytes, budget)
+        if need > left + needs.gives_way(reading, seen.priority):
             continue
         since[seen.name] = room_mono.get(seen.name, now)
         sheds = held[seen.name].sheds_mono if seen.name in held else ()

@@ -91,7 +91,7 @@ def due(
     want = reading.want
     if want is not None and want_mono is not None and now - want_mono >= limits.START_NEED_PATIENCE_S:
         lacks = want.need_bytes - max(0, free)
-        if 0 < lacks <= _gives_way(reading, want.priority):
+        if 0 < lacks <= gives_way(reading, want.priority):
             reason = "its start needs the room"
             found.append(Need(want.name, want.priority, lacks, want.since_mono, False, reason, start=True))
     return sorted(found, key=lambda need: (-need.priority, need.name))
@@ -102,7 +102,7 @@ def highest(reading: Reading) -> int:
     return max((seen.priority for seen in reading.agents if seen.phase is not Phase.SHED), default=0)
 
 
-def _gives_way(reading: Reading, priority: int) -> int:
+def gives_way(reading: Reading, priority: int) -> int:
     """What all less important agents together hold: shedding them for a start that cannot fit would be in vain."""
     return sum(one.usage_bytes for one in reading.agents if one.priority < priority and one.may_shed)
 

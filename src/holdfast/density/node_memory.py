@@ -11,8 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from holdfast import limits
-from holdfast.density.model import MB
+from holdfast import limits, sizes
 
 UNLIMITED = 1 << 60  # v1 says "no limit" with the largest page count, about 2^63
 
@@ -73,7 +72,7 @@ def which(machine_bytes: int, groups: Iterable[Group] = (), memory: int | None =
         if group.limit_bytes is not None and group.limit_bytes < min(size, UNLIMITED):
             size, path, why, kind = group.limit_bytes, group.path, f"the limit of {group.path}", "group"
     if memory is not None and memory > size:
-        why = f"declared {memory // MB} MB, cut to {size // MB} MB: {why}"
+        why = f"declared {sizes.size(memory)}, cut to {sizes.size(size)}: {why}"
     elif memory is not None:
         size, why, kind = memory, "as declared", "declared"
     return Node(kind=kind, bytes=size, reserve_bytes=reserve(size, kept), path=path, why=why)
@@ -85,7 +84,7 @@ def check(node: Node, fleet: Iterable[Declared]) -> tuple[Problem, ...]:
     problems: list[Problem] = []
     budget = node.budget_bytes
     if budget < 2 * limits.SLACK_MIN_BYTES:
-        text = f"the node has {node.bytes // MB} MB, {node.reserve_bytes // MB} MB of it are kept in reserve"
+        text = f"the node has {sizes.size(node.bytes)}, {sizes.size(node.reserve_bytes)} of it are kept in reserve"
         problems.append(Problem(code="small", agents=(), text=text, next="give the node more memory"))
     floors = sum(one.floor_bytes for one in agents)
     if floors > budget:
@@ -95,11 +94,13 @@ def check(node: Node, fleet: Iterable[Declared]) -> tuple[Problem, ...]:
                 out.append(one.name)
             else:
                 left -= one.floor_bytes
-        text = f"declared minimums are {floors // MB} MB together, the node has {budget // MB} MB for agents"
+        needed, has = sizes.needed_and_left(floors, budget)
+        text = f"declared minimums are {needed} together, the node has {has} for agents"
         problems.append(Problem(code="floors", agents=tuple(out), text=text, next="lower minimums, or move agents"))
     for one in agents:
         need = max(one.floor_bytes, one.need_bytes)
         if need > budget:
-            text = f"{one.name} needs {need // MB} MB, the whole node has {budget // MB} MB for agents"
+            needed, has = sizes.needed_and_left(need, budget)
+            text = f"{one.name} needs {needed}, the whole node has {has} for agents"
             problems.append(Problem(code="larger", agents=(one.name,), text=text, next="a larger node, or a limit"))
     return tuple(problems)

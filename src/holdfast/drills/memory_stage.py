@@ -23,6 +23,7 @@ from holdfast.home import Home
 from holdfast.node import cgroups
 from holdfast.node.kept_file import number
 from holdfast.node.memory import NodeMemory
+from holdfast.sizes import size
 
 MB: Final = 1 << 20
 NODE_BYTES: Final = 768 * MB
@@ -45,9 +46,7 @@ def unfit() -> str:
     node.close()
     free = told.available_bytes if told is not None else 0
     needed = MOST_BYTES + SPARE_BYTES
-    return (
-        "" if free >= needed else f"{free // MB} MB of memory are free, {needed // MB} MB are needed to try it safely"
-    )
+    return "" if free >= needed else f"{size(free)} of memory are free, {size(needed)} are needed to try it safely"
 
 
 class MemoryStage(ThrowAwayStage):

@@ -13,8 +13,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from holdfast import limits
-from holdfast.health.resources import about, size
+from holdfast.health.resources import about
 from holdfast.health.trend import Trend, limit_in_s
+from holdfast.sizes import size
 
 
 class When(StrEnum):

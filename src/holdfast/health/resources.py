@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from holdfast import limits
 from holdfast.health.trend import Trend, limit_in_s
+from holdfast.sizes import size
 from holdfast.spec.model import Limits, Resources
-from holdfast.spec.units import format_size
 
 WELL, TOLD, ALARM = 0, 1, 2
 
@@ -123,17 +123,6 @@ def cpu_share(before_s: float | None, now_s: float | None, elapsed_s: float, lim
 
 def _over(value: float, enter: float, was: bool) -> bool:
     return value >= (enter * limits.RESOURCE_LEAVE_FACTOR if was else enter)
-
-
-def size(size_bytes: int) -> str:
-    """As people say it, two or three figures: "4.1M", "512M"."""
-    for unit, factor in (("T", 10**12), ("G", 10**9), ("M", 10**6), ("K", 10**3)):
-        if size_bytes >= factor:
-            if size_bytes % factor == 0:
-                return format_size(size_bytes)
-            value = size_bytes / factor
-            return f"{value:.1f}{unit}" if value < 100 else f"{value:.0f}{unit}"
-    return f"{size_bytes}B"
 
 
 def about(seconds: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
 from holdfast import limits
+from holdfast.sizes import size
 
 _WIDTH, _HEIGHT = 720, 200
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 12, 14, 28
@@ -39,8 +40,8 @@ def svg(points: Sequence[tuple[float, int]], limit_bytes: int | None, title: str
 
     line = " ".join(f"{x},{y}" for x, y in (at(moment, used) for moment, used in shown))
     span_s = ended - began
-    words = f"From {_mb(shown[0][1])} to {_mb(shown[-1][1])} in {span_s:.0f} s, highest {_mb(peak)}"
-    words += f", limit {_mb(limit_bytes)}." if limit_bytes else ", no limit."
+    words = f"From {size(shown[0][1])} to {size(shown[-1][1])} in {span_s:.0f} s, highest {size(peak)}"
+    words += f", limit {size(limit_bytes)}." if limit_bytes else ", no limit."
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}"'
     parts = [
         f'{head} height="{_HEIGHT}" role="img" aria-labelledby="t d" font-family="sans-serif" font-size="11">',
@@ -53,10 +54,10 @@ def svg(points: Sequence[tuple[float, int]], limit_bytes: int | None, title: str
         parts.append(
             f'<line x1="{_LEFT}" y1="{y}" x2="{_WIDTH - _RIGHT}" y2="{y}" stroke="#b00020" stroke-dasharray="6 4"/>'
         )
-        parts.append(f'<text x="{_LEFT + 4}" y="{y - 3}" fill="#b00020">limit {_mb(limit_bytes)}</text>')
+        parts.append(f'<text x="{_LEFT + 4}" y="{y - 3}" fill="#b00020">limit {size(limit_bytes)}</text>')
     for used in (0, peak):
         _, y = at(began, used)
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end" fill="#333333">{_mb(used)}</text>')
+        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4}" text-anchor="end" fill="#333333">{size(used)}</text>')
     base = _HEIGHT - _BOTTOM
     parts += [
         f'<line x1="{_LEFT}" y1="{base}" x2="{_WIDTH - _RIGHT}" y2="{base}" stroke="#333333"/>',
@@ -66,10 +67,6 @@ def svg(points: Sequence[tuple[float, int]], limit_bytes: int | None, title: str
         "</svg>",
     ]
     return "\n".join(parts)
-
-
-def _mb(count: int) -> str:
-    return f"{count / 1e6:.0f} MB"
 
 
 def _clock(at: float) -> str:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from holdfast import limits
 from holdfast.incidents.facts import MemoryFacts
-
-_UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+from holdfast.sizes import size
 
 
 def words(memory: MemoryFacts, died_at: float) -> str:
@@ -40,13 +39,3 @@ def _rate(before: list[tuple[float, int]]) -> float | None:
 
 def _ago(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-
-
-def size(count: float | None) -> str:
-    """ "512 MB"."""
-    if count is None:
-        return "unknown"
-    for one, unit in _UNITS:
-        if count >= one:
-            return f"{count / one:.3g} {unit}"
-    return f"{count:.0f} B"

@@ -11,10 +11,10 @@ import time
 from holdfast import limits, printable
 from holdfast.evidence.model import Process, Thread
 from holdfast.incidents import curve, grouping
-from holdfast.incidents.memory_death import size
 from holdfast.incidents.model import Outcome
 from holdfast.incidents.report import Act, Report
 from holdfast.incidents.stuck import place
+from holdfast.sizes import size
 
 _SURE = {"certain": "certain", "likely": "likely", "possible": "only possible", "none": ""}
 

@@ -12,7 +12,7 @@ import signal
 from holdfast import limits
 from holdfast.incidents import memory_death, stuck
 from holdfast.incidents.causes import Case, Found, Rule, from_log, log_lines
-from holdfast.incidents.memory_death import size
+from holdfast.sizes import size
 
 _PROVIDER = re.compile(
     r"(?i)\b429\b.{0,60}(?:too many|rate|quota|limit|error)|rate.?limit(?:ed|_error| exceeded| reached)"

@@ -20,6 +20,7 @@ from msgspec import Struct
 from holdfast import limits
 from holdfast.home import Home
 from holdfast.node import cgroups, disks, holding, pressure, processes, users
+from holdfast.sizes import size
 
 _NR_CLONE3 = 435
 _PIDFD_GET_INFO = 0xC040FF0B  # _IOWR(0xFF, 11, 64 bytes)
@@ -161,7 +162,7 @@ def _disk(home: Home) -> Check:
     while not place.exists():
         place = place.parent
     room = disks.room(place)
-    free = f"{room.free_bytes / 1e9:.1f} GB free"
+    free = f"{size(room.free_bytes)} free"
     problem = disks.why_unwritable(place) if place == home.path else None
     if problem or room.read_only:
         why = f"{place} cannot be written: {problem or 'it is mounted read-only'}"

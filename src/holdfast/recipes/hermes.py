@@ -30,7 +30,7 @@ from holdfast.spec.validator import Validator
 VERSION = "0.19.0"
 PORT = 8642  # Hermes' own default
 HOME = ".hermes"  # in its user's home
-START_MEMORY_BYTES = 250 * 1024 * 1024
+START_MEMORY_BYTES = 250_000_000
 START_PERIOD_S = 120.0  # 2 to 7 s idle, 45 s seen on a loaded machine
 STOP_GRACE_S = 30.0  # a stop takes 1 to 2 s; with a turn under way it may hang until killed
 HEARTBEAT = os.path.join("state", "gateway.heartbeat")  # written by its event loop every 30 s

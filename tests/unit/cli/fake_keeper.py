@@ -48,7 +48,7 @@ def agent(name: str = "web", **changes: Any) -> dict[str, Any]:
         "tier": 0,
         "restarts": 0,
         "uptime_s": 75.0,
-        "rss_bytes": 12 * 1024 * 1024,
+        "rss_bytes": 12_000_000,
         "why": "All checks pass.",
         "next": "Asked again in 2 s.",
         "labels": {},

@@ -17,7 +17,7 @@ from holdfast.cli.top_view import View
 from holdfast.printable import columns
 from tests.unit.cli.fake_keeper import agent, status
 
-MB = 1024 * 1024
+MB = 1_000_000
 NODE = {
     "memory_bytes": 4096 * MB, "reserve_bytes": 328 * MB, "budget_bytes": 3400 * MB, "agents_bytes": 1200 * MB,
     "leased_bytes": 1600 * MB, "free_bytes": 1800 * MB, "queued": 2, "neighbours": ["mysqld (uid 112) holds 900 MB"],
@@ -37,7 +37,7 @@ def test_ps_shows_use_and_lease_who_sleeps_and_who_goes_first(cli: Any, keeper: 
     done = cli("ps", "-o", "wide")
     assert "200M/260M" in done.out
     assert "healthy, asleep" in done.out
-    assert "memory: 1.2G in use, 1.6G of 3.3G leased; web goes first if more is needed\n" in done.out
+    assert "memory: 1.2G in use, 1.6G of 3.4G leased; web goes first if more is needed\n" in done.out
     assert done.code == 3  # one is shed
     assert [shed_text(row) for row in full()["agents"]] == ["1", "kept", "-", "-"]
 
@@ -60,7 +60,7 @@ def test_ps_and_top_fit_their_terminal_with_all_of_memory_in_them(width: int) ->
     assert all(columns(line) <= width for line in status_lines(full(), width))
     text = plain(frame(View(selected="web"), Seen(full()), width, 24))
     assert all(columns(line) <= width for line in text.split("\n"))
-    assert "agents 1.2G of 4.0G  free 1.8G" in text
+    assert "agents 1.2G of 4.1G  free 1.8G" in text
     assert ("first to go web" in text) == (width >= 80)
     assert ("SHED" in text) == (width >= 80)
 
@@ -91,8 +91,9 @@ def test_describe_tells_all_of_an_agents_memory(cli: Any, keeper: Any) -> None:
     keeper.routes["GET", "/v1/agents/web"] = (200, known)
     out = cli("describe", "web").out
     for words in (
-        "200M that cannot be dropped", "260M are kept for it; the kernel holds it at 255M", "300M kept until it is ready",
-        "100M are never taken from it", "212M or less in 95 of 100 readings (at work), 0.20 cores on average",
+        "200M that cannot be dropped", "260M are kept for it; the kernel holds it at 255M",
+        "300M kept until it is ready", "100M are never taken from it",
+        "212M or less in 95 of 100 readings (at work), 0.20 cores on average",
         "took 300M at their peak", "2 go before it", "number 2, starts in about 12s: needs 300 MB",
         "frozen, gave back 80M", "frozen after 15m00s", "took 0.1s", "3 of crew, 2 run now",
     ):  # fmt: skip
@@ -102,7 +103,7 @@ def test_describe_tells_all_of_an_agents_memory(cli: Any, keeper: Any) -> None:
 CAPACITY = {
     "node_bytes": 4096 * MB, "node_why": "the machine's memory", "reserve_bytes": 328 * MB, "others_bytes": 200 * MB,
     "budget_bytes": 3568 * MB, "counted_bytes": 1000 * MB, "free_bytes": 2568 * MB, "cores": 4.0, "cores_free": 3.4,
-    "disk_free_bytes": 50 * 1024 * MB, "notes": ["not seen at work yet: b"],
+    "disk_free_bytes": 50_000 * MB, "notes": ["not seen at work yet: b"],
     "agents": [{"name": "a"}, {"name": "b"}],
     "kinds": [
         {"name": "crew", "recipe": "python", "agents": ["crew-1", "crew-2"], "work_bytes": 200 * MB, "cpu": 0.1,
@@ -118,9 +119,9 @@ CAPACITY = {
 def test_capacity_tells_how_many_more_and_marks_what_was_not_seen(cli: Any, keeper: Any) -> None:
     keeper.routes["GET", "/v1/capacity"] = (200, CAPACITY)
     out = cli("capacity").out
-    assert "node     4.0G (the machine's memory), 328M in reserve" in out
-    assert "3.5G for all of them, 200M held by other software" in out
-    assert "1000M for 2 agents when all of them work" in out
+    assert "node     4.1G (the machine's memory), 328M in reserve" in out
+    assert "3.6G for all of them, 200M held by other software" in out
+    assert "1G for 2 agents when all of them work" in out
     crew, claw = (line.split() for line in out.splitlines() if line.startswith(("crew", "openclaw")))
     assert crew[:4] == ["crew", "(of", "2)", "10"]
     assert claw[1:3] == ["10000+", "~975M"]

@@ -94,7 +94,7 @@ def test_the_json_list_has_the_documented_shape_and_can_be_bounded(cli: Any, sta
 # --- restoring -------------------------------------------------------------------------------------------------------
 def restored(args: dict[str, Any]) -> list[Any]:
     done = {
-        "agent": "bot", "snapshot": args["snapshot"], "at": NOW - 3600, "files": 5246, "bytes": 440 * 2**20,
+        "agent": "bot", "snapshot": args["snapshot"], "at": NOW - 3600, "files": 5246, "bytes": 440_000_000,
         "took_s": 4.2, "before": "" if args.get("to") else "dddd5555".ljust(32, "0"), "to": args.get("to") or "",
         "path": args["path"] or "", "phase": "" if args.get("to") else "healthy", "warnings": [],
     }  # fmt: skip
@@ -285,7 +285,7 @@ def test_a_check_that_finds_damage_fails_and_names_it(cli: Any, state: StateKeep
 
 
 def test_costs_are_told_in_words(cli: Any, state: StateKeeper) -> None:
-    usage = {"snapshots": 1440, "stored_bytes": 600 * 2**20, "logical_bytes": 600 * 2**30, "budget_bytes": 10 * 2**30}
+    usage = {"snapshots": 1440, "stored_bytes": 600_000_000, "logical_bytes": 600 * 10**9, "budget_bytes": 10 * 10**9}
     state.jobs["du"] = [{"result": usage}]
     out = cli("state", "du", "bot").out
     assert "1,440 snapshots in 600M" in out
@@ -295,9 +295,9 @@ def test_costs_are_told_in_words(cli: Any, state: StateKeeper) -> None:
 
 
 def test_collections_say_what_they_free_and_what_waits(cli: Any, state: StateKeeper) -> None:
-    state.jobs["gc"] = [{"result": {"dry_run": True, "freed_bytes": 2**20, "waiting_bytes": 2**21, "next_at": NOW}}]
+    state.jobs["gc"] = [{"result": {"dry_run": True, "freed_bytes": 10**6, "waiting_bytes": 2 * 10**6, "next_at": NOW}}]
     done = cli("state", "gc", "bot", "--dry-run")
-    assert "1.0M would be freed" in done.out
+    assert "1M would be freed" in done.out
     assert "2.0M wait" in done.out
     state.jobs["gc"] = [{"result": {"dry_run": False, "refused": "a manifest cannot be read"}}]
     assert "nothing was deleted: a manifest cannot be read" in cli("state", "gc", "bot").out

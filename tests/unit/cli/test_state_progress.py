@@ -18,10 +18,10 @@ from holdfast.errors import HoldfastError
 @pytest.mark.parametrize(
     ("done", "total", "what", "words"),
     [
-        (3 * 2**20, 440 * 2**20, "bytes read", "3.0M of 440M, bytes read"),
+        (3 * 10**6, 440 * 10**6, "bytes read", "3M of 440M, bytes read"),
         (3, 12, "reading snapshots", "3 of 12, reading snapshots"),
         (0, 0, "stopping it", "stopping it"),
-        (2**20, 0, "", "1.0M"),
+        (10**6, 0, "", "1M"),
         (0, 0, "", "working"),
         (0, 0, "a\x1b[2Jb", "ab"),
     ],
@@ -47,7 +47,7 @@ def test_a_terminal_gets_a_bar_that_is_taken_away(
     monkeypatch.setattr(state_progress, "BAR_AFTER_S", 0.0)
     monkeypatch.setenv("TERM", "xterm")
     with state_progress.shown(Session(), "restoring [bot]") as show:
-        show(2**20, 2**21, "fetching")
+        show(10**6, 2 * 10**6, "fetching")
     out, err = capsys.readouterr()
     assert out == ""
     assert "restoring [bot]" in err

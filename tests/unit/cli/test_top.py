@@ -16,7 +16,7 @@ from holdfast.printable import columns
 from tests.unit.cli.fake_keeper import agent, status
 
 ROWS = [
-    agent("web", labels={"team": "x"}, usage={"cpu": 1.2, "memory_limit_bytes": 16 * 1024 * 1024}),
+    agent("web", labels={"team": "x"}, usage={"cpu": 1.2, "memory_limit_bytes": 16_000_000}),
     agent("worker-with-a-long-name-of-its-own", phase="escalated", rss_bytes=None, why="evil \x1b[2J words"),
     agent("数据代理", phase="backoff", restarts=3, beat={"idle": True}, rss_bytes=99),
 ]

@@ -17,7 +17,8 @@ from holdfast.density.admission import (
     settled,
     start_need,
 )
-from holdfast.density.model import MB
+
+MB = 1_000_000
 
 
 def wait(name: str, priority: int = 50, since: float = 0.0, need_mb: int = 100, slots: float = 1.0) -> Waiting:
@@ -130,7 +131,7 @@ def test_everybody_who_waits_is_told_why_at_which_place_and_for_how_long() -> No
     assert [(one.position, one.estimate_s) for one in standings] == [(1, 7.0), (2, 17.0)]
     assert "start slot" in standings[0].why
     memory = let(wait("a", need_mb=1200), wait("b", need_mb=10, slots=0.0)).standings
-    assert "1200 MB" in memory[0].why
+    assert "needs 1.2 GB" in memory[0].why
     assert memory[0].estimate_s is None
     assert memory[1].why == "waits behind a"
     assert "whole node" in let(wait("a", need_mb=1600)).standings[0].why

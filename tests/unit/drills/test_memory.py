@@ -53,4 +53,4 @@ def test_a_machine_without_memory_to_spare_is_left_alone(
     monkeypatch.setattr(NodeMemory, "read", lambda self: told)
     assert bool(memory_stage.unfit()) is refused
     if refused:
-        assert "1000 MB of memory are free, 1728 MB are needed" in memory_stage.unfit()
+        assert "1.05 GB of memory are free, 1.81 GB are needed" in memory_stage.unfit()

@@ -211,8 +211,8 @@ def test_the_end_of_a_wait_is_told_when_it_lasts() -> None:
 @pytest.mark.parametrize(
     ("needer", "reason", "growers", "text"),
     [
-        ("high", SHED.reason, (), "went for high (priority 9), which needs 31.5M more"),
-        ("high", "its start needs the room", (), "went for high (priority 9), whose start needs 31.5M more"),
+        ("high", SHED.reason, (), "went for high (priority 9), which needs 31.5 MB more"),
+        ("high", "its start needs the room", (), "went for high (priority 9), whose start needs 31.5 MB more"),
         ("", "the reserve is being eaten", ("low", "b"), "went because the reserve is being eaten, most by b"),
         ("low", SHED.reason, (), "went because the node has no more memory for it"),
     ],

@@ -11,7 +11,7 @@ from holdfast.density.node_memory import Declared
 from holdfast.healing.model import Phase
 from holdfast.keeper.density.telling import Telling, some, warnings
 
-MB = 1 << 20
+MB = 1_000_000
 NODE = node_memory.which(1024 * MB)
 
 

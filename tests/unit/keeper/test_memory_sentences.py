@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from holdfast.density.model import MB
 from holdfast.healing.model import Ladder, Phase, Policy
 from holdfast.keeper.agent import Agent, Memory
 from holdfast.keeper.density import sentences
 from holdfast.keeper.density.shown import NOTHING, Shown
 from holdfast.keeper.telling.views import AgentRow, QueuedView, ReplicaView
 from holdfast.spec.model import AgentSpec
+
+MB = 1_000_000
 
 
 def agent(phase: Phase, text: str = "", waits_for: str = "") -> Agent:
@@ -33,7 +34,7 @@ CASES: list[tuple[Agent, dict[str, Any], str, str]] = [
     ),
     (
         agent(Phase.SHED), {"need_bytes": 300 * MB, "room_bytes": -5}, "",
-        "comes back by itself when 300 MB are free (0 MB now)",
+        "comes back by itself when 300 MB are free (0 B now)",
     ),
     (
         agent(Phase.SHED), {"need_bytes": 300 * MB, "room_bytes": 400 * MB}, "",

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from holdfast.density.history import History, step_of
-from holdfast.density.model import MB
 from holdfast.density.node_memory import which
 from holdfast.keeper.density import room_left
 from holdfast.keeper.density.room_left import Capacity, Known, NodeKnown
+
+MB = 1_000_000
 
 
 def seen(work_mb: int, cpu: float = 0.1, disk_mb: int = 0) -> History:

@@ -18,7 +18,7 @@ from holdfast.keeper.agent import Memory as Kept
 from holdfast.keeper.density.starts import Starts
 from holdfast.spec.model import AgentSpec, Dependency, Health, HttpProbe, Memory
 
-MB = 1024 * 1024
+MB = 1_000_000
 LIGHT = Health(start_cpu_s=0.1)
 
 
@@ -132,7 +132,7 @@ def test_an_agent_larger_than_the_node_stays_queued_and_others_pass_it() -> None
         await ground.turns()
         assert ground.granted == ["small"]
         large = ground.agents["large"]
-        assert why(large) == "needs 1200 MB to start, and the whole node has 1000 MB for agents"
+        assert why(large) == "needs 1.2 GB to start, and the whole node has 1 GB for agents"
         assert large.standing is not None
         assert large.standing.estimate_s is None
         assert ground.memory.want is None

@@ -15,7 +15,7 @@ from holdfast.keeper.agent import Memory as Kept
 from holdfast.keeper.density.starts import Starts
 from holdfast.spec.model import AgentSpec, Limits, Memory
 
-MB = 1024 * 1024
+MB = 1_000_000
 BUSY, FLAT = 50.0 * MB, 0.0
 
 

@@ -80,7 +80,8 @@ def _apply(keeper: Keeper, old: FleetSpec, wanted: FleetSpec, change: views.Flee
     for name in change.removed:
         _remove(keeper, keeper.agents[name])
     _in_order(keeper, wanted)
-    keeper.queue.look()
+    keeper.semaphore.fleet_changed()
+    keeper.queue.fleet_changed()
     keeper.maintenance.look()
     keeper.planned.look()
     keeper.scaler.look()

@@ -2,8 +2,9 @@
 
 Invariants: an agent in QUEUED is waiting here because its ladder says so; the line kept below is only the order in
 which ladders are looked at. Who waits for another agent stands in no line until that one is as it has to be. What is
-granted holds its start lease before anything is done for it. A turn costs the same however long the line is: the whole
-of it is looked at once in QUEUE_LOOK_S only.
+granted holds its start lease before anything is done for it, and is granted on memory that was read after it asked and
+after the last change of the fleet. Who was shed stands in the same order and keeps its room, but is called back by the
+semaphore alone. A turn costs the same however long the line is: the whole of it is looked at once in QUEUE_LOOK_S only.
 Called by the healer (an agent asks for a slot), whenever an agent changed, and when memory was read or came free.
 """
 
@@ -17,7 +18,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from holdfast import limits
-from holdfast.density import admission
+from holdfast.density import admission, coming_back
 from holdfast.density.admission import Admitted, Waiting
 from holdfast.density.model import Reading, State, Want
 from holdfast.density.node_memory import Node
@@ -70,6 +71,7 @@ class StartQueue:
         self._granted: dict[str, float] = {}  # name -> when
         self._since: dict[str, float] = {}  # when it began to wait
         self._line: list[Waiting] = []  # in order; some may have left it
+        self._returning: dict[str, Waiting] = {}  # were shed: they come into the line when the semaphore says so
         self._needs: dict[str, int] = {}
         self._in_line: set[str] = set()
         self._stale = True
@@ -88,6 +90,11 @@ class StartQueue:
         self._stale = True
         self._schedule()
 
+    def fleet_changed(self) -> None:
+        """The node may be another one, and who waits may need another amount: what was read before says nothing."""
+        self._asked_mono = asyncio.get_running_loop().time()
+        self.look()
+
     def room_changed(self) -> None:
         """Memory came free, or was read again. Costs nothing while nobody waits."""
         if self._in_line:
@@ -99,7 +106,11 @@ class StartQueue:
         if not queued:
             agent.standing = None
         awaited = self._held_up and agent.name in self._awaited
-        if awaited or (queued and agent.name not in self._in_line):
+        if (
+            awaited
+            or (queued and agent.name not in self._in_line)
+            or _is_shed(agent) != (agent.name in self._returning)
+        ):
             self._stale = True
         if queued or awaited or agent.name in self._granted:
             self._schedule()
@@ -176,7 +187,7 @@ class StartQueue:
     def _all(self, now: float) -> list[Waiting]:
         self._whole_mono = now
         self._line = [one for one in self._line if self._is(one.name, Phase.QUEUED)]
-        return self._line
+        return [*self._line, *self._still_out()]
 
     def _front(self) -> list[Waiting]:
         """Those who can be granted anything in this turn, at most."""
@@ -188,12 +199,20 @@ class StartQueue:
                 part.append(one)
             elif len(heavy) + len(light) == 2 * LOOKED_AT:
                 break
-        return heavy + light
+        return [*heavy, *light, *self._still_out()]
+
+    def _still_out(self) -> list[Waiting]:
+        """Those who were shed and are not called back."""
+        return [one for one in self._returning.values() if self._comes_back(one.name)]
+
+    def _comes_back(self, name: str) -> bool:
+        agent = self._agents.get(name)
+        return agent is not None and _is_shed(agent)
 
     def _admit(self, waiting: list[Waiting], room: tuple[int, int], whole: bool, now: float) -> Admitted:
         kept_out = self._kept_out()
         if kept_out:
-            waiting = [replace(one, held=kept_out.get(one.name, "")) for one in waiting]
+            waiting = [replace(one, held=kept_out.get(one.name, one.held)) for one in waiting]
         return admission.admit(waiting, self._starting(whole), *room, self._cores, self._paused(), now)
 
     def _starting(self, whole: bool) -> list[admission.Starting]:
@@ -227,6 +246,9 @@ class StartQueue:
         held_up = [agent for agent in queued if agent.waits_for]
         for agent in held_up:
             agent.standing = None
+        shed = [agent for agent in self._agents.values() if _is_shed(agent)]
+        self._returning = {agent.name: self._out(agent, now) for agent in shed}
+        held_up += [agent for agent in shed if self._returning[agent.name].held]
         self._held_up = len(held_up)
         self._awaited = {need.agent for agent in held_up for need in agent.spec.depends_on}
         if self._asked_mono <= self._memory.state.read_mono and any(one.name not in self._since for one in queued):
@@ -257,7 +279,27 @@ class StartQueue:
             start_s=agent.memory.start_s or limits.START_TAKES_S,
         )
 
+    def _out(self, agent: Agent, now: float) -> Waiting:
+        """One that was shed. It keeps as much room as it comes back at; none while it waits for another agent."""
+        budget = self._memory.state.budget_bytes
+        needs = self._starts.need(agent)
+        waits_for = depends.waits_for(agent.spec.depends_on, self._ladder_of)
+        return Waiting(
+            name=agent.name,
+            priority=agent.spec.priority,
+            since_mono=now if agent.ladder.aside_mono is None else agent.ladder.aside_mono,
+            slots=0.0,
+            need_bytes=max(needs, min(coming_back.room_for(needs, budget), budget)),
+            held=waits_for,
+            returns=True,
+        )
+
     def _slots(self, agent: Agent) -> float:
         seen = agent.memory.start_cpu_s
         takes = slots.weight(agent.spec.health.start_cpu_s if seen is None else seen, self._cores)
         return takes if agent.policy.has_gate else min(takes, limits.SLOT_UNGATED)
+
+
+def _is_shed(agent: Agent) -> bool:
+    """Down, or on its way down, for another's memory, and to come back."""
+    return agent.ladder.aside == "shed" and agent.ladder.wanted

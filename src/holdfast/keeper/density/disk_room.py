@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping
 
 from holdfast import limits
 from holdfast.density import admission
-from holdfast.health.resources import size
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.watching.disk_watch import OWN
 from holdfast.node.senses import Disk
+from holdfast.sizes import size
 
 
 class DiskRoom:

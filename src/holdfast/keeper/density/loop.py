@@ -143,6 +143,11 @@ class Semaphore:
         if (None if seen is None else seen.phase) is not self._readings.phase(agent):
             self.look()
 
+    def fleet_changed(self) -> None:
+        """What is declared, of the node and of agents, may be another: at once, not with the next calm look."""
+        self._room.forget()
+        self.look()
+
     def died(self, agent: Agent) -> None:
         """It is about to be told that it ended by itself, and badly. In v1, forks and writes fail at a ceiling."""
         lease = self.state.leases.get(agent.name)

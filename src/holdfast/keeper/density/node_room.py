@@ -57,6 +57,10 @@ class NodeRoom:
         self._attach(self._counting(told))
         self.problems = node_memory.check(self.node, fleet())
 
+    def forget(self) -> None:
+        """The next look finds the node anew, and what cannot work on it."""
+        self._wanted = None
+
     def _counting(self, told: Sequence[Group]) -> str:
         """The tightest group that agents are counted in, whatever was declared; "" when none has a limit."""
         holding = {str(each) for each in self._holding}

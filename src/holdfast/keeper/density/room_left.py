@@ -18,9 +18,9 @@ from holdfast import limits, recipes
 from holdfast.density import capacity, history, leases, node_memory
 from holdfast.density.capacity import Fit, Free, Holder, Kind
 from holdfast.density.history import History
-from holdfast.density.model import MB
 from holdfast.density.node_memory import Node
 from holdfast.node.memory import NodeMemory
+from holdfast.sizes import size
 from holdfast.spec.recipe import Ask
 
 _REPLICA = re.compile(r"-\d+$")  # as spec names replicas
@@ -264,18 +264,18 @@ def _notes(
     agents: Sequence[Known], counting: Sequence[Known], holders: Sequence[Holder], slack: int, free_bytes: int
 ) -> Iterable[str]:
     if free_bytes < 0:
-        yield f"when all of them work they need {_mb(-free_bytes)} more than there is: the least important would go"
+        yield f"when all of them work they need {size(-free_bytes)} more than there is: the least important would go"
     asleep = [one for one in holders if one.asleep]
     if asleep:
         awake = sum(capacity.each_bytes(one.work_bytes, slack) for one in asleep)
         holds = sum(one.lease_bytes for one in asleep)
-        yield f"{len(asleep)} asleep hold {_mb(holds)}; awake and at work they need {_mb(awake)}"
+        yield f"{len(asleep)} asleep hold {size(holds)}; awake and at work they need {size(awake)}"
     starts = [(one.start_bytes - capacity.promised(one, slack), one) for one in holders if not one.asleep]
     more, largest = max(starts, key=lambda pair: (pair[0], pair[1].name), default=(0, None))
     if largest is not None and more > max(0, free_bytes):
         yield (
-            f"a start of {largest.name} takes {_mb(largest.start_bytes)} for a while: when all others work, "
-            f"{_mb(more - max(0, free_bytes))} are missing and the least important would go for it"
+            f"a start of {largest.name} takes {size(largest.start_bytes)} for a while: when all others work, "
+            f"{size(more - max(0, free_bytes))} are missing and the least important would go for it"
         )
     large = [one.name for one in agents if one.counts and one not in counting]
     if large:
@@ -288,7 +288,3 @@ def _notes(
 def _some(names: list[str]) -> str:
     more = len(names) - limits.NAMES_SHOWN
     return ", ".join(names[: limits.NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _mb(size_bytes: int) -> str:
-    return f"{size_bytes // MB} MB"

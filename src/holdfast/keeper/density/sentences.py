@@ -10,6 +10,7 @@ from holdfast.healing.model import Phase
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.density.shown import Shown
 from holdfast.keeper.telling.words import span
+from holdfast.sizes import size
 
 
 def why(agent: Agent, shown: Shown) -> str:
@@ -38,16 +39,12 @@ def next_step(agent: Agent, shown: Shown) -> str:
         return f"is woken by what needs it, or by `holdfast wake {agent.name}`{woke}"
     if phase is Phase.SHED and shown.need_bytes and shown.room_bytes is not None:
         if shown.room_bytes >= shown.need_bytes:
-            return f"comes back by itself if the {_mb(shown.room_bytes)} that are free stay so for a moment"
-        return f"comes back by itself when {_mb(shown.need_bytes)} are free ({_mb(max(0, shown.room_bytes))} now)"
+            return f"comes back by itself if the {size(shown.room_bytes)} that are free stay so for a moment"
+        return f"comes back by itself when {size(shown.need_bytes)} are free ({size(max(0, shown.room_bytes))} now)"
     if phase is Phase.SPARE and shown.replica is not None and shown.replica.wanted is not None:
         return f"starts when {shown.replica.group} needs more than {shown.replica.wanted}"
     return ""
 
 
 def _saved(shown: Shown) -> str:
-    return f"; {_mb(shown.saved_bytes)} given back" if shown.saved_bytes and shown.saved_bytes >= MB else ""
-
-
-def _mb(size_bytes: int) -> str:
-    return f"{size_bytes // MB} MB"
+    return f"; {size(shown.saved_bytes)} given back" if shown.saved_bytes and shown.saved_bytes >= MB else ""

@@ -15,9 +15,9 @@ from typing import Any
 from holdfast import limits
 from holdfast.density import admission
 from holdfast.healing.model import Phase
-from holdfast.health.resources import size
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.recorder import Recorder
+from holdfast.sizes import size
 from holdfast.spec.model import AgentSpec
 
 _RETOLD_SHARE = 0.05  # a peak that differs less from the one known is no news: every start would be a record

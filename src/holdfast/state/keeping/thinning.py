@@ -12,6 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from holdfast.limits import BUDGET_ROOM_PART, TRASH_EARLY_S, TRASH_THINNED_S
+from holdfast.sizes import size
 from holdfast.state.keeping import aging, budget, retention, trash, usage
 from holdfast.state.keeping.aging import Reading, Times
 from holdfast.state.keeping.retention import Held, Policy, Taking
@@ -103,19 +104,11 @@ def _sentences(plan: budget.Early, budget_bytes: int) -> list[str]:
     if plan.taken:
         said.append(
             f"{len(plan.taken)} snapshots were thinned early, since they outgrew the disk budget of "
-            f"{_size(budget_bytes)}: {_size(plan.freed_bytes)} will be free in a day or two"
+            f"{size(budget_bytes)}: {size(plan.freed_bytes)} will be free in a day or two"
         )
     if not plan.enough:
         said.append(
-            f"the disk budget of {_size(budget_bytes)} cannot be kept: what is left is known-good, pinned, the newest "
+            f"the disk budget of {size(budget_bytes)} cannot be kept: what is left is known-good, pinned, the newest "
             "and one a day. Give it more room with `state.budget`, or leave something out with `state.exclude`"
         )
     return said
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast import errors, limits
+from holdfast.sizes import size
 from holdfast.state import opening
 from holdfast.state.identity import acting_as
 from holdfast.state.looking import contents
@@ -216,11 +217,11 @@ def _check_space(
         free = status.f_bavail * status.f_frsize
         if free >= rough and (not status.f_files or status.f_favail > manifest.files):
             continue
-        size, names = contents.stored_bytes(repository, job.entry)
-        needed[device] = needed.get(device, limits.RESTORE_MARGIN_BYTES) + size + names * limits.RESTORE_NAME_BYTES
+        stored, names = contents.stored_bytes(repository, job.entry)
+        needed[device] = needed.get(device, limits.RESTORE_MARGIN_BYTES) + stored + names * limits.RESTORE_NAME_BYTES
         if needed[device] > free or (status.f_files and status.f_favail < names):
             raise errors.HoldfastError(
-                errors.RESTORE_NO_SPACE, path=job.place.path, needed=_size(needed[device]), free=_size(free)
+                errors.RESTORE_NO_SPACE, path=job.place.path, needed=size(needed[device]), free=size(free)
             )
 
 
@@ -333,16 +334,12 @@ def _refusal(manifest: Manifest, path: str, e: OSError) -> errors.HoldfastError:
         return _failed(manifest.agent, e)
     try:
         status = os.statvfs(os.path.dirname(path) or "/")
-        free = _size(status.f_bavail * status.f_frsize)
+        free = size(status.f_bavail * status.f_frsize)
     except OSError:
         free = "less"
-    return errors.HoldfastError(errors.RESTORE_NO_SPACE, path=path, needed=f"up to {_size(manifest.bytes)}", free=free)
+    return errors.HoldfastError(errors.RESTORE_NO_SPACE, path=path, needed=f"up to {size(manifest.bytes)}", free=free)
 
 
 def _failed(agent: str, e: OSError) -> errors.HoldfastError:
     where = f"{os.fsdecode(e.filename)}: " if e.filename else ""
     return errors.HoldfastError(errors.RESTORE_FAILED, agent=agent, reason=f"{where}{e.strerror or e}")
-
-
-def _size(count: int) -> str:
-    return f"{count / 1024**3:.1f} GiB" if count >= 1024**3 else f"{count / 1024**2:.0f} MiB"

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 
 from holdfast import limits
-from holdfast.health.resources import about, size
+from holdfast.health.resources import about
+from holdfast.sizes import size
 from holdfast.state.store.objects import Stored
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from holdfast import limits
+from holdfast.sizes import size
 from holdfast.state.store.disk import TMP_PREFIX, Disk
 from holdfast.state.store.names import DAMAGED, PACKS
 from holdfast.state.store.objects import Missing, Stored, StoreError
@@ -56,7 +57,7 @@ class LocalStore:
         least = min(limits.SNAPSHOT_LEAVES_BYTES, int(limits.SNAPSHOT_LEAVES_SHARE * disk.f_blocks * disk.f_frsize))
         if disk.f_bavail * disk.f_frsize < least:
             raise StoreError(
-                f"{name} could not be written in {self.where}: less than {least / 1e6:,.0f} MB are free on its disk, "
+                f"{name} could not be written in {self.where}: less than {size(least)} are free on its disk, "
                 "which agents may need"
             ) from OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
