@@ -43,9 +43,9 @@ class Fleet:
         self.file = folder / "holdfast.yaml"
         self.say = say
 
-    def declare(self, agents: dict[str, Any]) -> None:
-        """Write holdfast.yaml (JSON is YAML)."""
-        self.file.write_text(json.dumps({"version": 1, "agents": agents}, indent=2) + "\n")
+    def declare(self, agents: dict[str, Any], **top: Any) -> None:
+        """Write holdfast.yaml (JSON is YAML); `top`: further keys beside `agents`."""
+        self.file.write_text(json.dumps({"version": 1, **top, "agents": agents}, indent=2) + "\n")
 
     def command(self, *arguments: str, timeout_s: float = COMMAND_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
         """Run `holdfast ARGUMENTS` and return whatever came of it."""
@@ -130,8 +130,8 @@ class Fleet:
             time.sleep(POLL_S)
 
     def events(self, agent: str) -> list[Row]:
-        """The agent's records of the ledger, oldest first."""
-        lines = self.must("events", "--json").splitlines()
+        """The agent's records of the ledger, oldest first: all of them, however much else is in it."""
+        lines = self.must("events", "--all", "--agent", agent, "--json").splitlines()
         records = [json.loads(line) for line in lines if line.startswith("{")]
         if len(records) == 1 and "events" in records[0]:
             records = records[0]["events"]
