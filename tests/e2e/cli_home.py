@@ -23,6 +23,11 @@ PATIENCE_S = 90.0
 HOLDFAST = [sys.executable, "-P", "-m", "holdfast.cli"]
 
 
+def _hear_interrupts() -> None:
+    """Also where we ourselves were started with them ignored, as in the background of a script."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class CliHome:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -55,6 +60,7 @@ class CliHome:
             stderr=subprocess.PIPE,
             text=True,
             stdin=subprocess.DEVNULL,
+            preexec_fn=_hear_interrupts,
         )
 
     def write(self, text: str, name: str = "holdfast.yaml") -> Path:
