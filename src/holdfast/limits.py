@@ -525,6 +525,7 @@ SHED_GRACE_S = 5.0  # for a graceful end, where that much time is left
 SHED_MARGIN_S = 0.5  # kept between the end of the time left and our last act
 DYING_STALL_S = 2.0  # later, memory of a dying agent counts as on its way only at the pace it comes, this far ahead
 SOFT_TIGHT_SHARE = 0.10  # of the budget: less free than this, and the soft steps begin
+ASK_MEMORY_S = 5.0  # for the answer of an agent that is asked for memory: a cache is dropped in less
 SOFT_EVERY_S = 30.0  # an agent is asked, or paged out, not more often
 BACK_FIRST_S = 2.0  # room must last so long before a shed agent comes back; doubled with each shedding in BACK_FORGET_S
 BACK_MAX_S = 300.0

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 
 from holdfast.spec import units
 from holdfast.spec.layers import Setting
+from holdfast.spec.model import AskMemory
 from holdfast.spec.readers import REFUSED
 from holdfast.spec.recipe import Path
+
+_NODE_RECIPES = ("node", "openclaw")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,10 @@ def contradictions(settings: Mapping[Path, Setting], own: Mapping[Path, Setting]
         at, key = (one, ("memory", name)) if one.line else (limit, ("limits", "memory"))
         most = f"at most limits.memory ({units.format_size(limit.value)})"
         yield Contradiction(at, key, f"{name} {units.format_size(one.value)}", most)
+    ask = settings[("memory", "ask")]
+    runs_node = settings[("recipe",)].value in _NODE_RECIPES
+    if runs_node and isinstance(ask.value, AskMemory) and ask.value.signal == "SIGUSR1":
+        yield Contradiction(ask, ("memory", "ask"), "SIGUSR1", "another way: Node opens its debugger on this signal")
     after, done = own.get(("idle", "after")), ("idle", "action")
     if after is not None and after.value is not REFUSED and done not in own and settings[done].value == "none":
         yield Contradiction(after, done, "nothing", "what becomes of it then: freeze or stop")

@@ -277,6 +277,10 @@ _SHARING: dict[Path, Field] = {
         "what its starts were seen to take, a fifth more; at first what its recipe knows, or 250 MB",
         "memory that must be free before it is started", "bytes",
     ),
+    ("memory", "ask"): Field(
+        sharing.ask, None, "no agent is known to give memory back unless it says how",
+        "how it is asked to give memory back before somebody has to go: a signal, a URL (POST), or a command",
+    ),
     ("idle", "after"): Field(
         amounts.duration(limits.IDLE_AFTER_MIN_S), limits.IDLE_AFTER_S, "people pause for minutes, and come back",
         "with nothing to do for so long it is put to sleep", "s",

@@ -202,16 +202,25 @@ class State(Struct, frozen=True, kw_only=True):
     capture: Literal["guard", "freeze"] = "guard"
 
 
+class AskMemory(Struct, frozen=True, kw_only=True):
+    """How an agent is asked to give memory back: one of the three. A command runs with the agent's rights."""
+
+    signal: str = ""  # with SIG
+    url: str = ""
+    command: tuple[str, ...] = ()
+
+
 class Memory(Struct, frozen=True, kw_only=True):
     """What the agent needs of the node's memory, beside its hard limit (`limits.memory`).
 
     `min_bytes`: protected, whatever others need. `start_bytes`: lease of a start, as declared; None: what was seen of
-    its starts, else `start_default_bytes`, which its recipe knows.
+    its starts, else `start_default_bytes`, which its recipe knows. `ask`: None: it knows nothing to give back.
     """
 
     min_bytes: int = 0
     start_bytes: int | None = None
     start_default_bytes: int | None = None
+    ask: AskMemory | None = None
 
 
 class Idle(Struct, frozen=True, kw_only=True):

@@ -12,11 +12,27 @@ from typing import Any, Final
 
 from holdfast import limits
 from holdfast.spec import amounts, document, units
-from holdfast.spec.model import Node
+from holdfast.spec.model import AskMemory, Node
 from holdfast.spec.problems import show
-from holdfast.spec.readers import REFUSED, Cursor, Reader, Shape, Shaped, either, is_off, members, scalar, shaped
+from holdfast.spec.readers import (
+    OFF,
+    REFUSED,
+    WORDS,
+    Cursor,
+    Reader,
+    Shape,
+    Shaped,
+    either,
+    is_off,
+    members,
+    scalar,
+    shaped,
+    url,
+    words,
+)
 
 ACTIONS: Final = ("freeze", "stop", "none")
+ASK_SIGNALS: Final = ("SIGUSR1", "SIGUSR2", "SIGHUP")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +97,23 @@ def action(at: Cursor) -> Any:
     if value is None:
         return REFUSED
     return value if value in ACTIONS else at.refuse("freeze, stop or none", show(value))
+
+
+@shaped(either({"enum": list(ASK_SIGNALS)}, WORDS, OFF))
+def ask(at: Cursor) -> Any:
+    """A signal, a URL, or a command line -> AskMemory; `off` or none -> None."""
+    text = at.node.text if isinstance(at.node, document.Scalar) and at.node.kind == "str" else ""
+    if is_off(at.node) or text == "none":
+        return None
+    if "://" in text:
+        address = url("http")(at)
+        return REFUSED if address is REFUSED else AskMemory(url=address)
+    if text in ASK_SIGNALS or f"SIG{text}" in ASK_SIGNALS:
+        return AskMemory(signal=text if text.startswith("SIG") else f"SIG{text}")
+    if text.startswith("SIG"):
+        return at.refuse(f"{', '.join(ASK_SIGNALS)}, a URL such as http://HOST:PORT/PATH, or a command", show(text))
+    found = words(at)
+    return REFUSED if found is REFUSED else AskMemory(command=found)
 
 
 _NODE: Final[dict[str, Shaped]] = {

@@ -16,6 +16,7 @@ from holdfast.spec import times, units
 from holdfast.spec.fields import FIELDS
 from holdfast.spec.masking import mask_url
 from holdfast.spec.model import (
+    AskMemory,
     CommandProbe,
     Dependency,
     FileBeat,
@@ -77,6 +78,8 @@ def _number(unit: str, value: float) -> str:
 def _block(value: Any) -> str:
     duration = units.format_duration
     match value:
+        case AskMemory(signal=signal, url=url, command=command):
+            return signal or (mask_url(url) if url else shlex.join(command))
         case HttpProbe(url=url, expect=expect):
             wanted = ", ".join(f"{name}={one}" for name, one in expect.items())
             return f"{mask_url(url)} ({wanted})" if wanted else mask_url(url)

@@ -14,6 +14,7 @@ from holdfast.spec import times
 from holdfast.spec.build import build, settings_of
 from holdfast.spec.model import (
     AgentSpec,
+    AskMemory,
     CommandProbe,
     FileBeat,
     Idle,
@@ -120,6 +121,10 @@ def _value(spec: AgentSpec, name: str) -> Any:
         ("resources: off", "resources.memory_alarm", NEVER),
         ("memory: {min: 300M, start: 1.2G}", "memory", Memory(min_bytes=300_000_000, start_bytes=1_200_000_000)),
         ("memory: {min: none, start: none}", "memory", Memory()),
+        ("memory: {ask: USR2}", "memory.ask", AskMemory(signal="SIGUSR2")),
+        ("memory: {ask: 'http://127.0.0.1:8/gc'}", "memory.ask", AskMemory(url="http://127.0.0.1:8/gc")),
+        ("memory: {ask: [./free, now]}", "memory.ask", AskMemory(command=("./free", "now"))),
+        ("memory: {ask: off}", "memory.ask", None),
         ("idle: {after: 5m, action: freeze}", "idle", Idle(after_s=300.0, action="freeze")),
         ("idle: {action: stop}", "idle", Idle(action="stop")),
         ("idle: off", "idle", Idle()),
@@ -238,7 +243,7 @@ def test_settings_become_a_specification_and_back(tmp_path: Path) -> None:
         """user: u, labels: {a: b}, env: {A: b}, limits: {memory: 1G}, exit_codes: {3: x}, maintenance: on,
         health: {beat: 1m, file: f, command: [x], log: [x], push: 5m, function: off},
         restart: {at: "04:00 UTC", when_idle: true}, logs: {rate: off, files: a}, resources: {memory: off},
-        memory: {min: 1M}, idle: {action: freeze}""",
+        memory: {min: 1M, ask: SIGHUP}, idle: {action: freeze}""",
     )
     values = settings_of(spec)
     again = build(spec.name, spec.recipe, values, Given(ask_codes=spec.ask_codes), spec.secret_env, str(tmp_path))

@@ -21,6 +21,7 @@ from holdfast.incidents import stuck
 from holdfast.keeper.acting.hands import InitHands
 from holdfast.keeper.acting.healer import Healer
 from holdfast.keeper.agent import Agent
+from holdfast.keeper.density.asking import Asking
 from holdfast.keeper.density.groups import AgentGroups
 from holdfast.keeper.density.readings import Sleepers
 from holdfast.keeper.recorder import Recorder
@@ -51,6 +52,7 @@ class Acts:
         self._groups = groups
         self._recorder = recorder
         self._tasks = tasks
+        self.asking = Asking(recorder, tasks)
         self._looking = Collecting(cgroups_of, self._looked_into)
         self._chosen: dict[str, Shed] = {}  # to go, not yet stopped or killed
         self._paging: set[str] = set()
@@ -108,8 +110,8 @@ class Acts:
                 self._come_back(agent, now)
             case model.PageOut():
                 self._tasks.spawn(self._page_out(agent))
-            case model.Ask():
-                pass  # no recipe knows a way: can_ask is never said
+            case model.Ask(bytes=wanted):
+                self.asking.ask(agent, wanted)
             case model.Hibernate():
                 sleepers.sleep_now(agent, "memory is scarce and it is idle")
 

@@ -24,6 +24,7 @@ from holdfast.keeper.acting.places import NodePlaces
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.density import hurry
 from holdfast.keeper.density.acts import Acts
+from holdfast.keeper.density.asking import Asking
 from holdfast.keeper.density.groups import AgentGroups
 from holdfast.keeper.density.node_room import NodeRoom
 from holdfast.keeper.density.readings import Readings, Sleepers, Starts
@@ -103,6 +104,10 @@ class Semaphore:
     @sleepers.setter
     def sleepers(self, sleepers: Sleepers) -> None:
         self._readings.sleepers = sleepers
+
+    @property
+    def asking(self) -> Asking:
+        return self._acts.asking
 
     # --- life ----------------------------------------------------------------------------------------------------
     def begin(self) -> None:

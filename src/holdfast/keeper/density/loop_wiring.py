@@ -32,6 +32,9 @@ def join(keeper: Keeper) -> None:
     """Once starts, sleepers and the queue are made."""
     semaphore = keeper.semaphore
     semaphore.starts, semaphore.sleepers = keeper.starts, keeper.sleepers
+    semaphore.asking.run = lambda agent, argv, env, timeout_s: keeper.listening.probing.run(
+        agent, argv, env, timeout_s, must=True
+    )
     keeper.health.followers.append(lambda agent, now: semaphore.changed(agent))
     semaphore.turned = keeper.queue.room_changed
     keeper.intake.dies = semaphore.died

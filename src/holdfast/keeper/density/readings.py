@@ -154,6 +154,7 @@ class Readings:
             holdable=self._groups.holds(agent),
             frozen=frozen,
             idle=idle,
+            can_ask=spec.memory.ask is not None and agent.ladder.gate_passed,
             can_page=swap_bytes > 0 and idle,
             may_hibernate=idle and spec.idle.action != "none" and self.sleepers.may(name),
             grace_s=spec.stop.grace_s,
