@@ -14,6 +14,7 @@ from holdfast.pods.pausing import Members
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _AGAIN_MIN_S, _AGAIN_MAX_S = 1.0, 60.0  # the kernel sums up a group's counters up to two seconds late
+_LITTLE_BYTES = 1024 * 1024  # the least slack of anybody: less is counted, but not worth being weighed often
 # Of a tree of several processes: what they inherited is in the figures of all of them, so that their sum says little.
 # A runtime that starts takes this much in the milliseconds until the tree is brought in.
 MOST_OF_TREE_BYTES = 64 * 1024 * 1024
@@ -32,13 +33,16 @@ class Outside:
     def look(self, group_anon_bytes: int) -> int:
         """Bytes that the group does not hold; weighed again now and then, ever more seldom."""
         now = time.monotonic()
-        if now < self._due_mono:
+        if now < self._due_mono:  # for ever, where nothing was found: it can only become less
             return self.bytes
         found = outside([self._private(pid) for pid in self._members()], group_anon_bytes)
         if self._begun_mono is None:
             self._begun_mono, self.bytes = now, found
         self.bytes = min(self.bytes, found)
-        self._due_mono = now + min(_AGAIN_MAX_S, max(_AGAIN_MIN_S, now - self._begun_mono))
+        wait_s = min(_AGAIN_MAX_S, max(_AGAIN_MIN_S, now - self._begun_mono))
+        if self.bytes < _LITTLE_BYTES:
+            wait_s = _AGAIN_MAX_S if self.bytes else float("inf")
+        self._due_mono = now + wait_s
         return self.bytes
 
     def _private(self, pid: int) -> int:

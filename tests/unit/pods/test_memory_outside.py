@@ -40,6 +40,21 @@ def test_it_only_becomes_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert seen.look(0) == 4 * MB, "what came later is the group's"
 
 
+def test_who_brought_nothing_along_is_weighed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, asked = 100.0, []
+    monkeypatch.setattr("holdfast.pods.memory_outside.time.monotonic", lambda: now)
+
+    def members() -> list[int]:
+        asked.append(now)
+        return []
+
+    seen = Outside(members, str(tmp_path))
+    for _ in range(3):
+        assert seen.look(0) == 0
+        now += 100
+    assert len(asked) == 1
+
+
 def test_the_v1_limit_is_lower_by_what_the_group_does_not_hold(tmp_path: Path) -> None:
     memory, directory, _ = v1_memory(tmp_path)
     process(tmp_path / "proc", 10, 70 * MB // 4096, 0)

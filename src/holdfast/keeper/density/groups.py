@@ -232,7 +232,11 @@ def _counts(controllers: str, by_v2: bool) -> bool:
 def _procs(directory: Path) -> list[int]:
     """Pids in a cgroup and in those below it."""
     found: list[int] = []
-    for path, _, _ in os.walk(directory):
+    try:
+        alone = os.stat(directory).st_nlink == 2  # a walk costs ten times as much as the reading of one file
+    except OSError:
+        return []
+    for path in (str(directory),) if alone else (path for path, _, _ in os.walk(directory)):
         try:
             with open(f"{path}/cgroup.procs", "rb") as file:
                 found += map(int, file.read().split())
