@@ -173,8 +173,9 @@ def _goals(figures: Result) -> list[Goal]:
     failed = sum("failed" in one for keepers in figures["runs"].values() for k in OURS for one in keepers.get(k, []))
     count = len(ours)
 
-    def goal(id: str, text: str, figure: str, reached: bool) -> Goal:
-        return Goal(f"memory-{id}", text, figure, reached if count and not failed else None)
+    def goal(id: str, text: str, figure: str, reached: bool, enough: bool = True) -> Goal:
+        """What was not reached once is not reached; that it was always reached takes `enough` runs."""
+        return Goal(f"memory-{id}", text, figure, reached if count and (enough or not reached) else None)
 
     lost = sum(one["lost"] + one["lost_in_the_end"] for _, one in ours)
     kills = sum(one["kernel_kills"] for _, one in ours)
@@ -188,8 +189,9 @@ def _goals(figures: Result) -> list[Goal]:
         goal(
             "lost",
             "0 important agents lost, also at a 250 ms tick and with the keeper killed",
-            f"{lost} in {count} runs",
+            f"{lost} in {count} runs" + (f"; {failed} more did not begin" if failed else ""),
             lost == 0,
+            enough=figures["rounds"] >= ROUNDS,
         ),
         goal("kernel", "0 processes killed by the kernel in the node", str(kills), kills == 0),
         goal("order", "victims whole and strictly in priority order", f"{orderly} of {count} runs", orderly == count),

@@ -38,7 +38,7 @@ def figures(ours: dict[str, Any], earlyoom: dict[str, Any] | None = None) -> dic
         "holdfast-weighed": {"calm_cpu_percent": 1.0, "calm_memory_cpu_percent": 0.3},
         "holdfast-off": None,
     }
-    return {"rounds": 2, "runs": runs, "idle": idle, "left_out": {"seed4g": "too little memory"}}
+    return {"rounds": memory.ROUNDS, "runs": runs, "idle": idle, "left_out": {"seed4g": "too little memory"}}
 
 
 def reached(section: Any) -> dict[str, bool | None]:
