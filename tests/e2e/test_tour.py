@@ -35,7 +35,7 @@ def reader() -> Iterator[TourReader]:
         found.close()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_the_tour_of_the_readme_is_true_word_for_word(reader: TourReader) -> None:
     document = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f":{PORT}/" in document
