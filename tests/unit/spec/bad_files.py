@@ -66,7 +66,7 @@ BAD: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     (
         "ways to ask for memory that nobody can go",
-        "agents:\n  a: {command: [x], memory: {ask: SIGKILL}}\n  b: {recipe: node, node: {script: x.js}, memory: {ask: SIGUSR1}}\n  c: {command: [x], memory: {ask: 'https://h/'}}\n",
+        "agents:\n  a: {command: [x], memory: {ask: SIGKILL}}\n  b: {recipe: node, command: [node, x.js], memory: {ask: SIGUSR1}}\n  c: {command: [x], memory: {ask: 'https://h/'}}\n",
         (
             '2: agents.a.memory.ask: found "SIGKILL", expected SIGUSR1, SIGUSR2, SIGHUP, a URL such as http://HOST:PORT/PATH, or a command',
             "3: agents.b.memory.ask: found SIGUSR1, expected another way: Node opens its debugger on this signal",
