@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import Struct, structs
 
-from holdfast.density import leases
+from holdfast.density import coming_back, leases
 from holdfast.density.model import Lease
 from holdfast.healing.model import Phase
 from holdfast.keeper.agent import Agent
@@ -97,10 +97,15 @@ class Look:
             if scaling is None
             else ReplicaView(group=scaling.group, number=scaling.number, wanted=self._running[scaling.group]),
             asleep_s=None if not rest.asleep or rest.since_at is None else max(0.0, self._now_at - rest.since_at),
-            need_bytes=self._starts.need(agent) if waits else None,
+            need_bytes=self._need(agent) if waits else None,
             room_bytes=self._semaphore.room() if waits and self._semaphore.reading is not None else None,
             budget_bytes=self._semaphore.budget_bytes,
         )
+
+    def _need(self, agent: Agent) -> int:
+        """What has to be free for it: who was shed comes back only when something is left beside it."""
+        need, budget = self._starts.need(agent), self._semaphore.budget_bytes
+        return coming_back.room_for(need, budget) if agent.ladder.phase is Phase.SHED else need
 
     def node(self, view: NodeView) -> NodeView:
         """The node as its watch shows it, with its memory."""
