@@ -180,8 +180,13 @@ class OpenClawRecipe(ProcessRecipe):
 
 
 # What OpenClaw prints -> what it means; the first that fits. Lower case.
+_TOO_SLOW = (
+    "the machine kept it waiting for longer than its own five seconds, and it gave up",
+    ("lease heartbeat did not become ready",),
+)
 _REFUSALS: dict[int, tuple[tuple[str, tuple[str, ...]], ...]] = {
     EXIT_REFUSED: (
+        _TOO_SLOW,
         (
             "a second gateway on the same state directory",
             ("another openclaw process owns", "database is in use", "gateway already running", "lock timeout"),
@@ -196,6 +201,7 @@ _REFUSALS: dict[int, tuple[tuple[str, tuple[str, ...]], ...]] = {
         ),
     ),
     1: (
+        _TOO_SLOW,
         ("its port is held by another process", ("eaddrinuse", "already in use", "already listening")),
         ("its Node is too old", ("requires node",)),
     ),

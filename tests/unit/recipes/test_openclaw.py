@@ -64,7 +64,7 @@ def test_the_recipe_gives_command_environment_and_numbers(tmp_path: Path) -> Non
     assert (agent.health.start_period_s, agent.health.start_cpu_s) == (300, 60)
     assert (agent.stop.grace_s, agent.restart.spacing_s) == (330, 100)
     assert agent.limits.memory_bytes is None
-    assert agent.memory.start_default_bytes == 1300 * 1024 * 1024
+    assert agent.memory.start_default_bytes == 1_300_000_000
 
 
 def test_the_heap_follows_the_memory_limit(tmp_path: Path) -> None:
@@ -151,6 +151,11 @@ def test_switching_health_off_takes_the_start_gate_away(tmp_path: Path) -> None:
         (78, "nothing of use", "exit 78: it refused to start"),
         (1, "Port 18811 is already in use.", "exit 1: its port is held by another process"),
         (1, "error: this OpenClaw release requires Node >=24.16.0", "exit 1: its Node is too old"),
+        (
+            1,
+            "Gateway failed to start: state lease heartbeat did not become ready (phase=startup, trigger=timeout",
+            "exit 1: the machine kept it waiting for longer than its own five seconds",
+        ),
         (1, "nothing of use", "exit 1: ended with a general error"),
         (0, "bye", "exit 0: it ended by itself"),
         (134, "FATAL ERROR: Reached heap limit", "exit 134: ran out of JavaScript heap"),
