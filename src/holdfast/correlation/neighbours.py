@@ -62,14 +62,15 @@ class Known(NamedTuple):
 
 def uses(before: Sequence[Taker], after: Sequence[Taker], elapsed_s: float, known: Known) -> list[Use]:
     """What each took between two looks. A process that began in between counts whole, one that ended not at all."""
-    earlier = {(one.pid, one.comm): one for one in before}
+    earlier = {(one.pid, one.started): one for one in before}
     parents = {one.pid: one.ppid for one in after}
     summed: dict[Who, list[tuple[Taker, float, float]]] = {}
     for one in after:
-        was = earlier.get((one.pid, one.comm))
-        cpu_s = one.cpu_s - (was.cpu_s if was is not None else 0.0)
+        was = earlier.get((one.pid, one.started))
+        between_s = one.read_mono - was.read_mono if was is not None else elapsed_s  # a walk may take seconds itself
+        cores = (one.cpu_s - (was.cpu_s if was is not None else 0.0)) / max(between_s or elapsed_s, 1e-3)
         io = 0 if one.io_bytes is None or was is None or was.io_bytes is None else one.io_bytes - was.io_bytes
-        summed.setdefault(_who(one, parents, known), []).append((one, max(0.0, cpu_s), max(0.0, io)))
+        summed.setdefault(_who(one, parents, known), []).append((one, max(0.0, cores), max(0.0, io)))
     found = []
     for who, parts in summed.items():
         largest = max(parts, key=lambda part: (part[1], part[0].memory_bytes))[0]
@@ -79,7 +80,7 @@ def uses(before: Sequence[Taker], after: Sequence[Taker], elapsed_s: float, know
                 comm=largest.comm,
                 uid=largest.uid,
                 processes=len(parts),
-                cores=sum(cpu_s for _, cpu_s, _ in parts) / max(elapsed_s, 1e-3),
+                cores=sum(cores for _, cores, _ in parts),
                 memory_bytes=sum(one.memory_bytes for one, _, _ in parts),
                 io_bytes_s=sum(io for _, _, io in parts) / max(elapsed_s, 1e-3),
             )
@@ -151,7 +152,7 @@ def _called(one: Use) -> str:
 def _takes(one: Use, what: str, cores: float, whole_bytes: int) -> str:
     match what:
         case "cpu":
-            return f"takes {one.cores:.1f} of {cores:g} cores"
+            return f"takes {min(one.cores, cores):.1f} of {cores:g} cores"
         case "memory":
             return f"holds {size(one.memory_bytes)} of {size(whole_bytes)}"
     return f"reads and writes {size(one.io_bytes_s)}/s"

@@ -75,16 +75,14 @@ def start_need(declared: int | None, observed_peak: int | None, recipe_default: 
     return need if limit is None else min(need, limit)
 
 
-def peak_kept(before: int | None, peak: int, whole: bool) -> int | None:
-    """The start peak to remember, bytes: grows at once, shrinks by a quarter of the difference with each whole start.
+def peaks_kept(before: tuple[int, ...], peak: int, whole: bool) -> tuple[int, ...]:
+    """The peaks of the last few starts, bytes, oldest first; the largest of them is what the next start is given.
 
-    `whole`: the start settled; one that died before tells only how much it took at least.
+    `whole`: it was watched from its beginning until it settled; any other tells only how much it took at least.
     """
-    if peak <= 0:
+    if peak <= 0 or (not whole and peak <= max(before, default=0)):
         return before
-    if before is None or peak > before:
-        return peak
-    return before - (before - peak) // 4 if whole else before
+    return (*before, peak)[-limits.START_PEAKS_KEPT :]
 
 
 def beside(need_bytes: int, room_bytes: int) -> bool:

@@ -36,6 +36,7 @@ class Memory(Struct, kw_only=True):
     pod: int = 1
     start_cpu_s: float | None = None  # CPU seconds the last start was seen to take
     start_peak_bytes: int | None = None  # memory that its starts were seen to take at their peak
+    start_peaks: tuple[int, ...] = ()  # of the last few of them that were watched whole, oldest first
     start_s: float | None = None  # how long the last one took until it was ready and flat
     settled_at: float = 0.0  # the last planned slot that was done or passed over; 0: none was looked at yet
     beat_instance: int = 0  # the last one that was heard to beat

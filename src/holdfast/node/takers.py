@@ -7,6 +7,7 @@ belongs into a thread, and only while somebody suffers. Called by keeper.density
 from __future__ import annotations
 
 import os
+import time
 from typing import NamedTuple
 
 from holdfast.node import processes
@@ -16,7 +17,10 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Taker(NamedTuple):
-    """One process. `cpu_s`: its own, of no child. `groups`: its cgroups, as paths. `io_bytes` None: not to be known."""
+    """One process. `cpu_s`: its own, of no child. `groups`: its cgroups, as paths. `io_bytes` None: not to be known.
+
+    `started`: in ticks since boot; with the pid it is the process, whatever it executes. `read_mono`: when it was read.
+    """
 
     pid: int
     ppid: int
@@ -26,6 +30,8 @@ class Taker(NamedTuple):
     memory_bytes: int
     io_bytes: int | None = None
     groups: tuple[str, ...] = ()
+    started: int = 0
+    read_mono: float = 0.0
 
 
 def read(*, with_io: bool) -> list[Taker]:
@@ -57,6 +63,8 @@ def parse(text: str, uid: int, groups: tuple[str, ...], io_bytes: int | None) ->
         memory_bytes=int(rest[21]) * _PAGE_BYTES,
         io_bytes=io_bytes,
         groups=groups,
+        started=int(rest[19]),
+        read_mono=time.monotonic(),
     )
 
 

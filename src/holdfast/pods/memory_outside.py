@@ -14,6 +14,7 @@ from holdfast.pods.pausing import Members
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _AGAIN_MIN_S, _AGAIN_MAX_S = 1.0, 60.0  # the kernel sums up a group's counters up to two seconds late
+_WEIGHED_FOR_S = 5.0  # who is so small is not weighed at each look
 _LITTLE_BYTES = 1024 * 1024  # the least slack of anybody: less is counted, but not worth being weighed often
 # Of a tree of several processes: what they inherited is in the figures of all of them, so that their sum says little.
 # A runtime that starts takes this much in the milliseconds until the tree is brought in.
@@ -27,7 +28,8 @@ class Outside:
         self._members = members
         self._proc = proc
         self._begun_mono: float | None = None
-        self._due_mono = float("-inf")
+        self._due_mono = self._weighed_mono = float("-inf")
+        self._weighed_bytes = 0
         self.bytes = 0
 
     def look(self, group_anon_bytes: int) -> int:
@@ -44,6 +46,16 @@ class Outside:
             wait_s = _AGAIN_MAX_S if self.bytes else float("inf")
         self._due_mono = now + wait_s
         return self.bytes
+
+    def weighed(self) -> int:
+        """What its processes hold, where the group says that they hold nothing: the kernel counts in steps of some
+        hundred KB for each CPU, so that of a smaller agent it says 0, and a 0 would be given away."""
+        now = time.monotonic()
+        if now - self._weighed_mono >= _WEIGHED_FOR_S:
+            self._weighed_mono = now
+            private = [self._private(pid) for pid in self._members()]
+            self._weighed_bytes = max(private, default=0) if sum(private) > _LITTLE_BYTES else sum(private)
+        return self._weighed_bytes
 
     def _private(self, pid: int) -> int:
         try:

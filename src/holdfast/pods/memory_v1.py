@@ -63,7 +63,7 @@ class MemoryV1:
         ceiling = self._ceiling()
         if ceiling is not None and number(oom, b"under_oom"):
             self._hits += 1
-        used = usage(stat) + (self._kernel.read_int() or 0) + outside
+        used = usage(stat) + (self._kernel.read_int() or 0) + outside or self._outside.weighed()
         self._last = Memory(True, used, ceiling, self._hits, self._is_frozen(), number(oom, b"oom_kill") or 0)
         return self._last
 

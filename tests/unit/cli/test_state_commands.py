@@ -47,7 +47,7 @@ def test_a_snapshot_is_named_with_the_command_that_comes_back_to_it(cli: Any, st
     ]
     done = cli("snapshot", "bot", "--label", "x")
     assert (done.code, state.last("snapshot")) == (0, {"cause": "manual", "label": "x"})
-    assert "snapshot cccc44440000 holds 5,246 files, 440M; 15M stored" in done.out
+    assert "snapshot cccc44440000 holds 5,246 files, 461M; 16M stored" in done.out
     assert "left out: /s: a socket" in done.out
     assert "holdfast restore bot cccc44440000" in done.out
     answer = json.loads(cli("snapshot", "bot", "--json").out)
@@ -289,7 +289,7 @@ def test_costs_are_told_in_words(cli: Any, state: StateKeeper) -> None:
     state.jobs["du"] = [{"result": usage}]
     out = cli("state", "du", "bot").out
     assert "1,440 snapshots in 600M" in out
-    assert "1,024 times less" in out
+    assert "1,000 times less" in out
     assert "6% used" in out
     assert json.loads(cli("state", "du", "bot", "--json").out)["agents"]["bot"]["snapshots"] == 1440
 
@@ -298,7 +298,7 @@ def test_collections_say_what_they_free_and_what_waits(cli: Any, state: StateKee
     state.jobs["gc"] = [{"result": {"dry_run": True, "freed_bytes": 10**6, "waiting_bytes": 2 * 10**6, "next_at": NOW}}]
     done = cli("state", "gc", "bot", "--dry-run")
     assert "1M would be freed" in done.out
-    assert "2.0M wait" in done.out
+    assert "2M wait" in done.out
     state.jobs["gc"] = [{"result": {"dry_run": False, "refused": "a manifest cannot be read"}}]
     assert "nothing was deleted: a manifest cannot be read" in cli("state", "gc", "bot").out
 

@@ -65,7 +65,7 @@ def test_a_wide_frame_shows_memory_against_its_limit() -> None:
     assert "▮▮▮▮▯▯ 12M/16M" in text
     assert "120%" in text
     assert "idle" in text
-    assert "disk 5.0G free" in text
+    assert "disk 5.4G free" in text
 
 
 def test_one_agent_shows_its_timeline_and_last_lines() -> None:

@@ -66,7 +66,7 @@ def test_those_who_take_most_of_what_is_short_are_named_with_numbers_the_largest
         "agent crew-1 (node) takes 0.6 of 2 cores",
     ]
     assert [one.words for one in named(found, ("memory",), 2.0, 4_000 * MB)] == [
-        "agent crew-1 (node) holds 2.5 GB of 4.0 GB"
+        "agent crew-1 (node) holds 2.5 GB of 4 GB"
     ]
     assert named(found, (), 2.0, 4_000 * MB) == ()
 
@@ -117,3 +117,11 @@ def test_what_is_read_of_this_process_is_true() -> None:
     assert mine.memory_bytes > 5 * MB
     assert mine.io_bytes is None or mine.io_bytes >= 0
     assert parse_groups("4:memory:/a/b\n3:cpu:/a/b\n0::/\n") == ("/a/b",)
+
+
+def test_a_process_that_executes_another_program_counts_only_what_it_took_since_and_as_long_as_that_took() -> None:
+    before = [taker(40, "sh", 90.0, started=7, read_mono=1.0), taker(41, "sh", 0.0, started=8, read_mono=1.0)]
+    after = [taker(40, "python3", 91.0, started=7, read_mono=3.0), taker(41, "sh", 0.5, started=9, read_mono=3.0)]
+    assert [(one.comm, one.cores) for one in uses(before, after, 1.0, KNOWN)] == [("python3", 0.5), ("sh", 0.5)]
+    (found,) = named(uses([], [taker(42, "make", 9.0)], 1.0, KNOWN), ("cpu",), 2.0, 4_000 * MB)
+    assert found.words.endswith("takes 2.0 of 2 cores")

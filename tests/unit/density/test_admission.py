@@ -12,7 +12,7 @@ from holdfast.density.admission import (
     admit,
     disk_keeps_out,
     flat,
-    peak_kept,
+    peaks_kept,
     pressed,
     settled,
     start_need,
@@ -104,12 +104,39 @@ def test_a_nearly_full_disk_keeps_starts_out_after_it_was_warned_of(
 
 @pytest.mark.parametrize(
     ("before", "peak", "whole", "kept"),
-    [(None, 0, True, None), (None, 80, False, 80), (100, 120, False, 120), (100, 60, True, 90), (100, 60, False, 100)],
+    [
+        ((), 0, True, ()),
+        ((), 80, False, (80,)),
+        ((100,), 120, False, (100, 120)),
+        ((100,), 60, True, (100, 60)),
+        ((100,), 60, False, (100,)),
+        ((952, 900, 910, 905, 899), 893, True, (900, 910, 905, 899, 893)),
+    ],
 )
-def test_a_start_peak_grows_at_once_and_shrinks_slowly(
-    before: int | None, peak: int, whole: bool, kept: int | None
+def test_the_peaks_of_the_last_few_whole_starts_are_kept(
+    before: tuple[int, ...], peak: int, whole: bool, kept: tuple[int, ...]
 ) -> None:
-    assert peak_kept(before, peak, whole) == kept
+    assert peaks_kept(before, peak, whole) == kept
+
+
+@pytest.mark.parametrize(
+    ("since", "room_mb", "names", "why"),
+    [
+        (0.0, 350, (), "needs 100 MB to start, 50 MB are free beside what is kept for shed, which comes back first"),
+        (0.0, 450, ("low",), ""),
+        (0.0, 250, (), "waits behind shed"),
+        (-9.0, 250, ("low",), ""),  # there was no room for it for long
+    ],
+)
+def test_room_is_kept_for_one_that_was_shed_from_whoever_is_less_important(
+    since: float, room_mb: int, names: tuple[str, ...], why: str
+) -> None:
+    shed = Waiting(name="shed", priority=30, since_mono=since, slots=0.0, need_bytes=300 * MB, returns=True)
+    found = let(shed, wait("low", 10), room_mb=room_mb)
+    assert found.names == names
+    assert [(one.name, one.position, one.why) for one in found.standings] == ([] if names else [("low", 2, why)])
+    assert found.want is None
+    assert let(shed, wait("high", 90), room_mb=room_mb).names == ("high",)
 
 
 def test_others_pass_one_that_waited_long_for_memory_in_vain() -> None:

@@ -64,7 +64,7 @@ def test_the_moment_that_disturbs_least_is_chosen(name: str, seen: Sight, when: 
 def test_the_reason_tells_the_numbers() -> None:
     found = judge(sight(905, 1 * MB))
     assert found is not None
-    assert found.why == "905M of 1G, growing 1M/s: full in about 2 min; no better moment comes before that"
+    assert found.why == "905 MB of 1 GB, growing 1 MB/s: full in about 2 min; no better moment comes before that"
     assert found.soon_s == pytest.approx(95)
 
 
@@ -79,7 +79,7 @@ def test_the_quiet_hour_is_from_three_to_five_by_the_clock_on_the_wall(
 
 
 def test_rates_are_said_as_people_say_them() -> None:
-    assert [rate(each) for each in (3_100_000, 50_000, 3_000)] == ["3.1M/s", "3M/min", "10.8M/h"]
+    assert [rate(each) for each in (3_100_000, 50_000, 3_000)] == ["3.1 MB/s", "3 MB/min", "10.8 MB/h"]
 
 
 def drawn(*mib: int) -> list[Point]:

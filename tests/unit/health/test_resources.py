@@ -39,7 +39,7 @@ def test_memory_against_its_limit(before: int, share: float, level: int) -> None
 def test_growth_is_told_in_a_sentence_that_stays() -> None:
     trend = Trend(4.1 * M / 60, 1800)
     told = rules.memory(NEW, 340 * M, 500 * M, trend, WANTED)
-    assert told.detail == "68% of its limit of 500M is in use; reaches it in about 40 min at 4.1M/min"
+    assert told.detail == "68% of its limit of 500 MB is in use; reaches it in about 40 min at 4.1 MB/min"
     later = rules.memory(told, 380 * M, 500 * M, trend, WANTED)
     assert later is told
     near = rules.memory(later, 425 * M, 500 * M, trend, WANTED)

@@ -75,7 +75,8 @@ class Ground:
 
     async def turns(self) -> None:
         """All that follows without a pause of the queue."""
-        await asyncio.sleep(0.02)
+        for _ in range(50):
+            await asyncio.sleep(0)
 
     def run(self, name: str) -> None:
         one = self.agents[name]
@@ -202,5 +203,61 @@ def test_a_heavy_start_keeps_its_slot_until_its_gate_and_its_lease_until_it_is_f
         await ground.turns()
         assert ground.granted == ["a", "b"]
         assert ground.starts.lease_bytes(ground.agents["a"]) == 100 * MB
+
+    asyncio.run(go())
+
+
+def test_after_a_change_of_the_fleet_nothing_is_granted_on_what_was_read_before() -> None:
+    async def go() -> None:
+        memory = FakeMemory(900)
+        ground = Ground(memory, agent("a", 800))
+        ground.kept_out = {"a": "the disk of / is 97% full"}
+        ground.queue.look()
+        await ground.turns()
+        ground.kept_out, memory.free_bytes = {}, 300 * MB  # `up` with a smaller node
+        ground.queue.fleet_changed()
+        await ground.turns()
+        assert ground.granted == []
+        assert "300 MB are free" in why(ground.agents["a"])
+
+    asyncio.run(go())
+
+
+def test_one_that_was_shed_keeps_its_room_until_it_is_called_back_and_starts_first() -> None:
+    async def go() -> None:
+        shed = agent("shed", 300, priority=30)
+        shed.memory.ladder = replace(shed.ladder, phase=Phase.SHED, aside="shed", aside_mono=0.0)
+        ground = Ground(FakeMemory(350), shed, agent("low", 100, priority=10), agent("high", 50, priority=90))
+        ground.queue.look()
+        await ground.turns()
+        assert ground.granted == ["high"]
+        assert "kept for shed" in why(ground.agents["low"])
+        assert shed.standing is None
+        shed.memory.ladder = replace(shed.ladder, phase=Phase.QUEUED, aside="", aside_mono=None)
+        ground.queue.changed(shed)
+        await ground.turns()
+        assert ground.granted == ["high", "shed"]
+        shed.memory.ladder = replace(shed.ladder, wanted=False, phase=Phase.STOPPED)
+        ground.starts.gone(shed)
+        ground.queue.changed(shed)
+        ground.memory.look()
+        await ground.turns()
+        assert ground.granted == ["high", "shed", "low"]
+
+    asyncio.run(go())
+
+
+def test_one_that_was_shed_and_is_stopped_by_a_person_keeps_no_room() -> None:
+    async def go() -> None:
+        shed = agent("shed", 300, priority=30)
+        shed.memory.ladder = replace(shed.ladder, phase=Phase.SHED, aside="shed", aside_mono=0.0)
+        ground = Ground(FakeMemory(350), shed, agent("low", 100, priority=10))
+        ground.queue.look()
+        await ground.turns()
+        assert ground.granted == []
+        shed.memory.ladder = replace(shed.ladder, phase=Phase.STOPPED, aside="", aside_mono=None, wanted=False)
+        ground.queue.changed(shed)
+        await ground.turns()
+        assert ground.granted == ["low"]
 
     asyncio.run(go())

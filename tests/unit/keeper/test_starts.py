@@ -179,3 +179,30 @@ def test_a_guess_keeps_no_agent_out_of_a_small_node() -> None:
     assert ground.starts.need(unknown) > 96 * MB
     ground.guess_most = 96 * MB
     assert [ground.starts.need(one) for one in (unknown, said, known)] == [96 * MB, 900 * MB, 800 * MB]
+
+
+def test_who_ran_before_the_keeper_came_begins_no_start_and_teaches_nothing() -> None:
+    one = agent(memory=Memory(start_bytes=500 * MB))
+    one.memory.start_peak_bytes = 952 * MB
+    ground = Ground(one)
+    one.world = World(state="up", pid=7, epoch=3, spawned_mono=10.0)
+    one.memory.ladder = replace(one.ladder, phase=Phase.HEALTHY, running=True, gate_passed=True, instance=3)
+    ground.starts.seen(one, 500.0)
+    assert ground.starts.lease_bytes(one) == 0
+    assert one.memory.start_peak_bytes == 952 * MB
+
+
+def test_a_start_that_was_not_watched_from_its_beginning_keeps_its_lease_and_only_raises_the_peak() -> None:
+    one = agent()
+    one.memory.start_peak_bytes, one.memory.start_s = 900 * MB, 20.0
+    ground = Ground(one)
+    for instance, reached, kept in ((1, 300, 900), (2, 1000, 1000)):
+        one.world = World(state="up", pid=7, epoch=instance, spawned_mono=10.0)
+        one.memory.ladder = replace(one.ladder, running=True, gate_passed=False, instance=instance)
+        ground.starts.seen(one, 15.0)
+        assert ground.starts.lease_bytes(one) > 0
+        one.memory.ladder = replace(one.ladder, gate_passed=True)
+        for now in (16.0, 20.0):
+            ground.starts.follow(one, reached * MB, FLAT, now)
+        assert ground.starts.lease_bytes(one) == 0
+        assert (one.memory.start_peak_bytes, one.memory.start_s) == (kept * MB, 20.0)

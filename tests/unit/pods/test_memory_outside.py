@@ -1,5 +1,6 @@
 """What was taken before a tree was brought into its memory group counts, and only that."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -78,3 +79,10 @@ def test_who_is_not_in_its_group_yet_is_weighed_by_its_processes_and_paused_by_i
     memory.release()
     assert (group / "cgroup.freeze").read_text().startswith("0")
     memory.close()
+
+
+def test_one_that_its_group_counts_as_nothing_is_weighed_by_its_processes(tmp_path: Path) -> None:
+    (tmp_path / "10").mkdir()
+    (tmp_path / "10" / "statm").write_text("500 130 100 1 0 50 0\n")
+    seen = Outside(lambda: [10, 11], str(tmp_path))
+    assert seen.weighed() == 30 * os.sysconf("SC_PAGE_SIZE")

@@ -32,7 +32,7 @@ def test_the_recipe_gives_command_environment_and_numbers(tmp_path: Path) -> Non
         url="http://127.0.0.1:18642/health", expect={"status": "ok", "platform": "hermes-agent"}
     )
     assert (agent.health.start_period_s, agent.stop.signal, agent.stop.grace_s) == (120, "INT", 30)
-    assert agent.memory.start_default_bytes == 250 * 1024 * 1024
+    assert agent.memory.start_default_bytes == 250_000_000
     assert agent.ask_codes == (78,)
     assert agent.notify is True
     assert agent.secret_env == ()

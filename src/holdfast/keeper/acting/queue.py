@@ -106,13 +106,10 @@ class StartQueue:
         if not queued:
             agent.standing = None
         awaited = self._held_up and agent.name in self._awaited
-        if (
-            awaited
-            or (queued and agent.name not in self._in_line)
-            or _is_shed(agent) != (agent.name in self._returning)
-        ):
+        came_or_went = _is_shed(agent) != (agent.name in self._returning)
+        if awaited or came_or_went or (queued and agent.name not in self._in_line):
             self._stale = True
-        if queued or awaited or agent.name in self._granted:
+        if queued or awaited or (came_or_went and self._in_line) or agent.name in self._granted:
             self._schedule()
 
     def lease_back(self) -> None:

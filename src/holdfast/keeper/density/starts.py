@@ -1,9 +1,10 @@
 """The memory leases of starts: taken with the permission to start, given back when the agent is ready and flat.
 
 Invariants: a start holds one lease from its grant (or, restarted by init alone, from its spawn, without waiting) until
-it settled, ended, or had START_LEASE_MAX_S; what a start was seen to need outlives the keeper and the machine. Nothing
-here waits or decides who may start: that is queue.py. Called by the queue (granted), the health loop (instances come
-and go), the semaphore at each look (follow, lease_bytes) and the views.
+it settled, ended, or had START_LEASE_MAX_S; what a start was seen to need outlives the keeper and the machine, and is
+learned from starts alone that were watched from their beginning. Nothing here waits or decides who may start: that is
+queue.py. Called by the queue (granted), the health loop (instances come and go), the semaphore at each look (follow,
+lease_bytes) and the views.
 """
 
 from __future__ import annotations
@@ -25,9 +26,12 @@ _NUMBER = re.compile(r"\d+")
 
 
 class _Out:
-    """A lease that is out. `instance` 0: granted, not spawned yet. `flat_mono`: since when it hardly grows."""
+    """A lease that is out. `instance` 0: granted, not spawned yet. `flat_mono`: since when it hardly grows.
 
-    __slots__ = ("flat_mono", "instance", "lease_bytes", "peak_bytes", "since_mono", "taken_mono")
+    `watched`: from its beginning. Else its peak may have been before we looked.
+    """
+
+    __slots__ = ("flat_mono", "instance", "lease_bytes", "peak_bytes", "since_mono", "taken_mono", "watched")
 
     def __init__(self, lease_bytes: int, since_mono: float, taken_mono: float) -> None:
         self.lease_bytes = lease_bytes
@@ -35,6 +39,7 @@ class _Out:
         self.taken_mono = taken_mono  # later than `since_mono` when we heard of it late
         self.instance = 0
         self.peak_bytes = 0
+        self.watched = taken_mono - since_mono <= limits.START_SEEN_S
         self.flat_mono: float | None = None
 
 
@@ -113,6 +118,8 @@ class Starts:
                 return
             if one is not None and one.instance:
                 self._end(agent, one, None)  # the next one came before the end of this one was heard
+            if one is None and _has_started(agent, now):
+                self._over[name] = ladder.instance  # it ran before we came
             if self._over.get(name) != ladder.instance:
                 self.spawned(agent, now)
         elif one is not None and (one.instance or ladder.phase is not Phase.STARTING):
@@ -150,15 +157,19 @@ class Starts:
         del self._out[agent.name]
         if one.instance:
             self._over[agent.name] = one.instance
-        kinds, before = self._peaks(), agent.memory.start_peak_bytes  # of before: what is new must be seen to be new
+        memory = agent.memory
+        kinds, before = self._peaks(), memory.start_peak_bytes  # of before: what is new must be seen to be new
+        took_s = took_s if one.watched else None
         if took_s is not None:
             one.peak_bytes = max(one.peak_bytes, limits.SLACK_LEAST_BYTES)  # so small that a late group saw none of it
             agent.memory.start_s = round(took_s, 1)
         elif before is None and one.peak_bytes * limits.START_PEAK_FACTOR <= self.need(agent):
             one.peak_bytes = 0  # broken off early it tells nothing that its recipe did not tell better
-        peak = admission.peak_kept(before, one.peak_bytes, whole=took_s is not None)
-        if peak is not None and peak != before:
-            agent.memory.start_peak_bytes = peak
+        known = memory.start_peaks or (() if before is None else (before,))
+        peaks = admission.peaks_kept(known, one.peak_bytes, whole=took_s is not None)
+        if peaks != memory.start_peaks:
+            memory.start_peaks = peaks
+            peak = memory.start_peak_bytes = max(peaks)
             if before is None or abs(peak - before) > before * _RETOLD_SHARE:
                 self._tell(agent, peak, one, took_s)
             self._changed(agent)
@@ -184,6 +195,12 @@ class Starts:
                     kind = _kind(agent.spec)
                     self._kinds[kind] = max(peak, self._kinds.get(kind, 0))
         return self._kinds
+
+
+def _has_started(agent: Agent, now: float) -> bool:
+    """It was spawned long ago, and its start is over: nothing is kept for it, and nothing learned from it."""
+    spawned = agent.world.spawned_mono
+    return bool(spawned) and now - spawned > limits.START_FLAT_S and agent.ladder.gate_passed
 
 
 def _kind(spec: AgentSpec) -> tuple[str, ...]:
