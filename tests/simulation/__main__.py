@@ -136,14 +136,13 @@ def density(seed: str, episodes: int, workers: int, all_bugs: bool) -> int:
         for number, (one, error) in enumerate(
             pool.imap(density_campaign.lived, (f"{seed}:{number}" for number in range(episodes)))
         ):
-            tally.episodes, tally.decisions = tally.episodes + 1, tally.decisions + one.decisions
-            tally.seen += one.seen
+            tally.add(one)
             if error is not None:
                 print(f"fleet {seed}:{number} broke {error}")
                 print(f"replay: python -m tests.simulation --density --seed {seed}:{number}")
                 print(f"FAILED seed={seed}")
                 return 1
-    print(f"{tally.episodes} fleets lived, {tally.decisions} decisions")
+    print(f"{tally.episodes} fleets lived, {tally.steps} steps, {tally.decisions} decisions")
     for kind, count in sorted(tally.seen.items()):
         print(f"  {kind:>20} {count:>9}")
     print(f"PASSED seed={seed}")

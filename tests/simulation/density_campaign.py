@@ -1,4 +1,8 @@
-"""Random fleets on random nodes under the RAM semaphore: the shell of the simulation, and what must always hold."""
+"""Random fleets on random nodes under the RAM semaphore: the shell of the simulation, which reads, decides and acts.
+
+As in the keeper: one loop that looks when it is due or told, one queue of starts, sleepers, replicas. What must always
+hold is in density_checks; what happens is drawn in density_plan.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,18 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from holdfast import limits
-from holdfast.density import admission, leases, semaphore
+from holdfast.density import admission, coming_back, hibernation, peek, replicas, semaphore
+from holdfast.density.hibernation import Rest, Signs, Sleep
 from holdfast.density.model import (
     MB,
     Action,
     ComeBack,
     Freeze,
+    Hibernate,
     Kill,
+    PageOut,
     Phase,
+    Protect,
     Reading,
     SetCeiling,
     Shed,
@@ -26,22 +34,29 @@ from holdfast.density.model import (
     Want,
 )
 from tests.simulation.checker import Violation
-from tests.simulation.density_world import STEP_S, Plan, World, draw, need_of
+from tests.simulation.density_checks import Checks
+from tests.simulation.density_plan import Body, Group, Plan, draw, need_of
+from tests.simulation.density_world import STEP_S, World
 
 SETTLE_S = limits.BACK_MAX_S + 100.0
-INIT_FREES_S = 5.0
-FROZEN_MAX_S = limits.PAUSE_MAX_S + 1.5  # a lost act is asked for again after a second
-BLOCKED_MAX_S = limits.STARVED_LAST_S + 3.0  # and half a second for each who goes then
-SHEDS_A_MINUTE = 6
+SLEEP_LOOK_S = 0.5
+WAKE_LEAD_S = 1.0
 
 
 @dataclass
 class Tally:
     episodes: int = 0
     decisions: int = 0
+    steps: int = 0
     seconds: float = 0.0
     seen: Counter[str] = field(default_factory=Counter)
     failure: tuple[str, Violation] | None = None
+
+    def add(self, other: Tally) -> None:
+        self.episodes += 1
+        self.decisions += other.decisions
+        self.steps += other.steps
+        self.seen += other.seen
 
 
 class Episode:
@@ -50,246 +65,301 @@ class Episode:
     def __init__(self, plan: Plan, trace: list[str] | None = None) -> None:
         self.plan = plan
         self.world = World(plan)
+        self.checks = Checks(plan, self.world)
         self.state = State()
+        self.last: Reading | None = None
         self.roll = random.Random(plan.seed + "acts")
         self.trace = trace
-        self.tally = Tally(episodes=1)
+        self.tally = Tally()
         self.want: Want | None = None
-        self.away = False
-        self.began = 0.0  # of the present keeper
-        self.safe = self._safe()
+        self.due = self.sleepers_due = self.scaler_due = 0.0
+        self.scales: dict[str, tuple[replicas.Scale, float]] = {}  # and when it was changed
+        self.low_since: dict[str, float] = {}
 
-    # --- who must never suffer -----------------------------------------------------------------------------------
-    def _safe(self) -> set[str]:
-        """All whose worst moments fit together, from the most important level down: nobody of them may die."""
-        plan = self.plan
-        least = leases.slack_bounds(plan.node, plan.reserve).least_bytes
-        left = plan.node - plan.reserve - sum(size for _, _, size in plan.others)
-        names: set[str] = set()
-        for level in sorted({body.priority for body in plan.bodies}, reverse=True):
-            there = [body for body in plan.bodies if body.priority == level]
-            left -= sum(max(need_of(body), body.spike) + 2 * least for body in there)
-            if left < 0:
-                break
-            names |= {body.name for body in there}
-        return names
+    def told(self, words: object) -> None:
+        if self.trace is not None:
+            self.trace.append(f"{self.world.now:8.3f} free {self.state.free_bytes // MB:6d} MB  {words}")
 
     # --- the run -------------------------------------------------------------------------------------------------
     def run(self) -> Tally:
-        world = self.world
-        due, end = 0.0, self.plan.calm_at + SETTLE_S
+        world, end = self.world, self.plan.calm_at + SETTLE_S
         while world.now < end:
-            self.away = any(begin <= world.now < until for begin, until in self.plan.deaths)
-            if self.away:
-                self.state, self.began = State(), world.now
-                for body in world.bodies.values():
-                    if body.frozen_since is not None and world.now - body.frozen_since > INIT_FREES_S:
-                        world.thaw(body)
-            elif world.now >= due or world.woken:
-                world.woken = False
-                self._decide()
-                due = self.state.due_mono + self.roll.random() * self.plan.late_s
-            self._bounds()
-            busy = self.away or any(
-                body.dying_since is not None
-                or body.frozen
-                or body.term_at is not None
-                or body.phase is Phase.STARTING
-                or (body.alive and body.usage != body.demand(world.now, self.plan.calm_at))
-                for body in world.bodies.values()
-            )
-            before = len(world.killed)
-            world.step(STEP_S if busy or world.now < self.plan.calm_at else max(STEP_S, due - world.now))
-            self._kernel_killed(before)
-        self._in_the_end()
+            away = any(begin <= world.now < until for begin, until in self.plan.deaths)
+            if away and world.deserted_at is None:
+                self._keeper_dies()
+            elif not away and world.deserted_at is not None:
+                self._keeper_returns()
+            if not away:
+                self._turn()
+            self.checks.bounds(away)
+            before, quiet = len(world.killed), world.now >= self.plan.calm_at and not world.is_moving()
+            world.step(max(STEP_S, min(self.due, self._next_work()) - world.now) if quiet else STEP_S)
+            self.tally.steps += 1
+            for name, forced in world.killed[before:]:
+                self.tally.seen[f"kernel kill ({self.plan.kernel})"] += 1
+                self.told(f"the kernel kills {name}")
+                self.checks.kernel_killed(name, forced)
+        self.checks.in_the_end(self.state)
+        self._scaled_in_the_end()
         return self.tally
 
+    def _turn(self) -> None:
+        world = self.world
+        if world.now >= self.due or world.woken:
+            worth = world.woken or self.last is None
+            if worth or peek.worth_looking(self.state, self.last, world.available(), world.now):
+                world.woken = False
+                self._decide()
+                self.due = self.state.due_mono + self.roll.random() * self.plan.late_s
+            else:
+                self.due = peek.again_mono(self.state, world.now)
+        self._sleepers()
+        if world.now >= self.scaler_due:
+            self.scaler_due = world.now + limits.REPLICAS_LOOK_S
+            for group in self.plan.groups:
+                self._scale(group)
+
+    def _next_work(self) -> float:
+        """When somebody who sleeps or may sleep is looked at again; far away when all work is done."""
+        now = self.world.now
+        works = any(end > now for body in self.plan.bodies for _, end in body.works[-1:])
+        return now + SLEEP_LOOK_S if works else now + limits.REPLICAS_LOOK_S
+
+    def _keeper_dies(self) -> None:
+        self.told("the keeper dies")
+        self.world.deserted_at = self.world.now
+        self.state, self.last, self.want, self.scales = State(), None, None, {}
+        for body in self.plan.bodies:
+            if not (body.asleep or "asleep" in (body.place, body.goal)):
+                body.rest = Rest()
+
+    def _keeper_returns(self) -> None:
+        self.told("a new keeper")
+        self.world.deserted_at, self.world.woken = None, True
+        self.checks.began = self.world.now
+        for body in self.plan.bodies:
+            if body.asleep and body.busy(self.world.now):
+                self._wake(body)
+            elif body.asleep:
+                body.frozen = True
+
+    # --- the semaphore -------------------------------------------------------------------------------------------
     def _decide(self) -> None:
         world, plan = self.world, self.plan
         reading = world.reading(self.want)
-        before = self.state
-        self.state, actions = semaphore.decide(before, reading, world.now)
+        self.state, actions = semaphore.decide(self.state, reading, world.now)
+        self.last = reading
         self.tally.decisions += 1
         for act in actions:
             self.tally.seen[type(act).__name__] += 1
+            if not isinstance(act, SetCeiling | Protect):
+                self.told(act)
             if isinstance(act, Shed):
-                self._check_shed(act, reading, before)
-            if self.trace is not None and not isinstance(act, SetCeiling):
-                self.trace.append(f"{world.now:8.3f} free {self.state.free_bytes // MB:6d} MB  {act}")
-        self._check_leases(reading)
+                self.checks.shed(act, reading, self.state)
+            elif isinstance(act, PageOut | Hibernate):
+                self.checks.soft(act, world.swap_free())
+        self.checks.leases(self.state, reading)
+        lost = [act for act in actions if self.roll.random() < plan.lost]
         for act in actions:
-            if self.roll.random() >= plan.lost:
+            if act not in lost:
                 self._act(act)
-        if not any(self.roll.random() < plan.lost for _ in actions):
-            self._check_ceilings(reading)
+        self.checks.ceilings(self.state, reading)
+        if not lost:
+            self.checks.asleep()
         self._admit(reading)
 
     def _act(self, act: Action) -> None:
-        body = self.world.bodies.get(getattr(act, "agent", ""))
+        world, body = self.world, self.world.bodies.get(getattr(act, "agent", ""))
         if body is None:
             return
+        there = body.phase is not None and body.phase is not Phase.SHED
         match act:
-            case SetCeiling():
-                body.ceiling = act.bytes
-            case Freeze():
-                self.world.freeze(body)
+            case SetCeiling(bytes=most):
+                body.ceiling = most
+            case Protect(bytes=low, floor_bytes=least):
+                body.kept = (low, least)
+            case Freeze(until_mono=until):
+                world.freeze(body, until)
             case Thaw():
-                self.world.thaw(body)
-            case Stop():
-                self.world.thaw(body)
-                body.phase, body.term_at = Phase.LEAVING, self.world.now + self.roll.choice([0.2, 1.0, 99.0])
-            case Kill():
-                if body.phase is not Phase.SHED and body.phase is not None:
-                    self.world.kill(body)
-            case ComeBack():
-                if body.phase is Phase.SHED:
-                    body.phase, body.queued_since = None, self.world.now
+                world.thaw(body)
+            case Stop() if there:
+                world.stop(body, "shed" if body.term_at is None else body.goal, self.roll.choice([0.2, 1.0, 99.0]))
+            case Kill() if there:
+                world.kill(body, "shed" if body.goal == "again" else body.goal)
+            case ComeBack() if body.phase is Phase.SHED:
+                world.queue(body)
+            case PageOut():
+                body.paging = body.usage * 9 // 10
+            case Hibernate() if body.phase is Phase.RUNNING and body.rest.idle_mono is not None:
+                if hibernation.rested(body.rest, body.idle_after, world.now):
+                    self._put_to_sleep(body)
             case _:
                 pass
 
+    # --- the queue -----------------------------------------------------------------------------------------------
     def _admit(self, reading: Reading) -> None:
-        world = self.world
-        queued = [body for body in world.bodies.values() if body.phase is None]
-        waiting = [
-            admission.Waiting(
-                name=body.name,
-                priority=body.priority,
-                since_mono=body.queued_since,
-                slots=0.5,
-                need_bytes=need_of(body),
-            )
-            for body in queued
-        ]
-        starting = [
-            admission.Starting(name=body.name, slots=0.5, since_mono=body.born)
-            for body in world.bodies.values()
-            if body.phase is Phase.STARTING
-        ]
-        room = semaphore.room(self.state)
-        budget = reading.node_bytes - reading.reserve_bytes
-        done = admission.admit(waiting, starting, room, budget, self.plan.cores, "", world.now)
-        granted = sum(need_of(world.bodies[name]) for name in done.names)
-        if granted > room:
-            raise Violation("starts_fit", f"{granted // MB} MB of starts were let in, {room // MB} MB were free")
-        pending = sum(max(0, need_of(world.bodies[one.name]) - world.bodies[one.name].usage) for one in starting)
-        used = sum(seen.usage_bytes for seen in reading.agents)
-        if done.names and used + pending + granted > self.state.budget_bytes:
-            raise Violation("starts_fit", f"{granted // MB} MB of starts beside {pending // MB} MB of others under way")
-        if len(done.names) * 0.5 + len(starting) * 0.5 > max(1, self.plan.cores):
-            raise Violation("starts_fit", f"{len(done.names)} starts beside {len(starting)} on {self.plan.cores} cores")
+        world, bodies = self.world, self.world.bodies
+        queued = [body for body in bodies.values() if body.phase is None and body.place == "queued"]
+        starting = [body for body in bodies.values() if body.phase is Phase.STARTING]
+        shed = [body for body in bodies.values() if body.is_shed]
+        room, budget = semaphore.room(self.state), self.state.budget_bytes
+        done = admission.admit(
+            [*(_waiting(body, budget) for body in queued), *(_waiting(body, budget) for body in shed)],
+            [admission.Starting(name=body.name, slots=body.slots, since_mono=body.born) for body in starting],
+            room,
+            reading.node_bytes - reading.reserve_bytes,
+            self.plan.cores,
+            "",
+            world.now,
+        )
+        self.checks.admitted(done.names, queued + shed, starting, room, self.state, reading)
         for name in done.names:
-            body = world.bodies[name]
-            for other in queued:
-                passed = other.priority > body.priority and other.name not in done.names
-                if passed and need_of(other) <= room - granted and world.now - other.queued_since < 5.0:
-                    raise Violation("queue_order", f"{name} was let in before {other.name}")
-            world.start(body)
+            self.told(f"{name} starts")
+            world.start(bodies[name])
             world.woken = True
         self.want = done.want
 
-    # --- what must hold ------------------------------------------------------------------------------------------
-    def _check_leases(self, reading: Reading) -> None:
-        held = list(self.state.leases.values())
-        used = sum(lease.usage_bytes for lease in held)
-        total = used + sum(lease.slack_bytes for lease in held)
-        others = max(0, self.plan.node - reading.available_bytes - used)
-        budget = self.plan.node - self.plan.reserve - others
-        if total > max(budget, used):
-            raise Violation("leases_fit", f"leases are {total // MB} MB, the budget is {budget // MB} MB")
-
-    def _check_ceilings(self, reading: Reading) -> None:
-        if not reading.ceilings or self.plan.lost:
-            return
-        used = total = 0
-        levels = {seen.priority for seen in reading.agents if seen.phase is not Phase.SHED}
-        for seen in reading.agents:
-            body = self.world.bodies[seen.name]
-            if seen.phase is Phase.SHED:
+    # --- sleepers ------------------------------------------------------------------------------------------------
+    def _sleepers(self) -> None:
+        now = self.world.now
+        look = now >= self.sleepers_due
+        if look:
+            self.sleepers_due = now + SLEEP_LOOK_S
+        for body in self.plan.bodies:
+            if body.idle_action == "none":
                 continue
-            used += seen.usage_bytes
-            lease = self.state.leases[seen.name]
-            top = seen.priority == max(levels) and len(levels) > 1
-            if top and body.ceiling is not None and body.alive:
-                raise Violation("important_free", f"{seen.name} holds a ceiling while less important agents live")
-            if not top and body.ceiling is None and body.alive:
-                raise Violation("others_held", f"{seen.name} holds no ceiling")
-            total += lease.lease_bytes if body.ceiling is None else max(body.ceiling, seen.usage_bytes)
-        if total > max(self.state.budget_bytes, used):
-            budget = self.state.budget_bytes
-            raise Violation("ceilings_fit", f"ceilings allow {total // MB} MB, the budget is {budget // MB} MB")
+            sleeps = body.asleep or "asleep" in (body.place, body.goal)
+            if body.rest.asleep_mono is not None and not sleeps:
+                body.rest = Rest(woken_mono=now)  # it is down for another reason
+            if sleeps and body.busy(now):
+                body.waits_since = now if body.waits_since is None else body.waits_since
+            else:
+                body.waits_since = None
+            if not (look or (sleeps and body.busy(now))):
+                continue
+            body.rest, acts = hibernation.decide(
+                body.rest,
+                self._signs(body, sleeps),
+                body.idle_action,
+                body.idle_after,
+                WAKE_LEAD_S,
+                self._scarce(),
+                now,
+            )
+            for act in acts:
+                if isinstance(act, Sleep):
+                    self._put_to_sleep(body)
+                else:
+                    self._wake(body)
 
-    def _check_shed(self, act: Shed, reading: Reading, before: State) -> None:
-        now, victim = self.world.now, self.world.bodies[act.victim]
-        for seen in reading.agents:
-            held = self.state.held[seen.name]
-            stays = seen.phase in (Phase.STARTING, Phase.RUNNING) and held.step is Step.NONE
-            if stays and seen.priority < act.victim_priority:
-                raise Violation("shed_in_order", f"{act.victim} was shed while {seen.name} stays")
-        if act.victim in self.safe:
-            raise Violation("safe_never_shed", f"{act.victim} was shed for {act.needer}, yet its level fits")
-        if self.plan.calm and self._all_fit():
-            raise Violation("no_shed_without_cause", f"{act.victim} was shed for {act.needer} in a calm fleet")
-        needer = before.held.get(act.needer)
-        if needer is not None and act.needer in {seen.name for seen in reading.agents}:
-            since = needer.starved_mono
-            if since is None or now - since < limits.STARVED_S - 1e-9:
-                raise Violation("patience", f"{act.victim} was shed for {act.needer} before it starved long enough")
-        dying = sum(
-            body.usage
-            for body in self.world.bodies.values()
-            if body.dying_since is not None and now - body.dying_since < 0.45
+    def _scarce(self) -> bool:
+        waits = any(one.starved_mono is not None for one in self.state.held.values())
+        return waits or self.state.over_mono is not None
+
+    def _signs(self, body: Body, sleeps: bool) -> Signs:
+        held = self.state.held.get(body.name)
+        calm = held is not None and held.step is Step.NONE and not held.told_starved
+        well = sleeps or (body.phase is Phase.RUNNING and calm and not body.frozen)
+        busy = body.busy(self.world.now)
+        return Signs(says_idle=False if busy else None, connections=int(busy), cpu_share=0.5 * busy, healthy=well)
+
+    def _put_to_sleep(self, body: Body) -> None:
+        self.checks.falls_asleep(body)
+        self.told(f"{body.name} falls asleep ({body.idle_action})")
+        self.tally.seen["asleep"] += 1
+        body.rest = Rest(asleep_mono=self.world.now, how=body.idle_action)
+        if body.idle_action == "freeze":
+            self.world.put_to_sleep(body)
+        else:
+            self.world.stop(body, "asleep", self.roll.choice([0.1, 1.0]))
+        self.world.woken = True
+
+    def _wake(self, body: Body) -> None:
+        self.told(f"{body.name} wakes")
+        body.rest = Rest(woken_mono=self.world.now)
+        body.woken_at, body.waits_since = self.world.now, None
+        if body.asleep:
+            self.world.wake(body)
+        elif body.place == "asleep":
+            self.world.queue(body)
+        elif body.goal == "asleep":
+            body.goal = "queued"
+        self.world.woken = True
+
+    # --- replicas ------------------------------------------------------------------------------------------------
+    def _crew(self, group: Group) -> tuple[list[Body], list[Body]]:
+        """Who counts, and who is spare."""
+        members = [self.world.bodies[name] for name in group.members]
+        spare = [body for body in members if "spare" in (body.place, body.goal)]
+        return [body for body in members if body not in spare], spare
+
+    def _scale(self, group: Group) -> None:
+        now, depth = self.world.now, group.depth(self.world.now)
+        on, spare = self._crew(group)
+        known, changed = self.scales.get(group.name, (replicas.Scale(count=len(on)), float("-inf")))
+        bounds = replicas.Bounds(least=group.least, most=len(group.members), per_queue_depth=group.per_depth)
+        room = semaphore.room(self.state)
+        fits = room // need_of(on[0])
+        wished = replicas.wish(bounds, depth) if depth is not None else len(on)
+        if wished >= len(on):
+            self.low_since.pop(group.name, None)
+        low_s = now - self.low_since.setdefault(group.name, now) if wished < len(on) else 0.0
+        scale, changes = replicas.decide(
+            known, bounds, depth, fits, sum(1 for body in on if body.phase is Phase.RUNNING), now
         )
-        most = leases.slack_bounds(self.plan.node, self.plan.reserve).most_bytes
-        starved = sum(1 for held in self.state.held.values() if held.starved_mono is not None) + 1
-        enough = max(starved * most + max(0, -self.state.free_bytes), 2 * act.short_bytes)
-        if act.needer in self.state.held and dying >= enough:
-            raise Violation("one_is_enough", f"{act.victim} was shed while {dying // MB} MB are on their way")
-        victim.sheds.append(now)
-        recent = [at for at in victim.sheds if now - at < 60.0 and at >= self.began]
-        if len(recent) > SHEDS_A_MINUTE:
-            raise Violation("no_flapping", f"{act.victim} was shed {len(recent)} times within a minute")
+        for change in changes:
+            self.told(change)
+            self.tally.seen["Change"] += 1
+            if not group.least <= change.after <= len(group.members):
+                raise Violation("replicas_bounded", f"{change}")
+            if change.after > change.before and (change.after - change.before) * need_of(on[0]) > room:
+                raise Violation("replicas_fit", f"{change}, {room // MB} MB are free")
+            if change.after > change.before and now - changed < limits.REPLICAS_UP_S - 1e-6:
+                raise Violation("replicas_steady", f"{change} after {now - changed:.1f} s")
+            if change.after < change.before and low_s < 300.0 - 1e-6:
+                raise Violation("replicas_steady", f"{change} after {low_s:.1f} s")
+            changed = now
+            for body in spare[: max(0, change.after - change.before)]:
+                if body.place == "spare":
+                    self.world.queue(body)
+                else:
+                    body.goal = "queued"
+            for body in on[change.after :] if change.after < change.before else ():
+                self._spare(body)
+        self.scales[group.name] = (scale, changed)
 
-    def _all_fit(self) -> bool:
-        least = leases.slack_bounds(self.plan.node, self.plan.reserve).least_bytes
-        total = sum(need_of(body) + 2 * least for body in self.plan.bodies)
-        return total <= self.plan.node - self.plan.reserve
+    def _spare(self, body: Body) -> None:
+        if body.phase is None or body.phase is Phase.SHED:
+            body.phase, body.place = None, "spare"
+        elif body.phase is Phase.LEAVING:
+            body.goal = "spare"
+        else:
+            self.world.stop(body, "spare", 0.5)
+        self.world.woken = True
 
-    def _bounds(self) -> None:
-        away = max((until - begin for begin, until in self.plan.deaths), default=0.0)
-        slow = self.plan.late_s * 4 + away + (3.0 if self.plan.lost else 0.0)
-        for body in self.world.bodies.values():
-            frozen, blocked = body.frozen_since, body.blocked_since
-            if frozen is not None and self.world.now - frozen > FROZEN_MAX_S + slow:
-                raise Violation("pause_bounded", f"{body.name} is frozen for {self.world.now - frozen:.1f} s")
-            if blocked is not None and self.world.now - blocked > BLOCKED_MAX_S + slow:
-                raise Violation(
-                    "pause_bounded", f"{body.name} stands at its ceiling for {self.world.now - blocked:.1f} s"
-                )
-
-    def _kernel_killed(self, before: int) -> None:
-        for name, forced in self.world.killed[before:]:
-            self.tally.seen[f"kernel kill ({self.plan.kernel})"] += 1
-            if self.trace is not None:
-                self.trace.append(f"{self.world.now:8.3f} the kernel kills {name}")
-            if name in self.safe and not forced:
-                raise Violation("important_lives", f"the kernel killed {name}, whose level fits")
-            if self.plan.kernel != "none" and not self.plan.others and not self.plan.deaths and not self.plan.lost:
-                raise Violation("kernel_never_kills", f"{name} was killed by the kernel ({self.plan.kernel})")
-
-    def _in_the_end(self) -> None:
-        world = self.world
-        budget = self.plan.node - self.plan.reserve
-        free = self.state.free_bytes
-        spare = int(budget * limits.BACK_SPARE_SHARE) + MB
-        for body in world.bodies.values():
-            if body.alive:
-                if body.phase is Phase.RUNNING and body.usage != body.base:
-                    raise Violation("all_well_in_the_end", f"{body.name} holds {body.usage}, wants {body.base}")
+    def _scaled_in_the_end(self) -> None:
+        for group in self.plan.groups:
+            (on, spare), depth = self._crew(group), group.depth(self.world.now)
+            if depth is None:
                 continue
-            if need_of(body) + spare <= free:
-                raise Violation(
-                    "runs_in_the_end", f"{body.name} is out, needs {need_of(body) // MB} of {free // MB} MB"
-                )
+            bounds = replicas.Bounds(least=group.least, most=len(group.members), per_queue_depth=group.per_depth)
+            wished, fits = replicas.wish(bounds, depth), semaphore.room(self.state) // need_of(on[0])
+            ready = all(body.phase is Phase.RUNNING for body in on)
+            if len(on) > wished or (len(on) < wished and fits > 0 and ready and spare):
+                raise Violation("scaled_in_the_end", f"{len(on)} replicas, {wished} are wished, {fits} more fit")
+
+
+def _waiting(body: Body, budget: int) -> admission.Waiting:
+    """Who was shed stands in the same line, and keeps as much room as it comes back at."""
+    need, shed = need_of(body), body.is_shed
+    return admission.Waiting(
+        name=body.name,
+        priority=body.priority,
+        since_mono=body.waits_for_room_since,
+        slots=0.0 if shed else body.slots,
+        need_bytes=max(need, min(coming_back.room_for(need, budget), budget)) if shed else need,
+        returns=shed,
+    )
 
 
 def lived(seed: str, trace: list[str] | None = None) -> tuple[Tally, Violation | None]:
@@ -306,9 +376,7 @@ def campaign(seed: str, episodes: int) -> Tally:
     begin = time.perf_counter()
     for number in range(episodes):
         one, error = lived(f"{seed}:{number}")
-        whole.episodes += 1
-        whole.decisions += one.decisions
-        whole.seen += one.seen
+        whole.add(one)
         if error is not None:
             whole.failure = (f"{seed}:{number}", error)
             break

@@ -53,7 +53,10 @@ def starved(seen: Seen, held: Held, lease: Lease, bounds: Slack, now: float) -> 
 
 
 def missing(held: Held, lease: Lease, bounds: Slack) -> int:
-    """Bytes without which it cannot go on: less than the slack it wants, which is for comfort."""
+    """Bytes without which it cannot go on: less than the slack it wants, which is for comfort. Who outran its lease and
+    is paused for it shows no growth, and grows as before when it is let go: it needs all of that slack."""
+    if held.braked:
+        return lease.short_bytes
     return max(0, min(lease.wanted_bytes, max(bounds.least_bytes, 2 * held.growth_bytes)) - lease.slack_bytes)
 
 
