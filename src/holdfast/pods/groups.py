@@ -37,22 +37,18 @@ def make(plan: CgroupPlan, agent: str, number: int, settings: tuple[Setting, ...
     its agent runs (a probe that is a command, a keeper that comes back): a ceiling that holds it then is left alone.
     """
     name = f"{agent}.{number}"
-    v2 = None
-    if plan.v2_root is not None:
-        v2 = plan.v2_root / name
-        v2.mkdir(parents=True, exist_ok=True)
+    v2 = plan.v2_root / name if plan.v2_root is not None else None
     used = {each.controller for each in settings if each.controller not in plan.v2_controllers}
     order = [plan.tracker] if plan.tracker else []
     order += [each for each in plan.v1_roots if each in used and each != plan.tracker]
     v1 = {controller: plan.v1_roots[controller] / name for controller in order}
-    for directory in v1.values():
-        directory.mkdir(parents=True, exist_ok=True)
-    held = [place for place in (v2, *v1.values()) if place is not None and _is_held(place)]
+    places = [place for place in (v2, *v1.values()) if place is not None]
+    found = [place for place in places if not _is_new(place)]  # in a new one there is nothing to look for
+    held = [place for place in found if _is_held(place)]
     declared = {each.limit for each in settings}
-    for place in (v2, *v1.values()):
-        if place is not None:
-            _lift(place, declared, "memory" if place in held else None)
-    if "cpu" in v1:
+    for each in found:
+        _lift(each, declared, "memory" if each in held else None)
+    if "cpu" in v1 and v1["cpu"] not in found:
         _weigh_all(plan.v1_roots["cpu"])
     failed: dict[str, str] = {}
     for setting in settings:
@@ -67,6 +63,19 @@ def make(plan: CgroupPlan, agent: str, number: int, settings: tuple[Setting, ...
                 failed[setting.limit] = error.strerror or str(error)
     strict = any(each.must and each.controller in v1 for each in settings)
     return Groups(v2, tuple(v1.values()), tuple(v1.values()) if v2 is not None and not strict else (), failed)
+
+
+def _is_new(directory: Path) -> bool:
+    """Make it; False when it was there. Raises OSError."""
+    try:
+        directory.mkdir()
+    except FileExistsError:
+        if not directory.is_dir():
+            raise
+        return False
+    except FileNotFoundError:
+        directory.mkdir(parents=True, exist_ok=True)
+    return True
 
 
 _LIFTED = (

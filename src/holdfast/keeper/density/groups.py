@@ -21,6 +21,7 @@ from holdfast.keeper.acting.places import NodePlaces
 from holdfast.keeper.agent import LIVING, Agent
 from holdfast.keeper.density.trees import Trees
 from holdfast.node import processes
+from holdfast.node.cgroups import CgroupPlan
 from holdfast.pods.memory_attach import attach
 from holdfast.pods.memory_group import Memory, MemoryGroup
 from holdfast.pods.memory_v1 import MemoryV1
@@ -58,6 +59,7 @@ class AgentGroups:
         self._walking = threading.Lock()
         self._walked_mono = float("-inf")
         self._held: dict[str, _Held] = {}
+        self._known: dict[str, tuple[CgroupPlan, int, Path | None, list[Path]]] = {}
         self._by_fd: dict[int, str] = {}
         self._epoll: select.epoll | None = None
 
@@ -92,12 +94,19 @@ class AgentGroups:
 
     def _has_place(self, agent: Agent) -> bool:
         v2, v1 = self._directories(agent)
-        return any((each / name).exists() for each in (v2, *v1) if each is not None for name in _MEMORY_FILES)
+        return any(os.path.exists(f"{each}/{name}") for each in (v2, *v1) if each for name in _MEMORY_FILES)
 
     def _directories(self, agent: Agent) -> tuple[Path | None, list[Path]]:
-        plan, name = self._places.plan, f"{agent.name}.{agent.memory.pod}"
+        """Kept: a start looks at them again and again, and a path costs more to make than to look at."""
+        plan, pod = self._places.plan, agent.memory.pod
+        known = self._known.get(agent.name)
+        if known is not None and known[0] is plan and known[1] == pod:
+            return known[2], known[3]
+        name = f"{agent.name}.{pod}"
         v2 = plan.v2_root / name if plan.v2_root is not None else None
-        return v2, [root / name for root in plan.v1_roots.values()]
+        v1 = [root / name for root in plan.v1_roots.values()]
+        self._known[agent.name] = (plan, pod, v2, v1)
+        return v2, v1
 
     def members(self, name: str) -> list[int]:
         """Processes of an agent: those of its cgroup, else those of its tree. Also called by threads."""
@@ -197,6 +206,7 @@ class AgentGroups:
                 held.group.set_ceiling(None)
 
     def drop(self, name: str) -> None:
+        self._known.pop(name, None)
         held = self._held.pop(name, None)
         if held is not None:
             self._by_fd.pop(held.fd, None)
