@@ -45,9 +45,10 @@ def test_each_fault_is_caught_and_healed_as_promised(tmp_path: Path) -> None:
     """Times count only where the machine was not starved; what went wrong otherwise counts in any case."""
     results = _drill(tmp_path)
     assert results.keys() == FAULTS.keys()
-    late = [name for name, one in results.items() if one["verdict"] == "failed" and _is_late(one)]
-    if late:
-        results.update(_drill(tmp_path, *late))  # once more: somebody else was busy here
+    for _ in range(2):
+        late = [name for name, one in results.items() if one["verdict"] == "failed" and _is_late(one)]
+        if late:
+            results.update(_drill(tmp_path, *late))  # once more: somebody else was busy here
     failed = {name: one["detail"] for name, one in results.items() if one["verdict"] == "failed"}
     assert failed == {}
 
