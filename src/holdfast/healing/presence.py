@@ -58,6 +58,8 @@ def arrive(state: Ladder, policy: Policy, now: float, instance: int, by_permit: 
     state = replace(state, instance=instance)
     if not state.wanted or state.aside:
         return unwanted(replace(state, running=True), policy, now)
+    if setting_aside.is_called_back(state):  # its start was overtaken by the stop, which is not taken back
+        return setting_aside.stop(replace(state, running=True), policy, now)
     return runs(state, policy, now), opened
 
 

@@ -82,6 +82,22 @@ def test_it_may_be_told_to_go_sooner_but_not_later_and_a_repeated_word_changes_n
     assert run.see(SHED) == []
 
 
+@pytest.mark.parametrize(
+    "news", [m.Adopted(instance=2, running=False), m.Adopted(instance=2, running=True), m.Spawned(instance=2)]
+)
+def test_a_start_that_its_stop_overtook_is_no_failure_when_it_is_called_back_meanwhile(news: m.Observation) -> None:
+    run = aside(Run(GATED).up())
+    run.see(m.CalledBack())
+    run.see(m.SlotGranted())
+    run.see(SHED)  # its birth goes unheard
+    run.see(m.CalledBack())
+    run.see(news)
+    assert (run.state.phase, run.state.instance, run.state.incident) == (Phase.STOPPING, 2, 0)
+    run.see(m.Exited(instance=2))
+    assert run.see(m.Down(reason="stopped", instance=2)) == [m.AskSlot()]
+    assert (run.state.incident, run.state.restarts_total) == (0, 0)
+
+
 def test_called_back_while_it_stops_it_waits_for_its_start_once_it_is_down() -> None:
     run = Run().up()
     run.see(SHED)
