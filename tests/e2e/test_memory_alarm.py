@@ -45,7 +45,7 @@ def test_memory_near_the_limit_is_told_once_and_nothing_is_restarted(home: Keepe
     assert row["usage"]["net_rx_bytes_s"] is None
     want.write_text("160")
     row = home.wait_row("eater", phase="degraded")
-    assert "of its limit of 200M is in use" in row["why"]
+    assert "of its limit of 200 MB is in use" in row["why"]
     wait_until(lambda: told.exists() and told.read_text().strip(), "the alert")
     want.write_text("10")
     home.wait_row("eater", phase="healthy", instance=1)

@@ -15,7 +15,7 @@ from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import Row
 from tests.harness.quick_keeper import QuickHome
 
-MB = 1024 * 1024
+MB = 1_000_000
 STARTER = "import time; time.sleep(0.3); held = b'x' * 20_000_000; time.sleep(1000)"
 NODE = {"memory_bytes": 400 * MB, "reserve_bytes": 100 * MB}
 

@@ -206,3 +206,21 @@ def test_a_start_that_was_not_watched_from_its_beginning_keeps_its_lease_and_onl
             ground.starts.follow(one, reached * MB, FLAT, now)
         assert ground.starts.lease_bytes(one) == 0
         assert (one.memory.start_peak_bytes, one.memory.start_s) == (kept * MB, 20.0)
+
+
+def test_how_long_a_start_takes_is_foretold_from_its_own_last_one_or_from_one_of_its_like() -> None:
+    first, like, other = agent("a1"), agent("a2"), agent("b", command=("other",))
+    ground = Ground(first, like, other)
+    assert ground.starts.takes_s(like) == 10.0
+    ground.run(first, 1, 0.0)
+    for now in (0.0, 4.0):
+        ground.starts.follow(first, 80 * MB, FLAT, now)
+    assert [ground.starts.takes_s(one) for one in (first, like, other)] == [4.0, 4.0, 10.0]
+
+
+def test_a_start_takes_at_least_what_is_declared_as_its_minimum() -> None:
+    least = agent(memory=Memory(min_bytes=200 * MB, start_bytes=50 * MB))
+    unknown = agent("u1", memory=Memory(min_bytes=200 * MB))
+    ground = Ground(least, unknown)
+    ground.guess_most = 96 * MB
+    assert [ground.starts.need(one) for one in (least, unknown)] == [200 * MB, 200 * MB]

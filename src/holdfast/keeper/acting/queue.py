@@ -131,6 +131,7 @@ class StartQueue:
     def _evaluate(self) -> None:
         self._timer = None
         if not self._ready():
+            self._memory.want = None  # nobody goes for a start that cannot be carried out
             return
         now = asyncio.get_running_loop().time()
         for name in [name for name in self._granted if not self._is(name, Phase.STARTING)]:
@@ -221,7 +222,7 @@ class StartQueue:
                 name=name,
                 slots=self._slots(self._agents[name]) if name in self._granted else 0.0,
                 since_mono=since,
-                start_s=self._agents[name].memory.start_s or limits.START_TAKES_S,
+                start_s=self._starts.takes_s(self._agents[name]),
                 lease_bytes=out[name][1] if name in out else 0,
             )
             for name, since in names.items()
@@ -273,7 +274,7 @@ class StartQueue:
             since_mono=self._since[agent.name],
             slots=self._slots(agent),
             need_bytes=self._starts.need(agent),
-            start_s=agent.memory.start_s or limits.START_TAKES_S,
+            start_s=self._starts.takes_s(agent),
         )
 
     def _out(self, agent: Agent, now: float) -> Waiting:

@@ -68,6 +68,7 @@ class Starts:
         self._out: dict[str, _Out] = {}
         self._over: dict[str, int] = {}  # instances whose start is over
         self._kinds: dict[tuple[str, ...], int] | None = None  # peaks seen, of agents that are started alike
+        self._took: dict[tuple[str, ...], float] | None = None  # seconds that the last start of a kind took
 
     # --- for others ----------------------------------------------------------------------------------------------
     def lease_bytes(self, agent: Agent) -> int:
@@ -95,8 +96,17 @@ class Starts:
         need = admission.start_need(said.start_bytes, peak, said.start_default_bytes, limit)
         if said.start_bytes is None and peak is None and said.start_default_bytes is None:
             most = self._guess_most()
-            return need if most is None else min(need, most)
-        return need
+            need = need if most is None else min(need, most)
+        return max(need, said.min_bytes)  # leases keep that much for it from its first moment on
+
+    def takes_s(self, agent: Agent) -> float:
+        """How long its next start will take until it is ready and flat, in seconds: as its last one, or its like."""
+        if agent.memory.start_s is not None:
+            return agent.memory.start_s
+        if self._took is None:
+            told = ((one.spec, one.memory.start_s) for one in self._agents.values())
+            self._took = {_kind(spec): took_s for spec, took_s in told if took_s is not None}
+        return self._took.get(_kind(agent.spec), limits.START_TAKES_S)
 
     # --- a start -------------------------------------------------------------------------------------------------
     def granted(self, agent: Agent, need_bytes: int, now: float) -> None:
@@ -163,6 +173,8 @@ class Starts:
         if took_s is not None:
             one.peak_bytes = max(one.peak_bytes, limits.SLACK_LEAST_BYTES)  # so small that a late group saw none of it
             agent.memory.start_s = round(took_s, 1)
+            if self._took is not None:
+                self._took[_kind(agent.spec)] = agent.memory.start_s
         elif before is None and one.peak_bytes * limits.START_PEAK_FACTOR <= self.need(agent):
             one.peak_bytes = 0  # broken off early it tells nothing that its recipe did not tell better
         known = memory.start_peaks or (() if before is None else (before,))
