@@ -72,6 +72,10 @@ class Turns:
     took_s: dict[str, list[float]] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
 
+    def lost(self, allowed: str = "") -> list[str]:
+        """What failed; `allowed`: but for this agent."""
+        return [one for one in self.failed if not allowed or not one.startswith(f"{allowed}: ")]
+
     def told(self) -> str:
         """One line for a person."""
         parts = [
@@ -137,9 +141,11 @@ class Pack:
     def one_turn_each(self, names: tuple[str, ...], turns: Turns) -> None:
         for name in names:
             try:
-                turns.took_s.setdefault(name, []).append(self.turn(name))
+                took_s = self.turn(name)
             except OSError as error:
                 turns.failed.append(f"{name}: {error}")
+            else:
+                turns.took_s.setdefault(name, []).append(took_s)
 
     @contextmanager
     def working(self, names: tuple[str, ...]) -> Iterator[Turns]:
