@@ -131,13 +131,18 @@ class World:
                 moved = max(0, min(over, self.swap_free(), int(SWAP_BYTES_S * dt), body.usage // 2))
                 body.usage, body.swapped, over = body.usage - moved, body.swapped + moved, over - moved
         while self.used() > self.plan.machine:
-            there = [body for body in self.bodies.values() if body.alive or body.phase is Phase.HIBERNATING]
+            there = [body for body in self.bodies.values() if self._may_be_killed(body)]
             if not there:
                 return
             victim = min(there, key=lambda one: (one.priority, -one.usage))
             self.killed.append((victim.name, self._forced()))
-            victim.usage, victim.goal = 0, "shed"
+            victim.usage, victim.goal = 0, victim.goal if victim.phase is Phase.LEAVING else "shed"
             self.gone(victim)
+
+    def _may_be_killed(self, body: Body) -> bool:
+        """Whoever has memory, also while it ends by itself; not again who is killed and takes its time."""
+        here = body.alive or body.phase in (Phase.HIBERNATING, Phase.LEAVING)
+        return here and body.usage > 0 and body.dying_since is None
 
     def _forced(self) -> bool:
         """Enough was killed already, and its memory comes too slowly: no rule gets it sooner."""
