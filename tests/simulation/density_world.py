@@ -6,7 +6,7 @@ exhausted the kernel kills by priority, as oom_score_adj makes it. The dying tak
 
 from __future__ import annotations
 
-from holdfast.density import admission
+from holdfast.density import admission, semaphore
 from holdfast.density.model import MB, Phase, Reading, Seen, Want
 from tests.simulation.density_plan import Body, Goal, Plan, need_of
 
@@ -26,6 +26,7 @@ class World:
         self.bodies = {body.name: body for body in plan.bodies}
         self.killed: list[tuple[str, bool]] = []  # by the kernel; whether nobody could have prevented it
         self.woken = False  # the kernel has something to tell
+        self._can_touch = 0  # bytes, by all, in what is left of this step
         self.deserted_at: float | None = None  # since when init hears no keeper
 
     # --- what there is -------------------------------------------------------------------------------------------
@@ -87,6 +88,7 @@ class World:
     # --- time ----------------------------------------------------------------------------------------------------
     def step(self, dt: float) -> None:
         self.now += dt
+        self._can_touch = int(semaphore.FASTEST_BYTES_S * dt)
         self._init()
         for body in self.bodies.values():
             if body.crashes and self.now >= body.crashes[0]:
@@ -168,7 +170,7 @@ class World:
             body.usage = max(wish, body.usage - int(body.rate * dt))
             body.blocked_since = None
         else:
-            self._grow(body, min(wish, body.usage + max(1, int(body.rate * dt))), dt)
+            self._grow(body, min(wish, body.usage + self._touched(max(1, int(body.rate * dt)))), dt)
         if body.limit is not None and body.usage >= body.limit:
             body.spike = 0  # its next process has not leaked yet
             self.kill(body, "again")
@@ -177,6 +179,15 @@ class World:
             self.now - body.born > 2.0, self.now - body.flat_since, body.born, self.now
         ):
             body.phase, self.woken = Phase.RUNNING, True
+
+    def _touched(self, wanted: int) -> int:
+        """What it can touch in this step. Where no kernel holds anybody, all together touch no more than the fastest
+        machine measured can: that is what the reserve is made for."""
+        if self.plan.kernel != "none":
+            return wanted
+        touched = min(wanted, self._can_touch)
+        self._can_touch -= touched
+        return touched
 
     def _grow(self, body: Body, grown: int, dt: float) -> None:
         most, before = body.ceiling, body.usage
