@@ -52,8 +52,8 @@ def decide(
     if state.count < bounds.least or state.count > bounds.most:
         after = max(bounds.least, min(bounds.most, state.count))
         return _changed(state, after, after, "its bounds were changed", now)
-    if depth is None:
-        return state, ()
+    if depth is None:  # what was few is not known to be few any more
+        return Scale(count=state.count, changed_mono=state.changed_mono), ()
     wished = wish(bounds, depth)
     if wished > state.count:
         state = Scale(count=state.count, changed_mono=state.changed_mono)

@@ -94,6 +94,12 @@ def test_replicas_follow_the_queue_within_bounds_memory_and_pace(
     assert replicas.decide(state, BOUNDS, depth, fits, running, now)[0].count == after
 
 
+def test_a_time_in_which_nobody_knows_the_queue_is_no_calm() -> None:
+    state, _ = replicas.decide(replicas.Scale(count=4, changed_mono=0.0), BOUNDS, 5.0, 9, 4, 100.0)
+    state, _ = replicas.decide(state, BOUNDS, None, 9, 4, 200.0)
+    assert replicas.decide(state, BOUNDS, 5.0, 9, 4, 401.0)[1] == ()
+
+
 def test_replicas_go_down_only_after_a_long_calm_and_each_change_says_why() -> None:
     state, acts = replicas.decide(replicas.Scale(count=4, changed_mono=0.0), BOUNDS, 5.0, 9, 4, 100.0)
     assert acts == ()
