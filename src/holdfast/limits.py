@@ -507,6 +507,7 @@ SLACK_MIN_BYTES = 16 * 1024 * 1024  # an agent that waits allocates less between
 SLACK_MAX_BYTES = 256 * 1024 * 1024
 SLACK_LEAST_BYTES = 1024 * 1024  # on nodes so small that 16 MB would be a large part of them
 SLACK_NODE_SHARE = 1 / 64  # the least slack of a node below 1 GB
+SLACK_ALL_SHARE = 1 / 4  # of the node, as the least slack of all agents together: 1,000 idle ones would fill it
 SLACK_TRIGGER = 1 / 3  # growth beyond this share of the slack between two readings doubles it
 SLACK_DECAY = 0.9  # per SLACK_DECAY_S without growth
 SLACK_DECAY_S = 0.1

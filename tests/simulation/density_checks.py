@@ -171,7 +171,7 @@ class Checks:
             since = chosen if body.leaving_since - chosen < limits.DYING_STALL_S else body.leaving_since
             if self.world.now - since < trusted_s:
                 coming += body.usage
-        bounds = leases.slack_bounds(reading.node_bytes, reading.reserve_bytes)
+        bounds = leases.slack_bounds(reading.node_bytes, reading.reserve_bytes, len(reading.agents))
         missing = max(0, -state.free_bytes) + act.short_bytes
         for name, held in state.held.items():
             if held.starved_mono is not None and name in state.leases:
@@ -218,7 +218,8 @@ class Checks:
         late_s = limits.TICK_CALM_S + plan.late_s  # until somebody looked again, and killed
         away = any(begin <= now < until + late_s for begin, until in plan.deaths)
         taken = any(begin <= now < begin + late_s for begin, _, _ in plan.others)
-        if not forced and not away and not taken:
+        lost = plan.kernel == "none" and plan.lost > 0  # a pause that got lost holds nobody until the next look
+        if not forced and not away and not taken and not lost:
             raise Violation("kernel_never_kills", f"{name} was killed by the kernel ({plan.kernel})")
 
     # --- admission -----------------------------------------------------------------------------------------------

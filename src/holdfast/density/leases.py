@@ -37,11 +37,14 @@ def all_held(reading: Reading) -> bool:
     return reading.ceilings and all(seen.holdable or seen.phase not in ALIVE for seen in reading.agents)
 
 
-def slack_bounds(node_bytes: int, reserve_bytes: int) -> Slack:
-    """16 to 256 MB, less on small nodes."""
+def slack_bounds(node_bytes: int, reserve_bytes: int, agents: int = 0) -> Slack:
+    """16 to 256 MB, less on small nodes. Of very many `agents` the least is less, so that all of it leaves room."""
     room = max(0, node_bytes - reserve_bytes)
     least = min(limits.SLACK_MIN_BYTES, max(limits.SLACK_LEAST_BYTES, int(room * limits.SLACK_NODE_SHARE)))
-    return Slack(least, max(least, min(limits.SLACK_MAX_BYTES, least * 16)))
+    most = max(least, min(limits.SLACK_MAX_BYTES, least * 16))
+    if agents:
+        least = min(least, max(limits.SLACK_LEAST_BYTES, int(room * limits.SLACK_ALL_SHARE) // agents))
+    return Slack(least, most)
 
 
 def budget(reading: Reading) -> int:

@@ -26,12 +26,12 @@ def worth_looking(state: State, reading: Reading, available_bytes: int, now: flo
         return True
     if any(one.pressing or one.starved_mono is not None or one.step is not Step.NONE for one in state.held.values()):
         return True
-    bounds = leases.slack_bounds(reading.node_bytes, reading.reserve_bytes)
+    bounds = leases.slack_bounds(reading.node_bytes, reading.reserve_bytes, len(reading.agents))
     return reading.available_bytes - available_bytes >= bounds.least_bytes // 2
 
 
 def _worth_it_blind(state: State, reading: Reading, available_bytes: int, now: float) -> bool:
-    least = leases.slack_bounds(reading.node_bytes, reading.reserve_bytes).least_bytes
+    least = leases.slack_bounds(reading.node_bytes, reading.reserve_bytes, len(reading.agents)).least_bytes
     moved = reading.available_bytes - available_bytes
     if now - state.read_mono >= limits.TICK_TIGHT_S or moved >= least // 4:
         return True

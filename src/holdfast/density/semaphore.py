@@ -22,7 +22,7 @@ _BUSY_BYTES_S = 1024 * 1024
 
 def decide(state: State, reading: Reading, now: float) -> Outcome:
     """What follows from a reading. `now`: seconds of the monotonic clock, never less than before."""
-    bounds = leases.slack_bounds(reading.node_bytes, reading.reserve_bytes)
+    bounds = leases.slack_bounds(reading.node_bytes, reading.reserve_bytes, len(reading.agents))
     held = _follow(state, reading, bounds, now)
     granted = leases.grant(reading, held, bounds)
     free = granted.free_bytes

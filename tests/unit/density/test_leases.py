@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from holdfast import limits
 from holdfast.density import leases
 from holdfast.density.model import MB, Held, Lease, Phase, Reading, Seen, SetCeiling, Step
 from tests.unit.density.fleet import NODE, RESERVE, reading, seen
@@ -28,6 +29,14 @@ def granted(read: Reading, **more: Held) -> leases.Granted:
 def test_slack_is_smaller_on_small_nodes(node_mb: int, least_mb: int, most_mb: int) -> None:
     bounds = leases.slack_bounds(node_mb * MB, 256 * MB if node_mb > 600 else node_mb * MB // 2)
     assert (bounds.least_bytes, bounds.most_bytes) == (least_mb * MB, most_mb * MB)
+
+
+def test_a_thousand_idle_agents_leave_room_for_the_next_one() -> None:
+    few, many = leases.slack_bounds(24_000 * MB, 2_000 * MB, 100), leases.slack_bounds(24_000 * MB, 2_000 * MB, 1000)
+    assert few == leases.slack_bounds(24_000 * MB, 2_000 * MB)
+    assert many.least_bytes * 1000 <= 22_000 * MB // 4
+    assert many.most_bytes == few.most_bytes, "who works is lent as much as ever"
+    assert leases.slack_bounds(500 * MB, 100 * MB, 10_000).least_bytes == limits.SLACK_LEAST_BYTES
 
 
 def test_the_budget_is_the_node_less_the_reserve_and_less_what_others_took() -> None:
