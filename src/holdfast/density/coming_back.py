@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from holdfast import limits
 from holdfast.density import needs
+from holdfast.density.admission import PASS_AFTER_S
 from holdfast.density.leases import ALIVE, order
 from holdfast.density.model import ComeBack, Held, Phase, Reading
 
@@ -43,7 +44,9 @@ def look(
     actions: list[ComeBack] = []
     for seen in sorted((one for one in reading.agents if one.phase is Phase.SHED), key=order):
         if want is not None and want.priority >= seen.priority:
-            left, want = left - want.need_bytes, None
+            # As in the queue of starts: what is kept out for long waits for no room that the shed could have.
+            passed = want.need_bytes > free and now - want.since_mono >= PASS_AFTER_S
+            left, want = left - (0 if passed else want.need_bytes), None
         need = seen.start_bytes if alone else room_for(seen.start_bytes, budget)
         if need > left + needs.gives_way(reading, seen.priority):
             continue

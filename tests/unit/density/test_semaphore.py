@@ -243,6 +243,13 @@ def test_room_that_went_away_in_between_counts_anew() -> None:
     assert again.actions == ()
 
 
+def test_a_start_that_finds_no_room_for_long_keeps_nobody_away_who_would_fit() -> None:
+    want = Want(name="fat", priority=0, need_bytes=264 * MB, since_mono=10.0)
+    read = reading(shed("low", 0, 137), seen("a", 50, 100), want=want)
+    assert coming_back.look(read, {}, {}, 800 * MB, 219 * MB, 12.0).room_mono == {}
+    assert set(coming_back.look(read, {}, {}, 800 * MB, 219 * MB, 21.0).room_mono) == {"low"}
+
+
 def test_one_who_fills_the_node_comes_back_to_an_empty_one() -> None:
     read = reading(shed("huge", 0, 1792))
     assert "huge" in coming_back.look(read, {}, {}, 1792 * MB, 1792 * MB, 1.0).room_mono
