@@ -115,7 +115,7 @@ def test_memory_pressure_pauses_the_clock_only_and_is_said_until_it_is_over(tmp_
     short = tmp_path / "short"
     short.touch()
     home = home_with(
-        "from pathlib import Path\nfrom holdfast.state import schedule\nlimits.SNAPSHOT_PAUSED_LOOK_S = 0.1\n"
+        "from pathlib import Path\nfrom holdfast.state.keeping import schedule\nlimits.SNAPSHOT_PAUSED_LOOK_S = 0.1\n"
         f"schedule.pause = lambda *_, **__: 'memory is short' if Path({str(short)!r}).exists() else ''"
     )
     try:

@@ -35,7 +35,7 @@ limits.SNAPSHOT_PAUSE_SAID_S = 0.0
 {more}
 runpy.run_module("holdfast.keeper", run_name="__main__")
 """
-NO_PAUSES = "from holdfast.state import schedule\nschedule.pause = lambda *_, **__: ''"
+NO_PAUSES = "from holdfast.state.keeping import schedule\nschedule.pause = lambda *_, **__: ''"
 
 
 IN_WORKER = """
