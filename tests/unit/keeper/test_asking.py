@@ -22,7 +22,8 @@ from holdfast.spec import model
 from holdfast.spec.model import AgentSpec, AskMemory
 
 HANDLES = (
-    "import signal; signal.signal(signal.SIGUSR2, lambda *_: print('asked', flush=True)); print('ready', flush=True)"
+    # By os.write: a handler that prints while "ready" is still being printed would end the program.
+    "import os, signal; signal.signal(signal.SIGUSR2, lambda *_: os.write(1, b'asked\\n')); os.write(1, b'ready\\n')"
 )
 WAITS = f"{HANDLES}\nwhile True: signal.pause()"
 
