@@ -29,6 +29,10 @@ pytestmark = [
     pytest.mark.full,
     pytest.mark.timeout(2400),
     pytest.mark.skipif(os.getuid() != 0, reason="needs memory cgroups of its own: run as root"),
+    # Turns of real agents beside a full node: passed whole once, on a busy machine, and has to prove itself steady.
+    pytest.mark.skipif(
+        os.environ.get("HOLDFAST_REAL_MEMORY") != "1", reason="takes 6 minutes: HOLDFAST_REAL_MEMORY=1 runs it"
+    ),
 ]
 
 START_S = 900.0  # four starts one after another, 8 to 20 CPU seconds each, on a machine busy with other things
