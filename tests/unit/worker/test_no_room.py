@@ -58,7 +58,7 @@ def test_a_snapshot_without_room_leaves_the_disk_as_it_was(tmp_path: Path, monke
     before = packs(tmp_path)
     (tmp_path / "live" / "b").write_bytes(random.Random(1).randbytes(30 * 2**20))
     disk.packs = 2
-    with pytest.raises(StoreError, match="less than 1.07 GB are free on its disk") as caught:
+    with pytest.raises(StoreError, match=r"less than 1\.07 GB are free on its disk") as caught:
         snapshot(tmp_path)
     assert explain(caught.value)[0] is Fault.FULL
     assert packs(tmp_path) == before
