@@ -61,7 +61,6 @@ LEDGER_RECORD_MAX_BYTES = 1024 * 1024
 # --- Holdfast's own processes --------------------------------------------------------------------------------
 SOCKET_PATH_MAX_BYTES = 107  # sun_path less its NUL
 API_BODY_MAX_BYTES = 8 * 1024 * 1024
-KEEPER_DEAD_LAST_RESORT_S = 60.0
 KEEPER_YOUNG_S = 60.0  # an unexpected error makes an older keeper start over, and not more often than this
 START_LIGHT_CPU_S = 1.0  # an agent whose start was seen to cost less skips the queue of start slots
 ALERT_TIMEOUT_S = 10.0
@@ -279,7 +278,6 @@ LOG_RATE_LINES_S = 20_000  # no agent says so much; a loop that prints does
 LOG_CAPPED_FILES_BYTES = 100 * 1024 * 1024  # as one log file of ours
 LOG_FILE_LEAST_BYTES = 65_536  # the longest line shown must fit into one file
 LOG_FILES_MAX = 1_000
-LOG_GLOBS_MAX = 32
 SHIPPING_MAX = 8  # places that an agent's lines are sent to
 MEMORY_WARN_SHARE = 0.70  # mission, promise 11
 MEMORY_ALARM_SHARE = 0.80

@@ -19,7 +19,6 @@ from holdfast import limits
 from holdfast.state.second_place import lag
 from holdfast.state.second_place.rebuild import bring_home, open_remote, survey
 from holdfast.state.second_place.remote_store import RemoteStore
-from holdfast.state.second_place.second_place import Layered, open_agent
 from holdfast.state.second_place.upload import bring, known_there, standing
 from holdfast.state.store.damage import Damaged
 from holdfast.state.store.local_store import LocalStore
@@ -223,17 +222,6 @@ def test_a_bit_that_flipped_in_the_bucket_is_noticed_and_never_brought_home(
     assert pack.name in told[0]
     assert pack.name not in {found.name.rpartition("/")[2] for found in home.list(PACKS)}
     assert contents(local, local.snapshots()[0])["count"] == b"0"
-
-
-def test_what_is_missing_here_is_read_there_by_ranges(url: str, tmp_path: Path) -> None:
-    state_dir = tmp_path / "assistant"
-    local = make(state_dir, 3)
-    bring(state_dir, url, "assistant", quiet, now_at=AT)
-    here = LocalStore(state_dir / "repo")
-    for found in list(here.list(PACKS))[:2]:
-        here.delete(found.name)
-    both = Repository.open(Layered(here, open_agent(url, "assistant")), KEY)
-    assert [contents(both, one)["count"] for one in local.snapshots()] == [b"0", b"1", b"2"]
 
 
 def test_wrong_keys_a_missing_bucket_and_another_repository_are_told_apart(

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from holdfast.cli.session import Command, Group, Session, complete_agent, pass_session
+from holdfast.cli.session import Command, Group, Session, complete_incident, pass_session
 
 HEADERS = ("ID", "AGENT", "OUTCOME", "CAUGHT", "RESTORED", "TIERS", "TIMES", "LAST", "CAUSE")
 # Columns a narrow terminal does without, the least missed first; the ID is what the next command needs.
@@ -49,7 +49,7 @@ def list_command(session: Session, each: bool) -> None:
 
 
 @incidents.command("show", cls=Command, examples=["holdfast incidents show 20261121-0a1b2c3d"])
-@click.argument("incident", metavar="INCIDENT|AGENT", shell_complete=complete_agent)
+@click.argument("incident", metavar="INCIDENT|AGENT", shell_complete=complete_incident)
 @click.option("--markdown", is_flag=True, help="Print the post-mortem file.")
 @pass_session
 def show_command(session: Session, incident: str, markdown: bool) -> None:

@@ -153,10 +153,11 @@ def complete_selector(context: click.Context, _parameter: click.Parameter, incom
     return [f"{before}{comma}{pair}" for pair in sorted(pairs) if pair.startswith(begun)]
 
 
-def complete_incident(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Ids of incidents, the newest first."""
+def complete_incident(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Agents, which mean their newest incident, and ids of incidents, the newest first."""
     rows = _rows(context, "/v1/incidents", "incidents")
-    return [row["id"] for row in reversed(rows) if row["id"].startswith(incomplete)]
+    ids = [row["id"] for row in reversed(rows) if row["id"].startswith(incomplete)]
+    return [*complete_agent(context, parameter, incomplete), *ids]
 
 
 def deleted_agents(context: click.Context) -> list[str]:

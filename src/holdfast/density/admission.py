@@ -85,11 +85,6 @@ def peaks_kept(before: tuple[int, ...], peak: int, whole: bool) -> tuple[int, ..
     return (*before, peak)[-limits.START_PEAKS_KEPT :]
 
 
-def beside(need_bytes: int, room_bytes: int) -> bool:
-    """Whether a second instance (an update, a clone) may start beside the first; else the old one stops first."""
-    return need_bytes <= room_bytes
-
-
 def settled(ready: bool, flat_s: float, since_mono: float, now: float) -> bool:
     """Whether a start gives its lease back: ready and flat for a while, or it took too long. See `flat`."""
     return (ready and flat_s >= limits.START_FLAT_S) or now - since_mono >= limits.START_LEASE_MAX_S

@@ -104,24 +104,6 @@ def ancestors(pid: int) -> set[int]:
     return found
 
 
-def tree_rss_bytes(root: int) -> int:
-    """Resident bytes of the whole tree; pages they share are counted for each."""
-    return sum(each.rss_bytes for each in tree(root))
-
-
-def find_by_environ(name: str, value: str) -> list[int]:
-    """Processes that were started with NAME=VALUE; those whose environment may not be read are left out."""
-    wanted = f"\0{name}={value}\0".encode()
-    return [pid for pid in pids() if wanted in b"\0" + _environ(pid) + b"\0"]
-
-
-def _environ(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/environ").read_bytes()
-    except OSError:
-        return b""
-
-
 def listeners_of(port: int, within: Iterable[int] | None = None) -> list[Listener]:
     """Who listens on a TCP port: of the given processes, or of all that may be looked into.
 

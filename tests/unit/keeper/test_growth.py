@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from holdfast import limits
-from holdfast.clock import ManualClock
 from holdfast.healing.model import Ladder, Phase, Policy
 from holdfast.health.trend import Trend
 from holdfast.keeper.agent import Agent, Memory
 from holdfast.keeper.density.growth import Growth, Room
 from holdfast.spec.model import AgentSpec, Limits
+from tests.harness.manual_clock import ManualClock
 
 MB = 1_000_000
 SLOW = Trend(10 * MB / 3600, 3600.0)

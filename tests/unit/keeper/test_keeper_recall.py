@@ -10,7 +10,6 @@ import msgspec
 
 from holdfast.alerts.hook import Alert
 from holdfast.alerts.outbox import Waiting
-from holdfast.clock import ManualClock
 from holdfast.healing.model import Ladder, Phase, Tier
 from holdfast.home import Home
 from holdfast.incidents.model import Incident, Outcome
@@ -21,6 +20,7 @@ from holdfast.keeper.recall import Recalled
 from holdfast.keeper.telling.cases import case_body
 from holdfast.keeper.telling.views import Death
 from holdfast.ledger.chain import Ledger
+from tests.harness.manual_clock import ManualClock
 
 LADDER = Ladder(phase=Phase.RECOVERING, tier=Tier.RESTART, instance=2, restarts_mono=(5.0,), incident=1, cause="died")
 INCIDENT = Incident(id="20261121-aa", agent="one", number=1, cause="died", opened_at=1e9, caught_s=0.1)

@@ -11,7 +11,6 @@ import msgspec
 import pytest
 
 from holdfast import errors, limits
-from holdfast.clock import ManualClock
 from holdfast.errors import HoldfastError
 from holdfast.healing.model import Ladder, Policy
 from holdfast.home import Home
@@ -24,6 +23,7 @@ from holdfast.keeper.watching.resources import Resources, _Held
 from holdfast.node import tree_size
 from holdfast.pods import pod
 from holdfast.spec.model import AgentSpec, Limits
+from tests.harness.manual_clock import ManualClock
 
 
 class Pad:

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 
 from holdfast import errors, limits
-from holdfast.clock import ManualClock
 from holdfast.ledger import record, segment, verify
 from holdfast.ledger.chain import Ledger
+from tests.harness.manual_clock import ManualClock
 from tests.unit.ledger.disks import FailingSync, FullDisk, PowerCutDisk
 
 HOME_ID = "5eed0001"

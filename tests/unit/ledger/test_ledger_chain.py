@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast import errors
-from holdfast.clock import ManualClock
 from holdfast.ledger import record, segment
 from holdfast.ledger.chain import Ledger
 from holdfast.ledger.reading import read
 from holdfast.ledger.record import BadRecord, Head
+from tests.harness.manual_clock import ManualClock
 from tests.unit.ledger.campaign import CHECKS, HOME_ID, Check, verified, written
 
 TEXT = st.text(max_size=40)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from holdfast.clock import ManualClock
 from holdfast.ledger import segment
 from holdfast.ledger.chain import Ledger
+from tests.harness.manual_clock import ManualClock
 
 PAGE = Path(__file__).parents[3] / "docs" / "formats" / "ledger.md"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tracemalloc
 from pathlib import Path
 
-from holdfast.clock import ManualClock
 from holdfast.ledger import record, segment
 from holdfast.ledger.chain import Ledger
+from tests.harness.manual_clock import ManualClock
 from tests.unit.ledger.campaign import HOME_ID, framed, rewrite, verified, written
 
 

@@ -51,10 +51,6 @@ def test_a_tree_and_an_environment_are_found() -> None:
     try:
         grandchild = int(child.stdout.readline())
         assert {each.pid for each in processes.tree(child.pid)} == {child.pid, grandchild}
-        assert processes.tree_rss_bytes(child.pid) > 0
-        found = processes.find_by_environ("HOLDFAST_TRIAL", f"mark-{os.getpid()}")
-        assert set(found) == {child.pid, grandchild}
-        assert processes.find_by_environ("HOLDFAST_TRIAL", f"mark-{os.getpid()}0") == []
     finally:
         child.stdin.close()
         child.wait()

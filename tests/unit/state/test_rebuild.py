@@ -23,7 +23,6 @@ from holdfast.state.model import Rights
 from holdfast.state.second_place import homecoming
 from holdfast.state.second_place.homecoming import adopt_key
 from holdfast.state.second_place.rebuild import COMING, bring_home, open_remote, survey
-from holdfast.state.second_place.second_place import Layered, open_agent
 from holdfast.state.second_place.upload import bring
 from holdfast.state.store import keys
 from holdfast.state.store.damage import Damaged, MissingBlob
@@ -130,15 +129,6 @@ def test_another_history_of_that_name_is_refused_and_set_aside_only_when_asked(d
     (aside,) = state_dir.glob("repo.before-*")
     kept = Repository.open(LocalStore(aside), KEY)
     assert contents(kept, kept.snapshots()[0]) == {"count": b"mine"}
-
-
-def test_what_is_missing_here_is_read_there(disk: Path, tmp_path: Path) -> None:
-    repo = bring_home(str(disk), "one", tmp_path / "new" / "one")
-    here = LocalStore(repo)
-    for found in list(here.list("packs/")):
-        here.delete(found.name)
-    both = Repository.open(Layered(here, open_agent(str(disk), "one")), KEY)
-    assert [contents(both, one)["count"] for one in both.snapshots()] == [b"0", b"1", b"2"]
 
 
 def test_an_unknown_agent_is_said_to_be_unknown(disk: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.state.model import Content, Entry, Kind
+from holdfast.state.model import Entry, Kind
 from holdfast.state.store import tree
 
 BLOB = b"0123456789abcdef"
@@ -76,8 +76,3 @@ def test_a_map_of_a_sparse_file_comes_back_and_a_crooked_one_is_refused() -> Non
             tree.split_spans(tree.join_spans(bad))
     with pytest.raises(tree.BadTree):
         tree.split_spans(b"x")
-
-
-def test_an_entry_names_blobs_of_content_and_lists_apart() -> None:
-    assert tree.ids_of(entry(b"a", blobs=(BLOB,))) == ([BLOB], [])
-    assert tree.ids_of(entry(b"a", blobs=(BLOB,), content=Content.DATABASE)) == ([], [BLOB])

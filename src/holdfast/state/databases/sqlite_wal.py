@@ -183,7 +183,3 @@ def seal(log_fd: int, page_size: int, frame: int) -> bytes:
 def is_frame(head: bytes, page: int, salts: bytes) -> bool:
     """Whether these FRAME_HEADER_BYTES stand before that page, in that generation of the log."""
     return head[:4] == page.to_bytes(4, "big") and head[8:16] == salts
-
-
-def salts_of(log_fd: int) -> bytes:
-    return os.pread(log_fd, 8, 16)

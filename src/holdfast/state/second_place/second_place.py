@@ -8,12 +8,11 @@ from this machine first. Called by the worker's jobs, by rebuild.py and upload.p
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from holdfast.state.second_place.remote_store import RemoteStore
 from holdfast.state.store.local_store import LocalStore
-from holdfast.state.store.objects import Missing, Store, Stored, StoreError
+from holdfast.state.store.objects import Store, StoreError
 
 AGENTS = "agents"
 
@@ -70,46 +69,3 @@ def _directory(text: str) -> Path:
     if not root.is_dir():
         raise StoreError(f"{root} is not there: make that directory, or mount its disk", lasting=True)
     return root
-
-
-class Layered:
-    """Reads from this machine first, from the second place where an object is missing here; writes only here.
-
-    Lists of packs are of both; all other lists are this machine's own, which decides what is live.
-    """
-
-    def __init__(self, here: Store, there: Store) -> None:
-        self._here, self._there = here, there
-        self.where = here.where
-
-    def put(self, name: str, data: bytes | Iterable[bytes]) -> bool:
-        return self._here.put(name, data)
-
-    def get(self, name: str) -> bytes:
-        try:
-            return self._here.get(name)
-        except Missing:
-            return self._there.get(name)
-
-    def ranges(self, name: str, wanted: list[tuple[int, int]]) -> list[bytes]:
-        try:
-            return self._here.ranges(name, wanted)
-        except Missing:
-            return self._there.ranges(name, wanted)
-
-    def size(self, name: str) -> int:
-        try:
-            return self._here.size(name)
-        except Missing:
-            return self._there.size(name)
-
-    def list(self, prefix: str) -> Iterator[Stored]:
-        seen = set()
-        for found in self._here.list(prefix):
-            seen.add(found.name)
-            yield found
-        if prefix.startswith("packs/"):
-            yield from (found for found in self._there.list(prefix) if found.name not in seen)
-
-    def delete(self, name: str) -> None:
-        self._here.delete(name)

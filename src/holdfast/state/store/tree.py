@@ -13,7 +13,7 @@ from itertools import pairwise
 
 import msgspec
 
-from holdfast.state.model import ID_BYTES, Content, Entry, Kind
+from holdfast.state.model import ID_BYTES, Entry, Kind
 
 IDS_IN_EXTENT = 128  # a list of 2 KiB: an append to a large file writes one of them anew
 CHUNKS_MAX = 64  # ids in an entry itself; longer contents have extents
@@ -103,10 +103,3 @@ def split_spans(data: bytes) -> list[tuple[int, int]]:
             raise BadTree("the map of a sparse file runs backwards")
         end = offset + length
     return spans
-
-
-def ids_of(entry: Entry) -> tuple[list[bytes], list[bytes]]:
-    """(blobs of content, blobs that are lists or maps) which a file's entry names itself."""
-    if entry.content is Content.CHUNKS:
-        return list(entry.blobs), []
-    return [], list(entry.blobs)
