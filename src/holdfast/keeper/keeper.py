@@ -11,8 +11,6 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from msgspec import structs, to_builtins
-
 from holdfast import __version__, errors, limits
 from holdfast.alerts.hook import Outcome
 from holdfast.clock import Clock
@@ -20,7 +18,7 @@ from holdfast.errors import HoldfastError
 from holdfast.evidence.model import Bundle
 from holdfast.healing.model import Commanded, Phase
 from holdfast.home import Home
-from holdfast.incidents import grouping, stuck
+from holdfast.incidents import grouping
 from holdfast.incidents import model as incidents
 from holdfast.keeper import fleet as fleets
 from holdfast.keeper import taking_up
@@ -48,9 +46,10 @@ from holdfast.keeper.state import state_wiring
 from holdfast.keeper.tasks import Tasks
 from holdfast.keeper.telling import notices, status, views
 from holdfast.keeper.telling.alarms import Alarms
-from holdfast.keeper.telling.cases import Casebook, Ears, case_body
+from holdfast.keeper.telling.cases import Casebook, Ears
 from holdfast.keeper.telling.collecting import Collecting, secret_values
-from holdfast.keeper.telling.evidence import AfterFault, Evidence
+from holdfast.keeper.telling.evidence import AfterFault
+from holdfast.keeper.telling.findings import Findings
 from holdfast.keeper.telling.outgoing import Outgoing
 from holdfast.keeper.watching import beats
 from holdfast.keeper.watching.beats import BeatsLoop
@@ -91,7 +90,10 @@ class Keeper:
         evidence = AfterFault(
             self.agents, home, clock, places.cgroups_of, self.proven, curve=lambda name: self.resources.curve(name)
         )
-        ears = Ears(self._incident_changed, self._explained, self._judged)
+        self.findings = Findings(self.agents, self.recorder, self.agent_changed)
+        ears = Ears(
+            lambda incident: self.checkpoint.incident(incident.id), self.findings.explained, self.findings.judged
+        )
         self.casebook = Casebook(home, clock, self.tasks, self.outgoing, evidence, ears, self._secrets_of, boot_id)
         self.collecting = Collecting(places.cgroups_of, self._looked_into)
         self.link = InitLink(
@@ -341,32 +343,9 @@ class Keeper:
         self.checkpoint.agent(agent.name)
         self.queue.changed(agent)
 
-    def _explained(self, agent: Agent, found: Evidence, instance: int) -> None:
-        """What log and ports tell of the last death replaces what its exit alone told."""
-        death = agent.memory.deaths[-1]
-        agent.taken = found.taken or agent.taken
-        told = structs.replace(death, exit=found.exit or death.exit, cause=found.taken or death.cause)
-        if told != death:
-            agent.memory.deaths = (*agent.memory.deaths[:-1], told)
-            body = {"instance": instance, "explained": to_builtins(told)}
-            self.recorder.record("agent.explained", agent.name, f"it died so: {told.exit}", body)
-            self.agent_changed(agent)
-
     def _looked_into(self, agent: Agent, bundle: Bundle | None, why: str) -> None:
-        """A hung instance was looked into and is about to be killed."""
-        found = stuck.spot(bundle)
-        said = why or f"evidence was taken in {bundle.took_s if bundle else 0.0:.2f} s"
-        said += f": it hung in {stuck.place(found)}" if found else ""
-        self.recorder.record("agent.evidence", agent.name, said, {"instance": agent.ladder.instance})
+        self.findings.looked_into(agent, bundle, why)
         self.casebook.looked_into(agent, bundle, why)
-
-    def _judged(self, incident: incidents.Incident) -> None:
-        """The most likely cause was found; replay needs it only while the incident is open."""
-        agent = self.agents.get(incident.agent)
-        body: dict[str, Any] = {"incident": incident.id, "kind": incident.kind, "likely": incident.likely}
-        if agent is not None and agent.incident is incident:
-            body["case"] = case_body(incident)
-        self.recorder.record("incident.judged", incident.agent, f"most likely: {incident.likely}", body)
 
     def _secrets_of(self, name: str) -> tuple[str, ...]:
         agent = self.agents.get(name)
@@ -374,9 +353,6 @@ class Keeper:
             return ()
         token = self.listening.pushes.door.tokens.get(name)
         return (*secret_values(agent.spec), *([token] if token else []))
-
-    def _incident_changed(self, incident: incidents.Incident) -> None:
-        self.checkpoint.incident(incident.id)
 
     def _alert_changed(self, alert_id: str, waiting: object) -> None:
         self.checkpoint.alert(alert_id)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from holdfast import recipes
 from holdfast.errors import HoldfastError
 from holdfast.healing.model import Restore
-from holdfast.keeper.acting.hands import Holding
+from holdfast.keeper.acting.preparing import Holding
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.state.tier_three import validators
 from holdfast.worker.protocol import JobFailed
