@@ -114,19 +114,20 @@ def test_who_was_just_woken_is_left_awake_also_when_memory_is_scarce(rest: Rest,
 @pytest.mark.parametrize(
     ("comes_mb_s", "grows_mb_s", "gone"),
     [
-        (250, 0, ["big"]),  # all that is missing comes in time
+        (400, 0, ["big"]),  # all that is missing comes in time
         (0, 0, ["big", "low"]),  # it stalls: somebody else has to go
         (60, 0, ["big", "low"]),  # too slow
-        (250, 200, ["big", "low"]),  # what comes is taken by another
+        (400, 200, ["big", "low"]),  # what comes is taken by another
     ],
 )
 def test_a_node_that_was_made_smaller_waits_for_a_large_victim_as_long_as_enough_comes(
     comes_mb_s: int, grows_mb_s: int, gone: list[str]
 ) -> None:
     def at(now: float) -> Reading:
-        dying = [seen("big", 0, 1500)] if now < 1.0 else [seen("big", 0, 1500 - comes_mb_s * now, phase=Phase.LEAVING)]
-        there = [seen("top", 100, 300 + grows_mb_s * now), seen("low", 50, 100), *dying]
-        return reading(*there, node=2400 * MB if now < 0.5 else 1000 * MB)
+        dying = [seen("big", 0, 2500 - comes_mb_s * max(0.0, now - 1.0), phase=Phase.LEAVING)]
+        there = [seen("top", 100, 300 + grows_mb_s * now), seen("low", 50, 100)]
+        there += [seen("big", 0, 2500)] if now < 1.0 else dying
+        return reading(*there, node=4000 * MB if now < 0.5 else 1000 * MB)
 
     _, actions = live(State(), *((step / 10, at(step / 10)) for step in range(35)))
     assert [act.victim for act in actions if isinstance(act, Shed)] == gone
