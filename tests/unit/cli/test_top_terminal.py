@@ -25,6 +25,11 @@ PATIENCE_S = 90.0
 ALT_ON, ALT_OFF, CURSOR_ON = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
 
 
+def _as_from_a_shell() -> None:
+    """These tests may themselves run in the background, where Ctrl-C is ignored from birth."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Screen:
     """`holdfast top` with a terminal of its own."""
 
@@ -40,6 +45,7 @@ class Screen:
             stderr=self.slave,
             env={**base, "TERM": "xterm", **environment},
             start_new_session=True,
+            preexec_fn=_as_from_a_shell,
         )
         self.text = b""
 
