@@ -74,6 +74,15 @@ def _raised_first() -> list[Patch]:
     return [(leases, "ceilings", ceilings)]
 
 
+def _breath_for_each() -> list[Patch]:
+    real = leases.breath
+
+    def breath(missing: Any, *args: Any) -> dict[str, int]:
+        return {name: real({name: size}, *args)[name] for name, size in missing.items()}
+
+    return [(leases, "breath", breath)]
+
+
 def _queue_by_name() -> list[Patch]:
     real = admission.admit
 
@@ -243,6 +252,9 @@ BUGS: dict[str, Callable[[], list[Patch]]] = {
     "twice_the_slack_is_granted": _too_much_granted,
     "memory_of_others_is_not_seen": _others_unseen,
     "ceilings_are_never_lowered": _raised_first,
+    "nobody_breathes_when_nothing_is_left": lambda: [(limits, "BREATH_SHARE", 0.0)],
+    "breath_takes_all_of_the_reserve": lambda: [(limits, "BREATH_SHARE", 1.0)],
+    "each_breathes_as_if_it_were_alone": _breath_for_each,
     "nobody_is_protected": lambda: [(leases, "protected", lambda reading: frozenset())],
     "nobody_is_ever_shed": lambda: [(shedding, "choose", lambda *args: None)],
     "nobody_is_ever_thawed": lambda: _without(Thaw),

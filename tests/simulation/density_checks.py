@@ -1,32 +1,52 @@
 """What must always hold under the RAM semaphore, each in its strict form. Every bound here follows from a rule.
 
-Checked against the world, and against what was decided; never against how it was decided. Called by density_campaign.
+Checked against the world, and against what was decided; never against how it was decided. The numbers of the rules
+are imported by name, so that a bug planted into one of them does not move its own bound. Called by density_campaign.
 """
 
 from __future__ import annotations
 
-from holdfast import limits
-from holdfast.density import admission, coming_back, leases, needs, shedding
+from holdfast.density.admission import PASS_AFTER_S
+from holdfast.density.coming_back import room_for
+from holdfast.density.leases import slack_bounds
 from holdfast.density.model import MB, Hibernate, PageOut, Phase, Reading, Seen, Shed, State, Step
+from holdfast.density.needs import NODE
+from holdfast.density.needs import missing as missing_bytes
+from holdfast.density.shedding import FRESH_S, KILL_AGAIN_S
+from holdfast.limits import (
+    BACK_SPARE_SHARE,
+    BREATH_SHARE,
+    DYING_STALL_S,
+    HIBERNATE_WAKE_S,
+    PAUSE_MAX_S,
+    SOFT_EVERY_S,
+    START_NEED_PATIENCE_S,
+    STARVED_LAST_S,
+    STARVED_MAX_S,
+    STARVED_S,
+    TICK_CALM_S,
+    TICK_TIGHT_S,
+)
 from tests.simulation.checker import Violation
 from tests.simulation.density_plan import Body, Plan, need_of
 from tests.simulation.density_world import INIT_MARGIN_S, STEP_S, World
 
 # Whoever is paused goes on at PAUSE_MAX_S by our hand, as soon as we look. Where we look late, where acts get lost and
 # when the keeper is dead, init frees it a second later: so that nothing at all can make a pause longer than this.
-FROZEN_MAX_S = limits.PAUSE_MAX_S + INIT_MARGIN_S + 2 * STEP_S
-THAWED_IN_S = limits.PAUSE_MAX_S + limits.TICK_TIGHT_S + 2 * STEP_S
+FROZEN_MAX_S = PAUSE_MAX_S + INIT_MARGIN_S + 2 * STEP_S
+THAWED_IN_S = PAUSE_MAX_S + TICK_TIGHT_S + 2 * STEP_S
 # Who stands at a ceiling starves from then on, and at STARVED_LAST_S somebody goes whatever is on its way. Each who
 # goes is given FRESH_S to go before the next; the bound is counted from the last of them (see `_blocked`).
-GOES_IN_S = shedding.FRESH_S + limits.TICK_TIGHT_S + 2 * STEP_S
+GOES_IN_S = FRESH_S + TICK_TIGHT_S + 2 * STEP_S
 SHEDS_A_MINUTE = 6  # room lasts 2, 4, 8, 16 ... s before the next return: 2 + 4 + 8 + 16 + 32 > 60
 WOKEN_IN_S = 0.6
+CALM_S = 3.0  # growth is smoothed over half a second, and has faded away by then
 LIVING = (Phase.STARTING, Phase.RUNNING, Phase.HIBERNATING)
 
 
 def safe(plan: Plan) -> set[str]:
     """All whose worst moments fit together, from the most important level down: nobody of them may ever suffer."""
-    least = max(leases.slack_bounds(node, kept).least_bytes for _, node, kept in plan.sizes)
+    least = max(slack_bounds(node, kept).least_bytes for _, node, kept in plan.sizes)
     left = plan.least_budget - sum(size for _, _, size in plan.others)
     largest = max(node - kept for _, node, kept in plan.sizes)
     able = [body for body in plan.bodies if need_of(body) <= largest]
@@ -74,7 +94,7 @@ class Checks:
             short = short or (step is Step.NONE and lease.lease_bytes < floor)
 
     def ceilings(self, state: State, reading: Reading) -> None:
-        """What the kernel was told allows no more than there is. Only where no act is lost."""
+        """What the kernel was told allows no more than there is and some of the reserve. Only where no act is lost."""
         if not reading.ceilings or self.plan.lost:
             return
         used = total = 0
@@ -92,9 +112,19 @@ class Checks:
                 raise Violation("others_held", f"{seen.name} holds no ceiling")
             total += lease.lease_bytes if body.ceiling is None else max(body.ceiling, seen.usage_bytes)
             self._protected(body, lease.lease_bytes if top else seen.floor_bytes)
-        if total > max(state.budget_bytes, used):
-            budget = state.budget_bytes
+        budget, breath = state.budget_bytes, int(reading.reserve_bytes * BREATH_SHARE)
+        if total > max(budget + breath, used):
             raise Violation("ceilings_fit", f"ceilings allow {total // MB} MB, the budget is {budget // MB} MB")
+        if used <= budget + breath // 2:
+            self._breathing(state, reading)
+
+    def _breathing(self, state: State, reading: Reading) -> None:
+        """Nobody stands at a ceiling who takes nothing: v1 fails its sockets and forks there."""
+        for seen in reading.agents:
+            body, held = self.world.bodies[seen.name], state.held[seen.name]
+            calm = held.step is Step.NONE and not held.pressing and self.world.now - body.flat_since >= CALM_S
+            if body.alive and body.ceiling is not None and calm and body.ceiling <= seen.usage_bytes:
+                raise Violation("innocents_breathe", f"{seen.name} stands at its ceiling, and took nothing for a while")
 
     def _is_important(self, seen: Seen, reading: Reading) -> bool:
         levels = {one.priority for one in reading.agents if one.phase is not Phase.SHED and one.may_shed}
@@ -134,7 +164,7 @@ class Checks:
     def _has_reason(self, act: Shed, reading: Reading, state: State) -> None:
         """For somebody more important who waited; for an equal, or the last level, only when nothing else is left."""
         now = self.world.now
-        if act.needer == needs.NODE:
+        if act.needer == NODE:
             highest = max(seen.priority for seen in reading.agents if seen.phase is not Phase.SHED)
             if act.victim_priority == highest and reading.available_bytes >= reading.reserve_bytes / 4:
                 raise Violation("equals_last", f"{act.victim} was shed for the node, which is not at its end")
@@ -143,16 +173,16 @@ class Checks:
             raise Violation("equals_last", f"{act.victim} was shed for the less important {act.needer}")
         if act.needer not in {seen.name for seen in reading.agents}:
             waited_s = now - self.world.bodies[act.needer].queued_since
-            if waited_s < limits.START_NEED_PATIENCE_S - 1e-6 or act.needer_priority == act.victim_priority:
+            if waited_s < START_NEED_PATIENCE_S - 1e-6 or act.needer_priority == act.victim_priority:
                 raise Violation(
                     "patience", f"{act.victim} was shed for the start of {act.needer} after {waited_s:.1f} s"
                 )
             return
         held = state.held[act.needer]
         since = held.stuck_mono if act.victim == act.needer else held.starved_mono
-        if since is None or now - since < limits.STARVED_S - 1e-9:
+        if since is None or now - since < STARVED_S - 1e-9:
             raise Violation("patience", f"{act.victim} was shed for {act.needer} before it starved long enough")
-        patient_s = limits.STARVED_MAX_S if reading.ceilings else limits.PAUSE_MAX_S / 2
+        patient_s = STARVED_MAX_S if reading.ceilings else PAUSE_MAX_S / 2
         if act.needer_priority == act.victim_priority and now - held.stuck_mono < patient_s - 1e-9:
             raise Violation("equals_last", f"{act.victim} was shed for its equal {act.needer} at once")
 
@@ -161,21 +191,21 @@ class Checks:
         needer = state.held.get(act.needer)
         if needer is None or act.needer not in {seen.name for seen in reading.agents}:
             return
-        last = self.world.now - needer.stuck_mono >= limits.STARVED_LAST_S
-        trusted_s = (shedding.FRESH_S if last else limits.DYING_STALL_S) - 2 * STEP_S
+        last = self.world.now - needer.stuck_mono >= STARVED_LAST_S
+        trusted_s = (FRESH_S if last else DYING_STALL_S) - 2 * STEP_S
         coming = 0
         for body in self.world.bodies.values():
             if body.leaving_since is None or body.name == act.victim:
                 continue
             chosen = self.chosen.get(body.name, float("-inf"))
-            since = chosen if body.leaving_since - chosen < limits.DYING_STALL_S else body.leaving_since
+            since = chosen if body.leaving_since - chosen < DYING_STALL_S else body.leaving_since
             if self.world.now - since < trusted_s:
                 coming += body.usage
-        bounds = leases.slack_bounds(reading.node_bytes, reading.reserve_bytes, len(reading.agents))
+        bounds = slack_bounds(reading.node_bytes, reading.reserve_bytes, len(reading.agents))
         missing = max(0, -state.free_bytes) + act.short_bytes
         for name, held in state.held.items():
             if held.starved_mono is not None and name in state.leases:
-                missing += needs.missing(held, state.leases[name], bounds)
+                missing += missing_bytes(held, state.leases[name], bounds)
         if reading.want is not None:
             missing += reading.want.need_bytes
         if coming >= max(1, missing):
@@ -183,7 +213,7 @@ class Checks:
 
     def _all_fit(self) -> bool:
         node, kept = self.plan.size(self.world.now)
-        least = leases.slack_bounds(node, kept).least_bytes
+        least = slack_bounds(node, kept).least_bytes
         able = [body for body in self.plan.bodies if need_of(body) <= node - kept]
         return sum(max(need_of(body), body.floor) + 2 * least for body in able) <= node - kept
 
@@ -204,9 +234,9 @@ class Checks:
                 )
 
     def _blocked(self, body: Body, since: float) -> None:
-        now, slow_s = self.world.now, self.plan.late_s + (shedding.KILL_AGAIN_S * 3 if self.plan.lost else 0.0)
+        now, slow_s = self.world.now, self.plan.late_s + (KILL_AGAIN_S * 3 if self.plan.lost else 0.0)
         since = max(since, self.began)  # a new keeper does not know since when
-        until = max(since + limits.STARVED_LAST_S, min(self.last_shed, now))
+        until = max(since + STARVED_LAST_S, min(self.last_shed, now))
         if now > until + GOES_IN_S + slow_s:
             raise Violation("pause_bounded", f"{body.name} stands at its ceiling for {now - since:.1f} s")
 
@@ -215,7 +245,7 @@ class Checks:
         plan, now = self.plan, self.world.now
         if name in self.safe and not forced:
             raise Violation("important_lives", f"the kernel killed {name}, whose level fits")
-        late_s = limits.TICK_CALM_S + plan.late_s  # until somebody looked again, and killed
+        late_s = TICK_CALM_S + plan.late_s  # until somebody looked again, and killed
         away = any(begin <= now < until + late_s for begin, until in plan.deaths)
         taken = any(begin <= now < begin + late_s for begin, _, _ in plan.others)
         lost = plan.kernel == "none" and plan.lost > 0  # a pause that got lost holds nobody until the next look
@@ -249,7 +279,7 @@ class Checks:
             for other in queued:
                 if other.name in names or _place(other) > _place(body) or need_of(other) > node - kept:
                     continue
-                young = now - other.waits_for_room_since < admission.PASS_AFTER_S
+                young = now - other.waits_for_room_since < PASS_AFTER_S
                 if young and not other.is_shed and not (body.slots == 0 and other.slots > 0):
                     raise Violation("queue_order", f"{name} was let in before {other.name}")
         self._one_line(names, queued, room, state.budget_bytes)
@@ -261,7 +291,7 @@ class Checks:
         for body in sorted(line, key=_place):
             need = need_of(body)
             if body.is_shed:
-                need = max(need, min(coming_back.room_for(need, budget), budget))
+                need = max(need, min(room_for(need, budget), budget))
             if body.name in names:
                 if need > left or barrier:
                     raise Violation("queue_order", f"{body.name} took the room of {barrier or 'who comes back'}")
@@ -269,7 +299,7 @@ class Checks:
             elif body.is_shed and need <= left:
                 left -= need
             elif body.is_shed and need <= budget:
-                young = self.world.now - body.waits_for_room_since < admission.PASS_AFTER_S
+                young = self.world.now - body.waits_for_room_since < PASS_AFTER_S
                 barrier = barrier or (body.name if young else "")
 
     # --- soft steps and sleep ------------------------------------------------------------------------------------
@@ -279,7 +309,7 @@ class Checks:
             raise Violation("soft_only_idle", f"{body.name} is not idle: {act}")
         if isinstance(act, Hibernate):
             return  # when it may sleep again, its rest says
-        again = body.softened_at > max(self.began, body.born) and now - body.softened_at < limits.SOFT_EVERY_S - 1e-6
+        again = body.softened_at > max(self.began, body.born) and now - body.softened_at < SOFT_EVERY_S - 1e-6
         if again:
             raise Violation("soft_only_idle", f"{body.name} again after {now - body.softened_at:.1f} s: {act}")
         if body.usage > swap_free:
@@ -290,7 +320,7 @@ class Checks:
         now = self.world.now
         if body.busy(now):
             raise Violation("sleeps_only_idle", f"{body.name} has work and is put to sleep")
-        if now - body.woken_at < min(limits.HIBERNATE_WAKE_S, body.idle_after) - 1e-6:
+        if now - body.woken_at < min(HIBERNATE_WAKE_S, body.idle_after) - 1e-6:
             raise Violation(
                 "sleeps_only_idle", f"{body.name} is put to sleep {now - body.woken_at:.1f} s after it woke"
             )
@@ -305,7 +335,7 @@ class Checks:
     def in_the_end(self, state: State) -> None:
         """Everything that fits runs, the important before the less important; nobody is left held or paused."""
         node, kept = self.plan.size(self.world.now)
-        spare = int(state.budget_bytes * limits.BACK_SPARE_SHARE) + MB
+        spare = int(state.budget_bytes * BACK_SPARE_SHARE) + MB
         for body in self.world.bodies.values():
             if body.phase is Phase.RUNNING and body.usage + body.swapped != body.base:
                 raise Violation("all_well_in_the_end", f"{body.name} holds {body.usage}, wants {body.base}")

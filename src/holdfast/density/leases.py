@@ -2,7 +2,8 @@
 
 Invariant: the sum of what is used and of all slack is at most the budget (node less reserve less what others took), or
 nobody has any slack. Granted from the highest priority down, among equals by name. The important hold no ceiling; what
-they may grow by is kept free for them instead. Pure. Called by semaphore.
+they may grow by is kept free for them instead. All ceilings together allow at most BREATH_SHARE of the reserve beyond
+the budget: whoever takes little is let breathe out of it, when nothing is left to grant. Pure. Called by semaphore.
 """
 
 from __future__ import annotations
@@ -163,6 +164,14 @@ def grant(reading: Reading, held: Mapping[str, Held], bounds: Slack) -> Granted:
     lent = int(max(0, left) * limits.SLACK_LENT_SHARE) // len(lent_to) if lent_to else 0
     for name in lent_to:
         slacks[name] += lent
+    ceiled = [seen for seen in there if kernel_holds(reading, seen) and _holds(seen, important)]
+    room = {
+        seen.name: min(wants[seen.name], bounds.least_bytes) - slacks[seen.name]
+        for seen in ceiled
+        if not rushes(seen, held[seen.name], bounds)
+    }
+    breaths = breath({name: missing for name, missing in room.items() if missing > 0}, reading.reserve_bytes, left)
+    tops = {seen.name: held[seen.name].usage_bytes + slacks[seen.name] + breaths.get(seen.name, 0) for seen in ceiled}
     leases = {}
     for seen in there:
         used, slack = held[seen.name].usage_bytes, slacks[seen.name]
@@ -170,9 +179,27 @@ def grant(reading: Reading, held: Mapping[str, Held], bounds: Slack) -> Granted:
             usage_bytes=used,
             slack_bytes=slack,
             wanted_bytes=wants[seen.name],
-            ceiling_bytes=used + slack if kernel_holds(reading, seen) and _holds(seen, important) else None,
+            ceiling_bytes=tops.get(seen.name),
         )
     return Granted(leases, total, left)
+
+
+def breath(missing: Mapping[str, int], reserve_bytes: int, left_bytes: int) -> dict[str, int]:
+    """Bytes beyond their leases for those who take little: at a ceiling without any, v1 lets their sockets and forks
+    fail and v2 puts them to sleep for what somebody else took. `missing`: up to the least slack, of each. Equal shares,
+    of what nobody has taken of that part of the reserve. `left_bytes`: of the budget; negative: more is used.
+    """
+    most = int(reserve_bytes * limits.BREATH_SHARE) + min(0, left_bytes)
+    share = max(0, most) // len(missing) if missing else 0
+    return {name: min(wished, share) for name, wished in missing.items()}
+
+
+def rushes(seen: Seen, held: Held, bounds: Slack) -> bool:
+    """It takes so fast that it would be through with any breath, or it pressed and is through with it."""
+    if held.rate_bytes_s > bounds.least_bytes * limits.BREATH_RATE_S:
+        return True
+    most = seen.ceiling_bytes
+    return held.pressing and most is not None and seen.usage_bytes >= most - bounds.least_bytes // 8
 
 
 def _borrows(seen: Seen, held: Held, important: frozenset[str]) -> bool:
@@ -187,7 +214,7 @@ def _holds(seen: Seen, important: frozenset[str]) -> bool:
 def ceilings(reading: Reading, leases: Mapping[str, Lease]) -> list[SetCeiling]:
     """The difference between what holds and what should; lowered first, so that no moment allows more than there is.
 
-    A ceiling somewhere in the upper quarter of the slack is left alone: an agent that breathes costs no write.
+    A ceiling in the upper quarter of what the agent may grow by is left alone: one that breathes costs no write.
     """
     lower: list[SetCeiling] = []
     higher: list[SetCeiling] = []
@@ -200,9 +227,10 @@ def ceilings(reading: Reading, leases: Mapping[str, Lease]) -> list[SetCeiling]:
             if now is not None:
                 higher.append(SetCeiling(agent=seen.name, bytes=None))
             continue
-        if now is not None and lease.usage_bytes + lease.slack_bytes * limits.CEILING_LEAST <= now <= most:
+        room = most - lease.usage_bytes
+        if now is not None and lease.usage_bytes + room * limits.CEILING_LEAST <= now <= most:
             continue
-        aim = lease.usage_bytes + int(lease.slack_bytes * limits.CEILING_AIM)
+        aim = lease.usage_bytes + int(room * limits.CEILING_AIM)
         (higher if now is not None and now < aim else lower).append(SetCeiling(agent=seen.name, bytes=aim))
     return lower + higher
 

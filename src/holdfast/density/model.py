@@ -81,7 +81,8 @@ class Reading(Struct, frozen=True, kw_only=True):
 
 
 class Lease(Struct, frozen=True, kw_only=True):
-    """What one agent may use now. `ceiling_bytes` None: protected, or frozen; the slack is reserved all the same."""
+    """What one agent may use now. `ceiling_bytes` None: protected, or frozen; the slack is reserved all the same. More
+    than the lease: it takes little, and is let breathe out of the reserve."""
 
     usage_bytes: int
     slack_bytes: int

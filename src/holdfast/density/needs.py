@@ -120,7 +120,7 @@ def left_s(reading: Reading, need: Need, held: Mapping[str, Held], leases: Mappi
         if held[name].step in (Step.PAUSED, Step.KILLING):
             continue
         if lease.ceiling_bytes is not None:
-            slack += lease.slack_bytes
+            slack += lease.ceiling_bytes - lease.usage_bytes
         elif by_name[name].phase in ALIVE:
             rate += max(0.0, held[name].rate_bytes_s)
     room = max(0.0, reading.available_bytes - slack)

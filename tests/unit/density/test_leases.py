@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast import limits
 from holdfast.density import leases
@@ -161,6 +162,83 @@ def test_it_goes_on_pressing_while_it_stands_at_its_ceiling() -> None:
     stands = seen("a", 50, 100, ceiling_bytes=100 * MB)
     assert leases.follow(held, stands, None, BOUNDS, 1.1).pressing
     assert not leases.follow(held, seen("a", 50, 60, ceiling_bytes=100 * MB), None, BOUNDS, 1.1).pressing
+
+
+# --- breath out of the reserve ------------------------------------------------------------------------------------
+QUARTER = RESERVE // 4
+FULL_MB = (NODE - RESERVE) // MB  # all of the budget
+
+
+def tops(read: Reading, **more: Held) -> dict[str, int | None]:
+    return {name: lease.ceiling_bytes for name, lease in granted(read, **more).leases.items()}
+
+
+@pytest.mark.parametrize(
+    ("missing_mb", "reserve_mb", "left_mb", "shares_mb"),
+    [
+        ([16], 256, 0, [16]),
+        ([16, 16, 3], 256, 0, [16, 16, 3]),
+        ([16] * 8, 256, 0, [8] * 8),
+        ([16, 16], 256, 500, [16, 16]),
+        ([16, 16], 256, -40, [12, 12]),
+        ([16, 16], 256, -64, [0, 0]),
+        ([16, 16], 256, -4000, [0, 0]),
+        ([16], 0, 0, [0]),
+        ([], 256, 0, []),
+    ],
+)
+def test_all_breath_together_is_a_quarter_of_the_reserve_less_what_was_taken_of_it(
+    missing_mb: list[int], reserve_mb: int, left_mb: int, shares_mb: list[int]
+) -> None:
+    missing = {str(place): size * MB for place, size in enumerate(missing_mb)}
+    found = leases.breath(missing, reserve_mb * MB, left_mb * MB)
+    assert [size // MB for size in found.values()] == shares_mb
+
+
+def test_whoever_takes_little_has_a_ceiling_above_what_it_holds_though_nothing_is_left_to_grant() -> None:
+    read = reading(seen("top", 100, FULL_MB - 300), seen("calm", 50, 100), seen("low", 0, 200))
+    found = granted(read)
+    assert [lease.slack_bytes for lease in found.leases.values()] == [0, 0, 0]
+    assert tops(read) == {"top": None, "calm": 116 * MB, "low": 216 * MB}
+    assert found.leases["calm"].short_bytes == 16 * MB, "it is still short of a lease: somebody less important goes"
+
+
+@pytest.mark.parametrize(
+    ("name", "held", "one", "breathes"),
+    [
+        ("works a bit", Held(pressing=True, rate_bytes_s=20.0 * MB), seen("low", 0, 200, ceiling_bytes=208 * MB), True),
+        ("ran away", Held(pressing=True, rate_bytes_s=200.0 * MB), seen("low", 0, 200, ceiling_bytes=208 * MB), False),
+        ("is through", Held(pressing=True), seen("low", 0, 200, ceiling_bytes=200 * MB), False),
+        ("came here just so", Held(), seen("low", 0, 200, ceiling_bytes=200 * MB), True),
+        ("is paused to go", Held(step=Step.PAUSED), seen("low", 0, 200), False),
+        ("is being killed", Held(step=Step.KILLING), seen("low", 0, 200, phase=Phase.LEAVING), False),
+        ("ends gracefully", Held(step=Step.STOPPING), seen("low", 0, 200, phase=Phase.LEAVING), True),
+        ("has its limit", Held(), seen("low", 0, 200, limit_bytes=200 * MB), False),
+    ],
+)
+def test_who_rushes_goes_or_may_have_no_more_gets_no_breath(name: str, held: Held, one: Seen, breathes: bool) -> None:
+    read = reading(seen("top", 100, FULL_MB - 200), one)
+    held = replace(held, usage_bytes=one.usage_bytes, slack_bytes=16 * MB)
+    assert tops(read, low=held)["low"] == (216 if breathes else 200) * MB, name
+
+
+@pytest.mark.parametrize("over_mb", [-30, 0, 30, 63, 64, 500])
+@pytest.mark.parametrize("many", [1, 9])
+def test_ceilings_allow_no_more_than_the_budget_and_a_quarter_of_the_reserve(many: int, over_mb: int) -> None:
+    each = 20
+    low = [seen(f"low{n}", n % 3, each) for n in range(many)]
+    read = reading(seen("top", 100, FULL_MB - many * each + over_mb), *low)
+    found = granted(read).leases
+    allowed = sum(one.lease_bytes if one.ceiling_bytes is None else one.ceiling_bytes for one in found.values())
+    assert allowed <= max(leases.budget(read) + QUARTER, sum(one.usage_bytes for one in read.agents))
+
+
+def test_breath_is_written_like_slack() -> None:
+    top = Lease(usage_bytes=100 * MB, slack_bytes=0, wanted_bytes=16 * MB, ceiling_bytes=116 * MB)
+    assert leases.ceilings(reading(seen("a", ceiling_bytes=100 * MB)), {"a": top}) == [
+        SetCeiling(agent="a", bytes=114 * MB)
+    ]
+    assert leases.ceilings(reading(seen("a", ceiling_bytes=113 * MB)), {"a": top}) == []
 
 
 # --- what is written ---------------------------------------------------------------------------------------------
