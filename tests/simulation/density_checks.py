@@ -105,12 +105,13 @@ class Checks:
             used += seen.usage_bytes
             lease = state.leases[seen.name]
             top = self._is_important(seen, reading)
-            limited = seen.limit_bytes is not None and lease.lease_bytes >= seen.limit_bytes
+            most = lease.lease_bytes if lease.ceiling_bytes is None else lease.ceiling_bytes
+            limited = seen.limit_bytes is not None and most >= seen.limit_bytes
             if top and body.ceiling is not None and body.alive:
                 raise Violation("important_free", f"{seen.name} holds a ceiling while less important agents live")
             if not top and body.ceiling is None and body.alive and not limited:
                 raise Violation("others_held", f"{seen.name} holds no ceiling")
-            total += lease.lease_bytes if body.ceiling is None else max(body.ceiling, seen.usage_bytes)
+            total += most if body.ceiling is None else max(body.ceiling, seen.usage_bytes)
             self._protected(body, lease.lease_bytes if top else seen.floor_bytes)
         budget, breath = state.budget_bytes, int(reading.reserve_bytes * BREATH_SHARE)
         if total > max(budget + breath, used):
