@@ -84,7 +84,8 @@ async def _run(command: tuple[str, ...], payload: bytes, timeout_s: float) -> st
     except OSError as error:
         return error.strerror or str(error)
     try:
-        _, stderr = await asyncio.wait_for(process.communicate(payload), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            _, stderr = await process.communicate(payload)
     except TimeoutError:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -98,7 +99,8 @@ async def _run(command: tuple[str, ...], payload: bytes, timeout_s: float) -> st
 
 async def _in_time(url: str, body: bytes, headers: dict[str, str], timeout_s: float) -> str:
     try:
-        return await asyncio.wait_for(_post(url, body, headers), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            return await _post(url, body, headers)
     except TimeoutError:
         return f"no answer within {timeout_s:g} s"
 

@@ -125,7 +125,8 @@ async def live(home: Home, clock: SystemClock, ledger: Ledger, recalled: Recalle
     running = loop.create_task(keeper.run())
     # Nobody is shown a fleet that was not yet compared with the world, unless init is away.
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(keeper.intake.first.wait(), limits.API_HELD_BACK_S)
+        async with asyncio.timeout(limits.API_HELD_BACK_S):
+            await keeper.intake.first.wait()
     async with serving(serve, keeper):
         leaving = loop.create_task(leave.wait())
         await asyncio.wait((running, leaving), return_when=asyncio.FIRST_COMPLETED)

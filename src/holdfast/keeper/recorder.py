@@ -61,7 +61,8 @@ class Recorder:
         follower: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._followers.add(follower)
         try:
-            await asyncio.wait_for(follower, timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await follower
         except TimeoutError:
             return False
         finally:

@@ -269,7 +269,8 @@ class InitHands:
         if not writes:
             return
         try:
-            await asyncio.wait_for(self._places.write_as_agent(agent, writes), limits.STOP_FILES_TIMEOUT_S)
+            async with asyncio.timeout(limits.STOP_FILES_TIMEOUT_S):
+                await self._places.write_as_agent(agent, writes)
         except (HoldfastError, OSError, TimeoutError):
             return  # an unannounced stop is still the stop that was asked for
 

@@ -240,8 +240,9 @@ class Casebook:
         """Exit in words, last lines and the rest; without them the post-mortem says so."""
         deaths = agent.memory.deaths
         try:
-            work = asyncio.to_thread(self._evidence.begin(agent, incident))
-            found = await asyncio.wait_for(work, limits.EVIDENCE_TIMEOUT_S)
+            work = self._evidence.begin(agent, incident)
+            async with asyncio.timeout(limits.EVIDENCE_TIMEOUT_S):
+                found = await asyncio.to_thread(work)
         except (OSError, TimeoutError, HoldfastError):
             return None
         incident.exit, incident.log_lines = found.exit or incident.exit, tuple(found.lines)
