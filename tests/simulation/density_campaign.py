@@ -35,7 +35,7 @@ from holdfast.density.model import (
 )
 from tests.simulation.checker import Violation
 from tests.simulation.density_checks import Checks
-from tests.simulation.density_plan import Body, Group, Plan, draw, need_of
+from tests.simulation.density_plan import USUAL, Body, Group, Odds, Plan, draw, need_of
 from tests.simulation.density_world import STEP_S, World
 
 SETTLE_S = limits.BACK_MAX_S + 100.0
@@ -193,7 +193,7 @@ class Episode:
                 body.paging = body.usage * 9 // 10
             case Hibernate() if body.phase is Phase.RUNNING and body.rest.idle_mono is not None:
                 if hibernation.rested(body.rest, body.idle_after, world.now):
-                    self._put_to_sleep(body)
+                    self._put_to_sleep(body, self.sleepers_due - SLEEP_LOOK_S)
             case _:
                 pass
 
@@ -249,7 +249,7 @@ class Episode:
             )
             for act in acts:
                 if isinstance(act, Sleep):
-                    self._put_to_sleep(body)
+                    self._put_to_sleep(body, now)
                 else:
                     self._wake(body)
 
@@ -264,8 +264,8 @@ class Episode:
         busy = body.busy(self.world.now)
         return Signs(says_idle=False if busy else None, connections=int(busy), cpu_share=0.5 * busy, healthy=well)
 
-    def _put_to_sleep(self, body: Body) -> None:
-        self.checks.falls_asleep(body)
+    def _put_to_sleep(self, body: Body, looked_at: float) -> None:
+        self.checks.falls_asleep(body, looked_at)
         self.told(f"{body.name} falls asleep ({body.idle_action})")
         self.tally.seen["asleep"] += 1
         body.rest = Rest(asleep_mono=self.world.now, how=body.idle_action)
@@ -363,8 +363,8 @@ def _waiting(body: Body, budget: int) -> admission.Waiting:
     )
 
 
-def lived(seed: str, trace: list[str] | None = None) -> tuple[Tally, Violation | None]:
-    episode = Episode(draw(seed), trace)
+def lived(seed: str, trace: list[str] | None = None, odds: Odds = USUAL) -> tuple[Tally, Violation | None]:
+    episode = Episode(draw(seed, odds), trace)
     try:
         return episode.run(), None
     except Violation as error:

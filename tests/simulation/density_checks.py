@@ -227,6 +227,8 @@ class Checks:
             ours = not self.plan.lost and not away and frozen is not None and frozen >= self.began
             if frozen is not None and now - frozen > (THAWED_IN_S + self.plan.late_s if ours else FROZEN_MAX_S):
                 raise Violation("pause_bounded", f"{body.name} is frozen for {now - frozen:.1f} s")
+            if frozen is not None and frozen < self.began <= now - 2 * STEP_S and not (away or self.plan.lost):
+                raise Violation("pause_bounded", f"{body.name} is still frozen as the former keeper left it")
             if body.blocked_since is not None and not away:
                 self._blocked(body, body.blocked_since)
             if body.waits_since is not None and not away and now - max(body.waits_since, self.began) > WOKEN_IN_S:
@@ -317,9 +319,10 @@ class Checks:
             raise Violation("soft_only_idle", f"{body.name} does not fit into swap")
         body.softened_at = now
 
-    def falls_asleep(self, body: Body) -> None:
+    def falls_asleep(self, body: Body, looked_at: float) -> None:
+        """`looked_at`: when its signs were last read. Whoever got work since then is woken at the next look."""
         now = self.world.now
-        if body.busy(now):
+        if body.busy(looked_at):
             raise Violation("sleeps_only_idle", f"{body.name} has work and is put to sleep")
         if now - body.woken_at < min(HIBERNATE_WAKE_S, body.idle_after) - 1e-6:
             raise Violation(

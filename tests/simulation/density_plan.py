@@ -146,19 +146,44 @@ class Plan:
         return min(node - reserve for _, node, reserve in self.sizes)
 
 
-def draw(seed: str) -> Plan:
+@dataclass(frozen=True)
+class Odds:
+    """How likely each kind of thing is in a fleet: those of the campaign, or of the ground where one bug lives."""
+
+    calm: float = 0.15
+    sizes: float = 0.25  # `node:` is changed while everything runs
+    deaths: float = 0.3
+    lost: tuple[float, ...] = (0.0, 0.0, 0.1)
+    kernels: tuple[Kernel, ...] = ("v2", "v1", "none")
+    swap: tuple[float, ...] = (0.0, 0.0, 0.25, 1.0)  # of the node
+    levels: tuple[tuple[int, ...], ...] = ((50,), (100, 0), (100, 50, 10), (100, 3, 2, 1, 0), (90, 80, 70, 60))
+    floors: float = 0.2
+    limits: float = 0.2
+    sleepers: float = 0.25
+    stays: float = 0.05  # one that may never be shed
+    giant: float = 0.1
+    crew: float = 0.3
+    spikes: float = 0.5
+    crashes: float = 0.1
+    stalls: tuple[float, ...] = (0.0, 0.0, 0.0, 6.0)
+
+
+USUAL = Odds()
+
+
+def draw(seed: str, odds: Odds = USUAL) -> Plan:
     roll = random.Random(seed)
     node = roll.choice([128, 512, 1024, 2048, 2048, 4096, 8192]) * MB
     reserve = node_memory.reserve(node)
     budget = node - reserve
-    calm = roll.random() < 0.15
-    levels = roll.choice([[50], [100, 0], [100, 50, 10], [100, 3, 2, 1, 0], [90, 80, 70, 60]])
-    bodies, groups = _fleet(roll, budget, levels, calm)
+    calm = roll.random() < odds.calm
+    levels = roll.choice(odds.levels)
+    bodies, groups = _fleet(roll, budget, levels, calm, odds)
     calm_at = roll.uniform(35.0, 60.0)
     if not calm:
-        _trouble(roll, bodies, budget, calm_at)
+        _trouble(roll, bodies, budget, calm_at, odds)
     machine, sizes = node, [(0.0, node, reserve)]
-    if not calm and roll.random() < 0.25:
+    if not calm and roll.random() < odds.sizes:
         machine = int(node * roll.choice([1.0, 1.3, 3.0]))
         sizes += _sizes(roll, machine, node, calm_at)
     others = []
@@ -166,28 +191,30 @@ def draw(seed: str) -> Plan:
         begin = roll.uniform(0.0, 30.0)
         others.append((begin, min(calm_at, begin + roll.uniform(1.0, 20.0)), int(budget * roll.uniform(0.05, 0.4))))
     deaths = []
-    if not calm and roll.random() < 0.3:
+    if not calm and roll.random() < odds.deaths:
         begin = roll.uniform(2.0, 40.0)
         deaths.append((begin, begin + roll.choice([0.3, 0.5, 2.0, 8.0])))
     return Plan(
         seed=seed,
-        kernel=roll.choice(["v2", "v1", "none"]),
+        kernel=roll.choice(odds.kernels),
         machine=machine,
         sizes=sizes,
-        swap=roll.choice([0, 0, node // 4, node]),
+        swap=int(node * roll.choice(odds.swap)),
         bodies=bodies,
         groups=groups,
         calm_at=calm_at,
         others=others,
         deaths=deaths,
-        lost=0.0 if calm else roll.choice([0.0, 0.0, 0.1]),
+        lost=0.0 if calm else roll.choice(odds.lost),
         late_s=roll.choice([0.0, 0.01, 0.05, 0.25]),
         cores=roll.choice([1, 2, 8]),
         calm=calm,
     )
 
 
-def _fleet(roll: random.Random, budget: int, levels: list[int], calm: bool) -> tuple[list[Body], list[Group]]:
+def _fleet(
+    roll: random.Random, budget: int, levels: tuple[int, ...], calm: bool, odds: Odds
+) -> tuple[list[Body], list[Group]]:
     count = roll.randint(2, 14)
     share = budget // count
     bodies = []
@@ -200,25 +227,25 @@ def _fleet(roll: random.Random, budget: int, levels: list[int], calm: bool) -> t
             peak=int(base * roll.uniform(1.0, 1.5)),
             rate=budget * roll.uniform(0.005, 0.4),
             dying_s=roll.choice([0.02, 0.1, 0.1, 0.4, 0.4, 1.5, 10.0]),
-            stalls_s=roll.choice([0.0, 0.0, 0.0, 6.0]),
+            stalls_s=roll.choice(odds.stalls),
             slots=roll.choice([0.0, 0.5, 0.5, 1.0]),
         )
-        if roll.random() < 0.2:
+        if roll.random() < odds.floors:
             body.floor = int(base * roll.uniform(0.5, 1.3))
-        if roll.random() < 0.2:
+        if roll.random() < odds.limits:
             body.limit = int(body.peak * roll.uniform(1.25, 2.0))
-        if roll.random() < 0.25:
+        if roll.random() < odds.sleepers:
             body.idle_action = roll.choice(["freeze", "stop"])
             body.idle_after = roll.choice([1.0, 5.0, 60.0])
             body.works = _works(roll)
         bodies.append(body)
-    if roll.random() < 0.05:
+    if roll.random() < odds.stays:
         bodies[-1].may_shed = False
-    if roll.random() < 0.1:  # larger than the node: never starts, and is in nobody's way
+    if roll.random() < odds.giant:  # larger than the node: never starts, and is in nobody's way
         size = int(budget * roll.uniform(1.05, 3.0))
         bodies.append(Body(name="giant", priority=roll.choice([*levels, 100]), base=size, peak=size))
     groups = []
-    if roll.random() < 0.3:
+    if roll.random() < odds.crew:
         groups.append(_replicas(roll, bodies, share, levels))
     return bodies, groups
 
@@ -234,7 +261,7 @@ def _works(roll: random.Random) -> list[tuple[float, float]]:
     return works
 
 
-def _replicas(roll: random.Random, bodies: list[Body], share: int, levels: list[int]) -> Group:
+def _replicas(roll: random.Random, bodies: list[Body], share: int, levels: tuple[int, ...]) -> Group:
     most, priority = roll.randint(2, 5), roll.choice(levels)
     base = max(MB, int(share * roll.uniform(0.1, 0.5)))
     least = roll.randint(1, 2)
@@ -252,17 +279,17 @@ def _replicas(roll: random.Random, bodies: list[Body], share: int, levels: list[
     return group
 
 
-def _trouble(roll: random.Random, bodies: list[Body], budget: int, calm_at: float) -> None:
+def _trouble(roll: random.Random, bodies: list[Body], budget: int, calm_at: float, odds: Odds) -> None:
     top = max(body.priority for body in bodies)
     single = len({one.priority for one in bodies}) == 1
     for body in bodies:
         if body.name == "giant" or not body.may_shed:
             continue
-        if (body.priority < top or single) and roll.random() < 0.5:
+        if (body.priority < top or single) and roll.random() < odds.spikes:
             body.spike = int(budget * roll.uniform(0.2, 2.0))
             body.spike_at = roll.uniform(2.0, 30.0)
             body.rate = budget * roll.uniform(0.01, 0.9)
-        if roll.random() < 0.1:
+        if roll.random() < odds.crashes:
             body.crashes = sorted(roll.uniform(3.0, calm_at) for _ in range(roll.randint(1, 4)))
 
 
