@@ -15,6 +15,18 @@ import pytest
 from holdfast.init import procfs
 from tests.harness.init_home import InitHome, can_make_v2_groups, running_init, v1_freezer, wait_until
 
+MB = 1024 * 1024
+# Prints all the time; takes memory without end once the file is there.
+RUNAWAY = """
+import os, sys, time
+held = []
+while True:
+    print(".", end="", flush=True)
+    time.sleep(0.01)
+    while os.path.exists(sys.argv[1]):
+        held.append(b"x" * (1 << 20))
+"""
+NODE = 192 * MB
 COUNTING = "import time\nwhile True: time.sleep(0.01); print('.', end='', flush=True)"
 FORKING = f"import os\nos.fork(); os.fork()\n{COUNTING}"
 
@@ -193,3 +205,87 @@ def test_all_of_a_tree_is_brought_into_its_memory_group(home: InitHome, memory: 
     wait_until(
         lambda: len(home.instances().get(("a", 2), [])) == 4 and all_inside(home, late), "its successor is inside"
     )
+
+
+@pytest.fixture
+def node(home: InitHome) -> Iterator[Path]:
+    """A group of v1 that is the node, of 192 MB, for all agents."""
+    base = Path("/sys/fs/cgroup/memory")
+    if not can_make_v2_groups() or not (base / "memory.limit_in_bytes").exists() or not os.access(base, os.W_OK):
+        pytest.skip("no v1 memory cgroup beside v2 may be made here by this user")
+    path = base / f"hf-test-{home.directory.name}"
+    path.mkdir()
+    (path / "memory.use_hierarchy").write_text("1")
+    (path / "memory.limit_in_bytes").write_text(str(NODE))
+    yield path
+    home.destroy()
+    path.rmdir()
+
+
+def held(home: InitHome, node: Path, name: str, ceiling: int | None, oom_score_adj: int, go: Path) -> Path:
+    """An agent in a memory group of its own, held there at `ceiling` as a keeper does."""
+    tracked, group = home.group(name), node / name
+    group.mkdir()
+    home.groups.append(group)
+    place: dict[str, Any] = {"cgroup_v2": tracked, "cgroup_v1_late": [str(group)], "oom_score_adj": oom_score_adj}
+    home.launch(name, sys.executable, "-I", "-S", "-c", RUNAWAY, str(go), **place)
+    wait_until(lambda: all_of(home, name, group), f"{name} is inside")
+    if ceiling is not None:
+        (group / "memory.limit_in_bytes").write_text(str(ceiling))
+        (group / "memory.oom_control").write_text("1")
+    return group
+
+
+def all_of(home: InitHome, name: str, group: Path) -> bool:
+    living = set(home.instances().get((name, 1), []))
+    return len(living) > 0 and living <= {int(pid) for pid in (group / "cgroup.procs").read_text().split()}
+
+
+def prints_on(home: InitHome, name: str) -> None:
+    before = len(home.output(name))
+    wait_until(lambda: len(home.output(name)) > before, f"{name} goes on")
+
+
+def number(path: Path) -> int:
+    return int(path.read_text())
+
+
+def word(path: Path, name: str) -> int:
+    return next(int(line.split()[1]) for line in path.read_text().splitlines() if line.split()[0] == name)
+
+
+def test_without_a_keeper_one_that_runs_away_dies_in_its_own_group_and_takes_not_all_of_the_node(
+    home: InitHome, node: Path
+) -> None:
+    go, never = home.directory / "go", home.directory / "never"
+    top = held(home, node, "top", None, 100, never)
+    calm = held(home, node, "calm", 24 * MB, 100, never)
+    wild = held(home, node, "wild", 24 * MB, 300, go)
+    home.ask(op="steer")
+    go.touch()
+    wait_until(lambda: word(wild / "memory.oom_control", "under_oom"), "it stands at its ceiling")
+    home.hello()  # and never steers
+    told = home.wait(ev="freed", why="keeper")
+    assert (told["names"], sorted(told["raised"]), told["ceilings"]) == ([], ["calm", "wild"], [])
+    assert home.wait(ev="exited", agent="wild")["status"] == {"signal": signal.SIGKILL}
+    assert word(wild / "memory.oom_control", "oom_kill") == 1
+    assert number(node / "memory.max_usage_in_bytes") < NODE
+    assert word(calm / "memory.oom_control", "oom_kill_disable") == 0
+    assert 24 * MB < number(calm / "memory.limit_in_bytes") < NODE
+    for name, group in (("top", top), ("calm", calm)):
+        prints_on(home, name)
+        assert all_of(home, name, group)
+
+
+def test_without_a_keeper_whoever_stood_at_its_ceiling_goes_on_where_there_is_room(home: InitHome, node: Path) -> None:
+    go = home.directory / "go"
+    group = held(home, node, "a", 24 * MB, 300, go)
+    home.ask(op="steer")
+    go.touch()
+    wait_until(lambda: word(group / "memory.oom_control", "under_oom"), "it stands at its ceiling")
+    go.unlink()
+    home.hello()
+    prints_on(home, "a")
+    assert word(group / "memory.oom_control", "oom_kill") == 0
+    home.ask(op="shutdown", keep_agents=True)
+    wait_until(lambda: number(group / "memory.limit_in_bytes") > NODE, "nothing is left of it when all ends")

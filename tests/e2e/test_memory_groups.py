@@ -169,6 +169,19 @@ def test_whoever_comes_after_takes_over_and_gives_back(place: Place) -> None:
     assert place.agent.has_taken()
 
 
+def test_a_ceiling_that_init_let_go_of_in_between_is_a_ceiling_again(place: Place) -> None:
+    control = next((each / "memory.oom_control" for each in place.v1 if (each / "memory.oom_control").exists()), None)
+    if control is None:
+        pytest.skip("memory is counted by v2 here")
+    ceiling = place.memory.read().usage_bytes + 16 * MB
+    assert place.memory.set_ceiling(ceiling) or place.memory.set_ceiling(ceiling)
+    control.write_text("0")
+    assert place.memory.read().ceiling_bytes is not None
+    place.agent.take(64)
+    until(lambda: place.memory.read(16 * MB).hits > 0)
+    assert place.memory.read().kills == 0
+
+
 def test_a_ceiling_below_what_is_held_does_no_harm(place: Place) -> None:
     place.agent.take(64)
     assert place.agent.has_taken()

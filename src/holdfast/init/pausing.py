@@ -2,22 +2,24 @@
 
 Invariant: an agent that was paused goes on one second after the time the keeper told us, and everything that a lost
 keeper paused or held goes on FREE_AFTER_S after its line was lost, also when we die meanwhile: both times are in the
-journal. A later keeper takes it over by `pause` for one agent, by `steer` for all; merely coming back is not enough,
-since a keeper that dies again and again must not keep anybody standing still. Freeing is idempotent.
+journal. Ceilings are raised then, and are gone LIFT_AFTER_S later; see ceilings.py. A later keeper takes it over by
+`pause` for one agent, by `steer` for all; merely coming back is not enough, since a keeper that dies again and again
+must not keep anybody standing still. Freeing is idempotent.
 Called by requests.py and by the loop in main.py.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import time
+from collections.abc import Sequence
 
-from holdfast.init import procfs, tree
+from holdfast.init import ceilings, procfs, tree
 from holdfast.init.agent import Agent
 from holdfast.init.supervise import Supervisor
 
 FREE_AFTER_S = 4.0  # after the keeper's line was lost; a new keeper mostly speaks within one
+LIFT_AFTER_S = 60.0  # then no keeper comes soon, and what was left when ceilings were raised says nothing any more
 LATE_S = 1.0  # a keeper that lives frees by itself at the time it told us
 FOREVER = float("inf")
 
@@ -28,6 +30,7 @@ class Pausing:
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
         self.due_mono = FOREVER
+        self._lift_mono = FOREVER  # not in the journal: a later init begins with a lost line, and comes to it as well
 
     def begin(self) -> None:
         """A new init: what is paused is nobody's until a keeper takes it over."""
@@ -49,8 +52,10 @@ class Pausing:
         for agent in memory.agents.values():
             agent.abandoned = False
         if memory.lost_mono:
-            memory.lost_mono = 0.0
-            memory.records.append(memory.line_record())
+            self._line_closed()
+            for agent in memory.agents.values():
+                ceilings.lift_unheld(agent.definition)
+        self._lift_mono = FOREVER
         self._plan()
 
     def pause(self, agent: Agent, until_mono: float | None) -> None:
@@ -81,29 +86,36 @@ class Pausing:
             agent.paused_mono = min(agent.paused_mono, time.monotonic())
             self._plan()
 
-    def free_all(self, why: str) -> None:
-        """Nobody steers any more: whoever is paused goes on, and every ceiling is lifted. At the loss of a keeper but
-        for those whom a later one has paused meanwhile."""
+    def free_all(self) -> None:
+        """Holdfast ends, the agents go on: whoever is paused goes on, and every ceiling is lifted."""
         memory = self.supervisor
-        freed, lifted = [], []
-        for agent in memory.agents.values():
-            if agent.paused_mono and (agent.abandoned or why == "leave") and self.free(agent):
-                freed.append(agent.name)
-            if lift_ceiling(agent):
-                lifted.append(agent.name)
-        memory.lost_mono = 0.0
-        memory.records.append(memory.line_record())
-        self._tell(freed, lifted, why)
+        freed = [agent.name for agent in memory.agents.values() if self.free(agent)]
+        self._tell(freed, "leave", lifted=self._lift_all())
+        self._line_closed()
         self._plan()
+
+    def _lift_all(self) -> list[str]:
+        self._lift_mono = FOREVER
+        return [agent.name for agent in self.supervisor.agents.values() if ceilings.lift(agent)]
+
+    def _line_closed(self) -> None:
+        self.supervisor.lost_mono = 0.0
+        self.supervisor.records.append(self.supervisor.line_record())
 
     def on_time(self, now: float) -> None:
         if now < self.due_mono:
             return
         memory = self.supervisor
         if memory.lost_mono and now >= memory.lost_mono + FREE_AFTER_S:
-            self.free_all("keeper")
+            raised = ceilings.raise_all(memory.agents.values())
+            freed = [agent.name for agent in memory.agents.values() if agent.abandoned and self.free(agent)]
+            self._tell(freed, "keeper", raised=raised)
+            self._line_closed()
+            self._lift_mono = min(self._lift_mono, now + LIFT_AFTER_S)
+        if now >= self._lift_mono:
+            self._tell([], "keeper", lifted=self._lift_all())
         late = [a for a in memory.agents.values() if a.paused_mono and now >= a.paused_mono + LATE_S]
-        self._tell([agent.name for agent in late if self.free(agent)], [], "time")
+        self._tell([agent.name for agent in late if self.free(agent)], "time")
         self._plan()
 
     def _plan(self) -> None:
@@ -111,11 +123,11 @@ class Pausing:
         due = [agent.paused_mono + LATE_S for agent in memory.agents.values() if agent.paused_mono]
         if memory.lost_mono:
             due.append(memory.lost_mono + FREE_AFTER_S)
-        self.due_mono = min(due, default=FOREVER)
+        self.due_mono = min([self._lift_mono, *due])
 
-    def _tell(self, freed: list[str], lifted: list[str], why: str) -> None:
-        if freed or lifted:
-            self.supervisor.tell("freed", names=freed, ceilings=lifted, why=why)
+    def _tell(self, freed: list[str], why: str, raised: Sequence[str] = (), lifted: Sequence[str] = ()) -> None:
+        if freed or raised or lifted:
+            self.supervisor.tell("freed", names=freed, raised=list(raised), ceilings=list(lifted), why=why)
 
 
 def go_on(supervisor: Supervisor, agent: Agent) -> bool:
@@ -124,9 +136,9 @@ def go_on(supervisor: Supervisor, agent: Agent) -> bool:
     files = [(f"{definition.cgroup_v2}/cgroup.freeze", b"1", "0")] if definition.cgroup_v2 else []
     files += [(f"{directory}/freezer.state", b"FR", "THAWED") for directory in definition.cgroup_v1]
     for path, standing, word in files:
-        state = _read(path)
+        state = ceilings.read(path)
         if state.startswith(standing):
-            _write(path, word)
+            ceilings.write(path, word)
             return True
     if agent.state not in ("up", "stopping", "sweeping"):
         return False
@@ -135,43 +147,3 @@ def go_on(supervisor: Supervisor, agent: Agent) -> bool:
     stopped = [pid for pid in members if (process := procfs.read(pid)) is not None and process.state == "T"]
     tree.signal_all(stopped, signal.SIGCONT)
     return bool(stopped)
-
-
-def lift_ceiling(agent: Agent) -> bool:
-    """Its memory is held by the declared limit alone; True when a ceiling was there. Room first, then the killing."""
-    definition = agent.definition
-    high = f"{definition.cgroup_v2}/memory.high"
-    if definition.cgroup_v2 and _read(high).strip() not in (b"", b"max"):
-        if definition.memory_bytes is None:
-            _write(f"{definition.cgroup_v2}/memory.max", "max")
-        _write(high, "max")
-        return True
-    for directory in definition.v1_groups():
-        if b"oom_kill_disable 1" in _read(f"{directory}/memory.oom_control"):
-            declared = definition.memory_bytes
-            _write(f"{directory}/memory.limit_in_bytes", str(-1 if declared is None else declared))
-            _write(f"{directory}/memory.oom_control", "0")
-            return True
-    return False
-
-
-def _read(path: str) -> bytes:
-    """Empty when it is not there."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return b""
-    try:
-        return os.read(fd, 4096)
-    except OSError:
-        return b""
-    finally:
-        os.close(fd)
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        with open(path, "w") as file:
-            file.write(text)
-    except OSError:
-        pass  # gone, or it does not hold: the rest is freed all the same

@@ -16,7 +16,8 @@ keeper -> init; each may carry "id": answered {"re": id, "ok": true, ...} or {"r
              and stays down, frozen or not; about an earlier instance it is left undone; may be repeated
   pause      {"op":"pause","agent":NAME,"until_mono":MONO_S|null}   said BEFORE freezing it: init freezes nobody, but
              lets it go on 1 s after `until_mono` (null: while the keeper lives), and 4 s after the keeper's line was
-             lost, together with every ceiling of memory (v1 limit_in_bytes and oom_kill_disable, v2 memory.high)
+             lost. Ceilings of memory (v1 limit_in_bytes and oom_kill_disable, v2 memory.high) are raised then as far
+             as there is room, and lifted a minute later (see ceilings.py)
   resume     {"op":"resume","agent":NAME}                        said AFTER thawing it: nobody has it paused
   steer      {"op":"steer"}                                      once after each hello, when the keeper's first decision
              on memory is carried out: what a former keeper paused or held is its own to free now
@@ -38,8 +39,9 @@ init -> keeper, durable events, in order, each once more after a reconnect until
   waiting       init will restart by its permit in delay_s
   spawn_failed  errno, reason
   service       name "keeper"|"logger", pid, restarts, what: "spawned"|"exited"
-  freed         no agent; names: who was let go on, ceilings: whose ceiling was lifted, why: "keeper" (its line was
-                lost) | "time" (`until_mono` was over) | "leave" (all of Holdfast ends, the agents go on)
+  freed         no agent; names: who was let go on, raised: whose ceiling was raised, ceilings: whose ceiling was
+                lifted, why: "keeper" (its line was lost) | "time" (`until_mono` was over) | "leave" (all of Holdfast
+                ends, the agents go on)
 not durable:
   {"ev":"notify","agent":NAME,"epoch":E,"mono":MONO_S,"fields":{"READY":"1",...}}    beats, gathered for 0.25 s
                 or, when nothing in them is waited for, up to 4 s (a fifteenth of what is between two that are due)

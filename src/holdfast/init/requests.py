@@ -222,7 +222,7 @@ class Requests:
             if self.mode == "shutdown":
                 tree.remove_groups([agent.definition for agent in agents.values()], self.init.home_id)
             else:
-                self.init.pausing.free_all("leave")
+                self.init.pausing.free_all()
             self.init.say_goodbye()
 
 

@@ -61,6 +61,8 @@ class MemoryV1:
             return self._last
         outside = self._outside.look(number(stat, b"total_rss") or 0)
         ceiling = self._ceiling()
+        if ceiling is not None and number(oom, b"oom_kill_disable") != 1:
+            self._arm()  # init let go of it while we said nothing
         if ceiling is not None and number(oom, b"under_oom"):
             self._hits += 1
         used = usage(stat) + (self._kernel.read_int() or 0) + outside or self._outside.weighed()

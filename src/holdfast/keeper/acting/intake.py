@@ -262,8 +262,10 @@ class Intake:
         names, ceilings = [str(name) for name in event.get("names", ())], event.get("ceilings") or ()
         told = {"keeper": "while no keeper answered", "leave": "when all of Holdfast ended"}
         why = told.get(str(event.get("why")), "since their time was over")
-        words = f"init let {', '.join(names)} go on, {why}" if names else f"init lifted ceilings of memory, {why}"
-        body = {"init_seq": seq, "names": names[: limits.NAMES_SHOWN], "ceilings": len(ceilings)}
+        raised = event.get("raised") or ()
+        did = f"let {', '.join(names)} go on" if names else f"{'lifted' if ceilings else 'raised'} ceilings of memory"
+        words = f"init {did}, {why}"
+        body = {"init_seq": seq, "names": names[: limits.NAMES_SHOWN], "ceilings": len(ceilings), "raised": len(raised)}
         self._recorder.record("density.freed", "", words, body)
 
     def _service(self, event: dict[str, Any], seq: int) -> None:
