@@ -254,7 +254,7 @@ PROVEN_LOOK_S = 30.0  # how often the keeper looks for newly proven instances
 CHANGES_SHOWN = 20
 CHANGES_RECORDS_READ = 200_000  # of the ledger since the last good run: a few seconds of a thread
 SOCKET_OLD_S = 20.0  # a peer that said nothing for so long while its reader waits: no time-out is set, or a long one
-CPU_BUSY_SHARE = 0.5  # of a core while we looked
+SPIN_CPU_SHARE = 0.5  # of a core while we looked
 DESCRIPTORS_FULL_SHARE = 0.97
 CHANGED_JUST_BEFORE_S = 900.0
 

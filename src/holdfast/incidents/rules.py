@@ -157,7 +157,7 @@ def _provider(case: Case) -> Found | None:
 def _busy_loop(case: Case) -> Found | None:
     for process in case.facts.bundle.processes if case.facts.bundle else ():
         frame = stuck.same_twice(process)
-        if frame is not None and (process.cpu_share or 0.0) >= limits.CPU_BUSY_SHARE:
+        if frame is not None and (process.cpu_share or 0.0) >= limits.SPIN_CPU_SHARE:
             where = f"{frame.function} ({frame.file.rpartition('/')[2]}:{frame.line})"
             share = f"process {process.pid} used {100 * (process.cpu_share or 0.0):.0f} % of a core"
             return Found(where, [share, f"in {where} in both samples"])
