@@ -74,12 +74,17 @@ def coming(reading: Reading, held: Mapping[str, Held], now: float, fresh: bool =
 
 def eases(reading: Reading, held: Mapping[str, Held], missing: int) -> bool:
     """Whether the node recovers by itself: at their pace those who leave give back in time what is missing, and all
-    that the others take. A node that was made smaller is at its end at once, and gains nothing by a small victim."""
+    that the others take. A node that was made smaller is at its end at once, and gains nothing by one more victim."""
     gained = 0.0
     for seen in reading.agents:
         known = held[seen.name]
         gained -= min(0.0, known.rate_bytes_s) if known.leaving_mono is not None else max(0.0, known.rate_bytes_s)
     return gained * limits.STARVED_LAST_S >= max(1, missing)
+
+
+def in_vain(line: list[Seen], missing: int) -> bool:
+    """Whether all who could go hold less together than is missing: then only what is on its way can help."""
+    return sum(seen.usage_bytes for seen in line) < missing
 
 
 def track(seen: Seen, held: Held, now: float) -> Held:
@@ -107,7 +112,7 @@ def choose(
             continue
         missing = sum(one.short_bytes for one in found if one.priority > victim.priority or one is need)
         on_its_way = coming(reading, held, now, fresh=True) if need.last else trusted
-        if need.name == needs.NODE and eases(reading, held, missing):
+        if need.name == needs.NODE and (in_vain(line, missing) or eases(reading, held, missing)):
             on_its_way = leaving
         if not _is_coming(need, victim.priority == highest, on_its_way, leaving, missing):
             return victim, need, needs.left_s(reading, need, held, leases, now)

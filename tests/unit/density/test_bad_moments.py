@@ -112,21 +112,22 @@ def test_who_was_just_woken_is_left_awake_also_when_memory_is_scarce(rest: Rest,
 
 
 @pytest.mark.parametrize(
-    ("comes_mb_s", "grows_mb_s", "gone"),
+    ("big_mb", "low_mb", "comes_mb_s", "grows_mb_s", "gone"),
     [
-        (400, 0, ["big"]),  # all that is missing comes in time
-        (0, 0, ["big", "low"]),  # it stalls: somebody else has to go
-        (60, 0, ["big", "low"]),  # too slow
-        (400, 200, ["big", "low"]),  # what comes is taken by another
+        (700, 400, 100, 0, ["big"]),  # all that is missing comes in time
+        (700, 400, 0, 0, ["big", "low"]),  # it stalls: somebody else has to go
+        (700, 400, 30, 0, ["big", "low"]),  # too slow
+        (700, 400, 100, 80, ["big", "low"]),  # what comes is taken by another
+        (1500, 20, 0, 0, ["big"]),  # it stalls, and nobody else could give what is missing
     ],
 )
-def test_a_node_that_was_made_smaller_waits_for_a_large_victim_as_long_as_enough_comes(
-    comes_mb_s: int, grows_mb_s: int, gone: list[str]
+def test_a_node_that_was_made_smaller_waits_for_a_large_victim_unless_others_help_sooner(
+    big_mb: int, low_mb: int, comes_mb_s: int, grows_mb_s: int, gone: list[str]
 ) -> None:
     def at(now: float) -> Reading:
-        dying = [seen("big", 0, 2500 - comes_mb_s * max(0.0, now - 1.0), phase=Phase.LEAVING)]
-        there = [seen("top", 100, 300 + grows_mb_s * now), seen("low", 50, 100)]
-        there += [seen("big", 0, 2500)] if now < 1.0 else dying
+        dying = [seen("big", 0, big_mb - comes_mb_s * max(0.0, now - 1.0), phase=Phase.LEAVING)]
+        there = [seen("top", 100, 200 + grows_mb_s * now), seen("low", 50, low_mb)]
+        there += [seen("big", 0, big_mb)] if now < 1.0 else dying
         return reading(*there, node=4000 * MB if now < 0.5 else 1000 * MB)
 
     _, actions = live(State(), *((step / 10, at(step / 10)) for step in range(35)))
