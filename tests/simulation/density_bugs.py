@@ -314,6 +314,20 @@ BUGS: dict[str, Callable[[], list[Patch]]] = {
 GROUND: dict[str, Odds] = {
     "a_lost_kill_is_not_repeated": Odds(calm=0.0, lost=(0.2,), spikes=0.8),
     "who_was_frozen_before_a_crash_stays_so": Odds(calm=0.0, lost=(0.0,), kernels=("none",), deaths=1.0, spikes=1.0),
+    "a_brake_has_no_end": Odds(calm=0.0, lost=(0.0,), kernels=("none",), spikes=1.0),
+    "the_dying_are_waited_for_without_end": Odds(calm=0.0, spikes=1.0, stalls=(6.0,)),
+    "minimums_are_not_kept_free": Odds(calm=0.0, floors=1.0, spikes=1.0),
+    "minimums_are_not_protected": Odds(kernels=("v2",), floors=1.0),
+    "nothing_is_protected": Odds(kernels=("v2",), floors=1.0),
+    "holdfast_itself_is_shed": Odds(calm=0.0, stays=1.0, spikes=1.0),
+    "what_the_former_instance_had_counts": Odds(calm=0.0, kernels=("v2",), floors=1.0, crashes=1.0),
+    "the_node_stays_as_large_as_at_first": Odds(calm=0.0, sizes=1.0),
+    "a_start_larger_than_the_node_is_waited_for": Odds(calm=0.0, giant=1.0),
+    "more_is_paged_out_than_swap_holds": Odds(calm=0.0, swap=(0.05,), sleepers=1.0, spikes=1.0),
+    "soft_steps_know_no_rest": Odds(calm=0.0, swap=(1.0,), sleepers=1.0, spikes=1.0),
+    "replicas_never_go": Odds(crew=1.0),
+    "replicas_go_at_once": Odds(crew=1.0),
+    "replicas_come_without_a_break": Odds(crew=1.0),
 }
 
 

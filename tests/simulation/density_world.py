@@ -6,7 +6,7 @@ exhausted the kernel kills by priority, as oom_score_adj makes it. The dying tak
 
 from __future__ import annotations
 
-from holdfast.density import admission, semaphore
+from holdfast.density import admission, hibernation, semaphore
 from holdfast.density.model import MB, Phase, Reading, Seen, Want
 from tests.simulation.density_plan import Body, Goal, Plan, need_of
 
@@ -70,7 +70,7 @@ class World:
                     frozen=body.frozen,
                     idle=idle,
                     can_page=idle and swap > 0,
-                    may_hibernate=idle and body.idle_action != "none",
+                    may_hibernate=idle and hibernation.rested(body.rest, body.idle_after, self.now),
                     may_shed=body.may_shed,
                     shed_mono=body.shed_at,
                 )
