@@ -77,6 +77,16 @@ def test_idle_agents_sleep_through_a_kill_of_the_keeper_and_answer_the_very_requ
     assert home.incidents() == []
 
 
+def test_a_stopped_sleeper_whose_definition_changed_wakes_and_is_called_on_its_new_port(home: KeeperHome) -> None:
+    old, new = free_port(), free_port()
+    idle = {"after_s": 1.0, "action": "stop"}
+    home.up(server(home, "off", old, idle=idle))
+    home.wait_row("off", asleep="stopped", phase="hibernating")
+    home.put(server(home, "off", new, idle=idle))
+    home.wait_row("off", instance=2, phase="healthy")
+    assert int(ask(new)[0]) == home.row("off")["pid"]
+
+
 def test_a_sleeper_is_woken_by_hand_and_by_whatever_is_done_with_it(home: KeeperHome) -> None:
     port = free_port()
     home.up(server(home, "bot", port))
@@ -90,6 +100,9 @@ def test_a_sleeper_is_woken_by_hand_and_by_whatever_is_done_with_it(home: Keeper
     assert act("sleep")["asleep"] == "frozen"
     assert act("wake")["asleep"] == ""
     pid = int(ask(port)[0])
+    act("sleep")
+    act("start")
+    assert home.row("bot")["asleep"] == ""
     act("sleep")
     assert act("restart")["phase"] == "healthy"
     assert int(ask(port)[0]) != pid

@@ -418,7 +418,10 @@ class Keeper:
 
     # --- the API: acting -----------------------------------------------------------------------------------------
     def set_wanted(self, name: str, *, up: bool) -> None:
-        self.command(self.agent(name), "start" if up else "stop")
+        agent = self.agent(name)
+        if up:
+            self.sleepers.wake(agent, "a person started it")  # for its ladder a frozen one runs already
+        self.command(agent, "start" if up else "stop")
 
     def restart(self, name: str) -> None:
         self.command(self.agent(name), "restart")

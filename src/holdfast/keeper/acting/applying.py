@@ -100,6 +100,8 @@ def _change(keeper: Keeper, agent: Agent, before: AgentSpec | None, spec: AgentS
         keeper.command(agent, "start", "it is in the fleet again")
     elif agent.ladder.wanted and not agent.ladder.aside and fleets.needs_new_process(before, spec):
         keeper.command(agent, "restart", "its specification changed")
+    elif agent.ladder.aside == "hibernating" and fleets.needs_new_process(before, spec):
+        keeper.sleepers.wake(agent, "its specification changed")  # it may be called on other ports than those held
     else:
         keeper.hands.renew_permit(agent)
     keeper.health.follow(agent, keeper.clock.now_mono())

@@ -110,7 +110,7 @@ class Sleepers:
     def may(self, name: str) -> bool:
         """Whether it may be put to sleep for memory's sake."""
         agent = self._agents.get(name)
-        if agent is None or agent.spec.idle.action == "none" or self.why_not(agent):
+        if agent is None or not _by_itself(agent) or self.why_not(agent):
             return False
         now = self._parts.clock.now_mono()
         return hibernation.rested(self._rests.get(name, Rest()), agent.spec.idle.after_s, now)
@@ -124,7 +124,7 @@ class Sleepers:
         """Put it to sleep in the way it declared; False when that cannot be now. Idempotent."""
         if agent.memory.asleep is not None:
             return True
-        if self.why_not(agent) or not (by_hand or agent.spec.idle.action != "none"):
+        if self.why_not(agent) or not (by_hand or _by_itself(agent)):
             return False
         how: How = "stop" if agent.spec.idle.action == "stop" else "freeze"
         return self._fall_asleep(agent, how, why, by_hand=by_hand)
@@ -166,6 +166,7 @@ class Sleepers:
         if known.how == "freeze":
             if self._parts.ready() and (ladder.instance != known.instance or not ladder.running):
                 self._parts.groups.thaw(agent)
+                self._watch.drop(agent.name)
                 self._awake(agent, "its instance is gone")
             return
         if (ladder.aside == "hibernating" and not ladder.running) or ladder.phase in _DOWN:
@@ -173,7 +174,7 @@ class Sleepers:
         elif ladder.running and ladder.instance != known.instance:
             if ladder.gate_passed:
                 self._ports.deliver(agent.name)
-                self._awake(agent, agent.rest_view.why or "it was started")
+                self._awake(agent, agent.rest_view.why if agent.name in self._waking else "it was started")
         elif ladder.phase in (Phase.STOPPED, Phase.FINISHED, Phase.SHED, Phase.SPARE):
             self._ports.give_up(agent.name)
             self._awake(agent, "it is down for another reason now")
@@ -216,6 +217,8 @@ class Sleepers:
             self._thaw(agent, "somebody connected while it fell asleep")
             return False
         self._parts.tasks.spawn(self._page_out(agent, known))
+        if self._timer is None:
+            self._set()  # it may be the only one that ever sleeps
         return True
 
     def _keep_watch(self, agent: Agent) -> bool:
@@ -236,7 +239,6 @@ class Sleepers:
     def _thaw(self, agent: Agent, why: str) -> None:
         began = self._parts.clock.now_mono()
         self._parts.groups.thaw(agent)
-        self._rests[agent.name] = Rest(woken_mono=began)
         self._awake(agent, why)
         self._parts.tasks.spawn(self._time_waking(agent, began))
         self._parts.quiet(agent, False)
@@ -256,11 +258,13 @@ class Sleepers:
         if known is None:
             return
         agent.memory.asleep = None
+        now = self._parts.clock.now_mono()
+        self._rests[agent.name] = Rest(woken_mono=now)
         slept_s = max(0, round(self._parts.clock.now_at() - known.at))
         since = self._waking.pop(agent.name, None)
         agent.rest_view = structs.replace(agent.rest_view, asleep="", since_at=None, why=why)
         if since is not None:
-            agent.rest_view.wake_s = round(self._parts.clock.now_mono() - since, 3)
+            agent.rest_view.wake_s = round(now - since, 3)
         body = {"asleep": None, "slept_s": slept_s, "saved_bytes": agent.rest_view.saved_bytes}
         self._parts.recorder.record("density.awake", agent.name, f"it is awake after {slept_s} s: {why}", body)
 
@@ -313,7 +317,7 @@ class Sleepers:
 
     def _is_in_question(self, agent: Agent) -> bool:
         """Looked at closely only who may sleep and does not say that it works."""
-        may = agent.spec.idle.action != "none" and agent.memory.asleep is None
+        may = _by_itself(agent) and agent.memory.asleep is None
         return may and not self.why_not(agent) and says_idle(agent) is not False
 
     def _ask(self, agent: Agent) -> signs.Ask:
@@ -335,7 +339,8 @@ class Sleepers:
             known = agent.memory.asleep
         next_at = self._parts.next_at(agent)
         next_s = None if next_at is None or (known and known.how == "stop") else next_at - self._parts.clock.now_at()
-        told = signs.signs(says_idle(agent), seen, healthy=not self.why_not(agent), next_s=next_s)
+        able = not self.why_not(agent) and _by_itself(agent)
+        told = signs.signs(says_idle(agent), seen, healthy=able, next_s=next_s)
         rest = self._rests.get(agent.name, Rest())
         if known is not None and rest.asleep_mono is None and agent.name not in self._waking:
             rest = Rest(asleep_mono=now, how=known.how)  # it slept under the last keeper
@@ -366,6 +371,11 @@ class Sleepers:
             self._parts.groups.freeze(agent, None)  # it stands still already
         if not self._watch.watches(agent.name):
             self._keep_watch(agent)
+
+
+def _by_itself(agent: Agent) -> bool:
+    """Whether it is put to sleep without a person's word: in maintenance nothing is done to it."""
+    return agent.spec.idle.action != "none" and not agent.policy.hands_off
 
 
 def _goes_on(group: MemoryGroup, pid: int) -> bool:
