@@ -70,8 +70,9 @@ def number(counted: dict[str, dict[str, str]], *places: tuple[str, str]) -> int 
     return None
 
 
-def limit_bytes(counted: dict[str, dict[str, str]]) -> int | None:
-    return number(counted, ("memory.max", ""), ("memory.limit_in_bytes", ""))
+def ceiling_bytes(counted: dict[str, dict[str, str]]) -> int | None:
+    """What really holds it now, a lease or its declared limit. In v2 memory.max stands above the ceiling."""
+    return number(counted, ("memory.high", ""), ("memory.limit_in_bytes", ""), ("memory.max", ""))
 
 
 def peak_bytes(counted: dict[str, dict[str, str]]) -> int | None:

@@ -6,6 +6,7 @@ from holdfast.incidents.model import Incident, Outcome
 
 _BY_KIND = {
     "memory-limit": "Raise `limits.memory` if it needs more, or look for the leak in the memory curve above.",
+    "memory-lease": "See who took the memory (`holdfast top`); raise its `priority`, or declare `memory: {min}`.",
     "kernel-oom": "Give the agents `limits.memory` that fit the machine together, or add memory.",
     "port-taken": "Stop the other process that holds the port, or give the agent another one.",
     "config": "Correct its configuration as the exit and the last lines say.",

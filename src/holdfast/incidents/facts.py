@@ -22,9 +22,11 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class MemoryFacts(Struct, frozen=True, kw_only=True):
-    """`curve`: (wall clock, bytes) before the fault, oldest first."""
+    """`curve`: (wall clock, bytes) before the fault, oldest first. `limit_bytes`: declared; `lease_bytes`: the ceiling
+    below it at which it was held, since others needed the memory."""
 
     limit_bytes: int | None = None
+    lease_bytes: int | None = None
     peak_bytes: int | None = None
     used_bytes: int | None = None
     oom_kills: int | None = None  # in the place of the agent while this instance ran

@@ -1,4 +1,4 @@
-"""A death for memory in numbers: its limit, what it held a moment before, and how fast that grew. Pure.
+"""A death for memory in numbers: its limit or lease, what it held a moment before, and how fast that grew. Pure.
 
 Invariant: only what was read is said; a reading long before the death, or a growth that the readings do not show, is
 left out. Called by the cause rules, and by the keeper for the exit in words.
@@ -13,7 +13,8 @@ from holdfast.sizes import size
 
 def words(memory: MemoryFacts, died_at: float) -> str:
     """One clause, such as "512 MB limit, 498 MB 2 s before, growing 3 MB/s"; "" when nothing is known."""
-    parts = [f"{size(memory.limit_bytes)} limit"] if memory.limit_bytes else []
+    parts = [f"its lease of {size(memory.lease_bytes)}"] if memory.lease_bytes else []
+    parts += [f"{size(memory.limit_bytes)} limit"] if memory.limit_bytes else []
     before = [(at, held) for at, held in memory.curve if at <= died_at and died_at - at <= limits.DEATH_CURVE_S]
     if before:
         at, held = before[-1]

@@ -103,6 +103,7 @@ def _memory(report: Report) -> list[str]:
         f"- {name}: {size(value)}"
         for name, value in (
             ("Limit", memory.limit_bytes),
+            ("Lease at the end", memory.lease_bytes),
             ("Peak", memory.peak_bytes),
             ("Last reading before", memory.used_bytes),
         )

@@ -51,6 +51,13 @@ def _memory_limit(case: Case) -> Found | None:
     return Found(f" ({told})" if told else "", lines or [facts.exit.words if facts.exit else "killed for memory"])
 
 
+def _memory_lease(case: Case) -> Found | None:
+    """The limit that it died at was not declared: it is what others left it."""
+    if not case.facts.memory.lease_bytes or any(each.whole_machine for each in case.facts.kernel.victims):
+        return None
+    return _memory_limit(case)
+
+
 def _kernel_oom(case: Case) -> Found | None:
     victims = [each for each in case.facts.kernel.victims if each.whole_machine]
     if not victims:
@@ -221,6 +228,7 @@ def _where(case: Case) -> str:
 
 RULES: tuple[Rule, ...] = (
     Rule("node", "certain", "One cause on the machine hit several agents: {words}.", _node_cause),
+    Rule("memory-lease", "certain", "Memory was short, and the kernel killed it at its ceiling{words}.", _memory_lease),
     Rule("memory-limit", "certain", "It reached its memory limit{words} and the kernel killed it.", _memory_limit),
     Rule("kernel-oom", "certain", "The machine ran out of memory and the kernel killed it.{words}", _kernel_oom),
     Rule("port-taken", "certain", "It could not use its port: {words}.", _port_taken),

@@ -136,9 +136,13 @@ def test_counters_of_both_cgroup_versions_are_read(tmp_path: Path) -> None:
     (tmp_path / "memory.events").write_text("low 0\noom_kill 2\n")
     (tmp_path / "memory.limit_in_bytes").write_text("9223372036854771712\n")
     counted = group.counters([str(tmp_path)])
-    assert group.limit_bytes(counted) is None
+    assert group.ceiling_bytes(counted) is None
     assert group.peak_bytes(counted) == 4096
     assert group.oom_kills(counted) == 2
+    (tmp_path / "memory.max").write_text("9000\n")
+    assert group.ceiling_bytes(group.counters([str(tmp_path)])) == 9000
+    (tmp_path / "memory.high").write_text("8000\n")
+    assert group.ceiling_bytes(group.counters([str(tmp_path)])) == 8000, "memory.max stands behind it"
 
 
 def test_limits_and_status_lines_are_read() -> None:

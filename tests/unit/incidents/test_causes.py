@@ -53,11 +53,14 @@ def locked(frames: tuple[Frame, ...] = STUCK) -> Thread:
 OLD = Socket(fd=4, kind="tcp", local="10.0.0.1:40000", remote="10.0.0.2:443", state="established", silent_s=312.0)
 VICTIM = Victim(at=OPENED, pid=77, name="python", group="/node/scout.1", whole_machine=False, anon_bytes=500_000_000)
 WHOLE = Victim(at=OPENED, pid=77, name="python", group="/node/scout.1", whole_machine=True)
+LEASE = MemoryFacts(lease_bytes=120_000_000, oom_kills=1)
 LIMIT = MemoryFacts(limit_bytes=512_000_000, peak_bytes=512_000_000, oom_kills=1)
 
 TABLE: list[tuple[str, tuple[str, ...], Facts, str]] = [
     ("memory-limit", (), Facts(kernel=KernelStory(victims=(VICTIM,)), memory=LIMIT), "512 MB"),
     ("memory-limit", (), died(signal=9, oom=True, words="killed by the kernel"), "memory limit"),
+    ("memory-lease", (), Facts(kernel=KernelStory(victims=(VICTIM,)), memory=LEASE), "its lease of 120 MB"),
+    ("kernel-oom", (), Facts(kernel=KernelStory(victims=(WHOLE,)), memory=LEASE), "machine ran out of memory"),
     ("kernel-oom", (), Facts(kernel=KernelStory(victims=(WHOLE,))), "machine ran out of memory"),
     ("port-taken", (), Facts(taken="port 80 is held by nginx (process 5)"), "nginx"),
     ("port-taken", ("Error: listen EADDRINUSE: address already in use :::18789",), died(1), "EADDRINUSE"),

@@ -26,9 +26,10 @@ LEAK = tuple((1000.0 + 2 * n, (300 + 6 * n) * MB) for n in range(34))  # 3 MB/s,
         ),
         (MemoryFacts(limit_bytes=512 * MB, curve=LEAK, peak_bytes=511 * MB), 2000.0, "512 MB limit, peak 511 MB"),
         (MemoryFacts(curve=LEAK[:1]), 1012.0, "300 MB 12 s before"),
+        (MemoryFacts(lease_bytes=120 * MB, curve=LEAK[:1]), 1012.0, "its lease of 120 MB, 300 MB 12 s before"),
         (MemoryFacts(), 1000.0, ""),
     ],
-    ids=["a leak", "a jump", "no reading near", "no limit, one reading", "nothing known"],
+    ids=["a leak", "a jump", "no reading near", "no limit, one reading", "a lease", "nothing known"],
 )
 def test_a_death_for_memory_is_told_in_the_numbers_that_were_read(
     facts: MemoryFacts, died_at: float, said: str

@@ -31,6 +31,7 @@ from holdfast.keeper.watching.proven import ProvenRuns
 from holdfast.logs import read as logs
 
 _WELL = frozenset({Phase.HEALTHY, Phase.DEGRADED, Phase.FINISHED})
+_PAGE_BYTES = 4096  # the kernel keeps a limit in whole pages
 _SAME_FAULT_S = 5.0  # clocks of init and keeper are read a moment apart
 
 
@@ -147,8 +148,10 @@ class AfterFault:
     def _memory(self, agent: Agent, curve: tuple[tuple[float, int], ...]) -> MemoryFacts:
         counted = group.counters(self._cgroups_of(agent))
         kills = group.oom_kills(counted)
+        declared, held = agent.spec.limits.memory_bytes, group.ceiling_bytes(counted)
         return MemoryFacts(
-            limit_bytes=agent.spec.limits.memory_bytes or group.limit_bytes(counted),  # the group's may be its lease
+            limit_bytes=declared,
+            lease_bytes=held if held is not None and (declared is None or held < declared - _PAGE_BYTES) else None,
             peak_bytes=group.peak_bytes(counted),
             used_bytes=curve[-1][1] if curve else None,
             oom_kills=None if kills is None else max(0, kills - agent.oom_kills),
