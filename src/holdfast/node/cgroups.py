@@ -185,7 +185,10 @@ def _take_v2(view: View, name: str, is_root: bool, take: bool) -> tuple[Path | N
     if not take:
         return root, *delegation.offered(base, LIMITING)
     root.mkdir(exist_ok=True)
-    return root, *delegation.enable(base, root, LIMITING)
+    held, why = delegation.enable(base, root, LIMITING)
+    if not delegation.is_usable(root):
+        return None, frozenset(), f"{base} counts threads, so no process can be moved below it; {why}"
+    return root, held, why
 
 
 def _take_v1(view: View, name: str, wanted: list[str], track: bool, take: bool) -> tuple[dict[str, Path], str]:

@@ -1,8 +1,10 @@
 """Switching v2 controllers on for our pods, within the rule that an inner cgroup holds no processes.
 
-The kernel refuses (EBUSY) to switch a controller on for the children of a cgroup that itself holds processes. All
-processes of the base are then moved into a leaf beside ours: Holdfast's own ones, or, at the root of a container, all
-of the container's. Called by `cgroups.choose` alone.
+The kernel refuses (EBUSY) to switch memory on for the children of a cgroup that itself holds processes. cpu and pids,
+which count threads, it lets on there, but then that cgroup is the root of a thread tree: memory is refused and no
+process can be moved or born below (EOPNOTSUPP). So all processes of the base are moved into a leaf beside ours before
+anything is switched on: Holdfast's own ones, or, at the root of a container, all of the container's. Called by
+`cgroups.choose` alone.
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ def enable(base: Path, root: Path, wanted: Sequence[str]) -> tuple[frozenset[str
     available, reason = offered(base, wanted)
     held: set[str] = set()
     reasons = [reason] if len(available) < len(wanted) else []
-    for controller in sorted(available):
+    stays = _empty(base) if available else None
+    if stays:
+        return frozenset(), stays
+    for controller in sorted(available, key=lambda each: (each != "memory", each)):
         refusal = _switch_on(base, controller) or _switch_on(root, controller)
         if refusal:
             reasons.append(f"{controller}: {refusal}")
@@ -50,23 +55,53 @@ def _switch_on(directory: Path, controller: str) -> str | None:
         except OSError as error:
             if error.errno != errno.EBUSY:
                 return error.strerror or str(error)
-        reason = _clear(directory)
+        reason = _move_all(directory)
         if reason:
             return reason
     return f"processes keep appearing in {directory}"
 
 
-def _clear(directory: Path) -> str | None:
+def is_usable(directory: Path) -> bool:
+    """Whether processes can be in it: not below the root of a thread tree."""
+    return _words(directory / "cgroup.type") not in (["domain", "invalid"], ["threaded"])
+
+
+def _empty(base: Path) -> str | None:
+    """No process is in it then; None on success. At the top of the hierarchy they may stay."""
+    if not (base / "cgroup.type").exists():
+        return None
+    for _ in range(_MOVE_ROUNDS):
+        if not _words(base / "cgroup.procs"):
+            return None
+        reason = _move_all(base)
+        if reason:
+            return reason
+    return f"processes keep appearing in {base}"
+
+
+def _move_all(directory: Path) -> str | None:
     """Move every process of this cgroup into its leaf; None on success."""
     leaf = directory / LEAF
     try:
         leaf.mkdir(exist_ok=True)
+        back = [] if is_usable(leaf) else _take_back(directory)
         for pid in _words(directory / "cgroup.procs"):
             with contextlib.suppress(ProcessLookupError):
                 (leaf / "cgroup.procs").write_text(pid)
+        for controller in back:
+            (directory / "cgroup.subtree_control").write_text(f"+{controller}")
     except OSError as error:
         return f"processes of {directory} cannot be moved: {error.strerror}"
     return None
+
+
+def _take_back(directory: Path) -> list[str]:
+    """Switch off what was on beside processes, which makes it a normal cgroup again. Raises OSError."""
+    switch = directory / "cgroup.subtree_control"
+    on = _words(switch)
+    for controller in on:
+        switch.write_text(f"-{controller}")
+    return on
 
 
 def _words(path: Path) -> list[str]:
