@@ -25,8 +25,11 @@ class Port:
     def __init__(self, addresses: Sequence[str]) -> None:
         self.addresses = tuple(addresses)
         self.listening: dict[str, socket.socket] = {}
+        self.resting: set[socket.socket] = set()  # of these: nobody more can be taken for the moment
         self.callers: list[tuple[socket.socket, float]] = []  # with the time until which they are held
-        self.failed: dict[str, str] = {}  # addresses that could not be had, and why
+        self.failed: dict[str, str] = {}  # addresses that cannot be had, and why
+        self.taken: set[str] = set()  # by somebody else, which was said; it is tried on
+        self.since_mono = asyncio.get_running_loop().time()
         self.released = False  # the agent is being started
 
 
@@ -63,7 +66,7 @@ class PortKeeper:
             self._accept(name, port, listener, tell=False)  # who stands in the queue would be sent away
             asyncio.get_running_loop().remove_reader(listener)
             listener.close()
-        port.listening = {}
+        port.listening, port.resting = {}, set()
 
     def deliver(self, name: str) -> None:
         """The agent answers again: whoever called is handed on."""
@@ -97,18 +100,31 @@ class PortKeeper:
             try:
                 listener = _listen(address, port.addresses)
             except OSError as error:
-                if error.errno != errno.EADDRINUSE and address not in port.failed:
-                    port.failed[address] = error.strerror or str(error)
-                    self._failed(name, f"{address} cannot be held for it: {port.failed[address]}")
+                self._not_had(name, port, address, error)
                 continue
             port.listening[address] = listener
             asyncio.get_running_loop().add_reader(listener, self._accept, name, port, listener)
         self._look_again()
 
+    def _not_had(self, name: str, port: Port, address: str, error: OSError) -> None:
+        """Said once: from then on who calls there does not wake the agent."""
+        why = error.strerror or str(error)
+        if error.errno != errno.EADDRINUSE:
+            known = address in port.failed
+            port.failed[address] = why
+        else:
+            patient = asyncio.get_running_loop().time() < port.since_mono + limits.SLEEP_PORT_TAKEN_S
+            known = patient or address in port.taken
+            port.taken |= set() if patient else {address}
+        if not known:
+            self._failed(name, f"{address} cannot be held for it: {why}")
+
     def _look_again(self) -> None:
-        """Addresses that are still taken, and callers whose time is over."""
+        """Addresses that are still taken, callers whose time is over, and listeners that rest."""
         if self._timer is None and any(
-            port.callers or len(port.listening) + len(port.failed) < len(port.addresses)
+            port.callers
+            or port.resting
+            or (not port.released and len(port.listening) + len(port.failed) < len(port.addresses))
             for port in self._ports.values()
         ):
             self._timer = asyncio.get_running_loop().call_later(limits.SLEEP_PORT_TRY_S, self._on_time)
@@ -122,6 +138,10 @@ class PortKeeper:
             port.callers = [one for one in port.callers if one not in late]
             if not port.released:
                 self._take(name, port)
+            if len(port.callers) < limits.SLEEP_CALLERS_MAX:
+                for listener in port.resting:
+                    asyncio.get_running_loop().add_reader(listener, self._accept, name, port, listener)
+                port.resting = set()
         self._look_again()
 
     def _accept(self, name: str, port: Port, listener: socket.socket, *, tell: bool = True) -> None:
@@ -132,14 +152,21 @@ class PortKeeper:
             except (BlockingIOError, ConnectionAbortedError):
                 break
             except OSError:
-                break  # no descriptors left: it stays in the kernel's queue
+                self._rest(port, listener)  # no descriptors left
+                break
             caller.setblocking(False)
             port.callers.append((caller, until_mono))
         else:
-            asyncio.get_running_loop().remove_reader(listener)  # more of them wait in the kernel's queue
+            self._rest(port, listener)
         if tell and port.callers:
             self._look_again()
             self._called(name)
+
+    def _rest(self, port: Port, listener: socket.socket) -> None:
+        """More of them wait in the kernel's queue, and must not wake us for nothing meanwhile."""
+        asyncio.get_running_loop().remove_reader(listener)
+        port.resting.add(listener)
+        self._look_again()
 
     # --- handing on ----------------------------------------------------------------------------------------------
     async def _hand_on(self, caller: socket.socket, until_mono: float) -> None:
