@@ -19,13 +19,23 @@ def settled(*agents: Seen, **more: object) -> tuple[State, Reading]:
 
 
 CALM = (seen("important", 100), seen("low", 1))
+FULL = (seen("important", 100, 900), seen("low", 1, 720))  # less than a tenth is free, and more than nothing
 
 
 def test_nothing_new_needs_no_look_within_the_quiet_tick() -> None:
-    state, read = settled(*CALM)
+    state, read = settled(*FULL)
     assert not worth_looking(state, read, read.available_bytes - 4 * MB, 10.1)
     assert not worth_looking(state, read, read.available_bytes, 10.0 + limits.TICK_CALM_S)
     assert worth_looking(state, read, read.available_bytes, 10.0 + limits.TICK_QUIET_S)
+
+
+def test_where_much_is_free_looks_are_seldom_and_a_small_part_of_it_is_no_news() -> None:
+    state, read = settled(*CALM)
+    little = int(state.free_bytes * limits.TICK_ROOMY_SHARE)
+    assert little > 20 * MB
+    assert not worth_looking(state, read, read.available_bytes - little + MB, 10.0 + limits.TICK_QUIET_S)
+    assert worth_looking(state, read, read.available_bytes - little - MB, 10.1)
+    assert worth_looking(state, read, read.available_bytes, 10.0 + limits.TICK_ROOMY_S)
 
 
 def test_who_starts_or_waits_to_come_back_is_looked_at_in_every_calm_tick() -> None:
@@ -38,7 +48,7 @@ def test_who_starts_or_waits_to_come_back_is_looked_at_in_every_calm_tick() -> N
 
 
 def test_memory_that_somebody_took_is_worth_a_look() -> None:
-    state, read = settled(*CALM)
+    state, read = settled(*FULL)
     assert worth_looking(state, read, read.available_bytes - 8 * MB, 10.1)
     assert not worth_looking(state, read, read.available_bytes + 500 * MB, 10.1)
 

@@ -136,6 +136,11 @@ class Semaphore:
             soon_mono = asyncio.get_running_loop().time() + COALESCE_S
             self._arm(soon_mono if self.scarce else max(soon_mono, self._rests_mono), self._turn)
 
+    def freshen(self) -> None:
+        """Somebody looks at what was read last: what they see next is to be newer."""
+        if asyncio.get_running_loop().time() - self.state.read_mono >= limits.TICK_QUIET_S:
+            self.look()
+
     def _told(self) -> None:
         """The kernel says that somebody stands at its ceiling: that waits for nothing."""
         if self._begun:

@@ -63,6 +63,7 @@ class Look:
 
     def __init__(self, keeper: Keeper) -> None:
         self._semaphore, self._starts = keeper.semaphore, keeper.starts
+        self._semaphore.freshen()
         reading = self._semaphore.reading
         self._seen = {one.name: one for one in reading.agents} if reading is not None else {}
         self._protected = leases.protected(reading) if reading is not None else frozenset()
