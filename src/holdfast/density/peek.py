@@ -1,11 +1,12 @@
 """Whether a full look is worth its price: one number of the node says that nothing happened since the last.
 
 On a node whose leases are all given out every 100 ms count, but reading every agent so often would cost several per
-cent of a core. What all of them together took shows in what the node could still give; where much is free, what small part of it went changes nothing. Invariants: at least one full
-look in TICK_QUIET_S (in TICK_ROOMY_S where the kernel holds everybody and memory is far from scarce), in TICK_CALM_S
-while somebody starts, leaves or waits to come back, and one at once whenever anything is under way. Where no kernel holds somebody, looks are due far more often, and whatever is under way shows in
-the same number: there a full look is taken in TICK_TIGHT_S, and before when the number moved or a time is over. Pure.
-Called by the loop that feeds semaphore.
+cent of a core. What all of them together took shows in what the node could still give; where much is free, a small part
+of it is no news. Invariants: at least one full look in TICK_QUIET_S (in TICK_ROOMY_S where the kernel holds everybody
+and memory is far from scarce), in TICK_CALM_S while somebody starts, leaves or waits to come back, and one at once
+whenever anything is under way. Where no kernel holds somebody, looks are due far more often, and whatever is under way
+shows in the same number: there a full look is taken in TICK_TIGHT_S, and before when the number moved or a time is
+over. Pure. Called by the loop that feeds semaphore.
 """
 
 from __future__ import annotations

@@ -15,16 +15,24 @@ READ_MAX_BYTES = 16_384  # the largest of them, a memory.stat, has five thousand
 
 
 class KeptFile:
-    """One file. `flags` beside O_CLOEXEC: O_RDONLY, O_WRONLY or O_RDWR, perhaps O_NONBLOCK. `again`: find it again
-    under its path; not for files of a process, whose number a later one may have."""
+    """One file: a path, or `name` in a directory, whose path all files of a group then share.
 
-    __slots__ = ("_again", "_fd", "_flags", "path")
+    `flags` beside O_CLOEXEC: O_RDONLY, O_WRONLY or O_RDWR, perhaps O_NONBLOCK. `again`: find it again under its path;
+    not for files of a process, whose number a later one may have.
+    """
 
-    def __init__(self, path: Path | str, flags: int = os.O_RDONLY, again: bool = True) -> None:
+    __slots__ = ("_again", "_fd", "_flags", "_name", "_path")
+
+    def __init__(self, path: Path | str, flags: int = os.O_RDONLY, again: bool = True, *, name: str = "") -> None:
         self._again = again
-        self.path = str(path)
+        self._path = str(path)
+        self._name = name
         self._flags = flags | os.O_CLOEXEC
         self._fd = -1
+
+    @property
+    def path(self) -> str:
+        return f"{self._path}/{self._name}" if self._name else self._path
 
     @property
     def fd(self) -> int:
@@ -47,6 +55,13 @@ class KeptFile:
                     return None
                 self.close()
         return None
+
+    def read_once(self) -> bytes | None:
+        """As `read`, for files that are seldom read: the descriptor is not kept."""
+        try:
+            return self.read()
+        finally:
+            self.close()
 
     def read_int(self) -> int | None:
         """The number in it; None for "max" and for what is not there."""

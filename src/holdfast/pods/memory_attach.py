@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +14,12 @@ from holdfast.pods.pausing import FreezeV1, FreezeV2, Members, Pause, Signals
 
 
 def attach(
-    v2: Path | None, v1: Sequence[Path], declared_bytes: int | None, members: Members, *, inside: bool = True
+    v2: Path | str | None,
+    v1: Sequence[Path | str],
+    declared_bytes: int | None,
+    members: Members,
+    *,
+    inside: bool = True,
 ) -> MemoryGroup:
     """The group of an agent with these cgroup directories; `members` lists its processes, for signals.
 
@@ -21,16 +27,16 @@ def attach(
     """
     if not inside:
         return MemoryBare(members, pause=_pause(v2, v1, members))
-    if v2 is not None and (v2 / "memory.high").exists():
+    if v2 is not None and os.path.exists(f"{v2}/memory.high"):
         return MemoryV2(v2, declared_bytes)
     for directory in v1:
-        if (directory / "memory.limit_in_bytes").exists():
+        if os.path.exists(f"{directory}/memory.limit_in_bytes"):
             return MemoryV1(directory, declared_bytes, _pause(v2, v1, members), members)
     return MemoryBare(members, pause=_pause(v2, v1, members))
 
 
-def _pause(v2: Path | None, v1: Sequence[Path], members: Members) -> Pause:
-    if v2 is not None and (v2 / "cgroup.freeze").exists():
+def _pause(v2: Path | str | None, v1: Sequence[Path | str], members: Members) -> Pause:
+    if v2 is not None and os.path.exists(f"{v2}/cgroup.freeze"):
         return FreezeV2(v2)
-    freezer = next((each for each in v1 if (each / "freezer.state").exists()), None)
+    freezer = next((each for each in v1 if os.path.exists(f"{each}/freezer.state")), None)
     return Signals(members) if freezer is None else FreezeV1(freezer)

@@ -50,6 +50,7 @@ class _Process:
 class MemoryBare:
     ceilings = False
     notify_mask = 0
+    __slots__ = ("_frozen", "_last", "_members", "_pause", "_proc", "_processes")
 
     def __init__(self, members: Members, proc: str = "/proc", pause: Pause | None = None) -> None:
         self._members = members

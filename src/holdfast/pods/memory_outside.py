@@ -24,6 +24,8 @@ MOST_OF_TREE_BYTES = 64 * 1024 * 1024
 class Outside:
     """See the module."""
 
+    __slots__ = ("_begun_mono", "_due_mono", "_members", "_proc", "_weighed_bytes", "_weighed_mono", "bytes")
+
     def __init__(self, members: Members, proc: str = "/proc") -> None:
         self._members = members
         self._proc = proc

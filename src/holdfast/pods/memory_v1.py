@@ -26,15 +26,16 @@ _UNLIMITED_BYTES = 1 << 60  # "no limit" is a number near 2^63
 class MemoryV1:
     ceilings = True
     notify_mask = select.EPOLLIN
+    __slots__ = ("_declared", "_directory", "_eventfd", "_frozen", "_hits", "_kernel", "_last", "_limit", "_members",
+                 "_oom", "_outside", "_pause", "_stat")  # fmt: skip
 
-    def __init__(self, directory: Path, declared_bytes: int | None, pause: Pause, members: Members) -> None:
+    def __init__(self, directory: Path | str, declared_bytes: int | None, pause: Pause, members: Members) -> None:
         self._declared = declared_bytes
-        self._directory = directory
-        self._stat = KeptFile(directory / "memory.stat")
-        self._kernel = KeptFile(directory / "memory.kmem.usage_in_bytes")
-        self._total = KeptFile(directory / "memory.usage_in_bytes")
-        self._limit = KeptFile(directory / "memory.limit_in_bytes", os.O_RDWR)
-        self._oom = KeptFile(directory / "memory.oom_control", os.O_RDWR)
+        self._directory = where = str(directory)
+        self._stat = KeptFile(where, name="memory.stat")
+        self._kernel = KeptFile(where, name="memory.kmem.usage_in_bytes")
+        self._limit = KeptFile(where, os.O_RDWR, name="memory.limit_in_bytes")
+        self._oom = KeptFile(where, os.O_RDWR, name="memory.oom_control")
         self._pause = pause
         self._members = members
         self._outside = Outside(members)
@@ -80,13 +81,15 @@ class MemoryV1:
         if not self._arm():
             return False
         aim = max(0, ceiling_bytes - self._outside.bytes)
-        value = lowered(aim, self._total.read_int() or 0)
+        total = KeptFile(self._directory, name="memory.usage_in_bytes")
+        value = lowered(aim, total.read_int() or 0)
+        total.close()
         return self._limit.write(str(value)) == 0 and value == aim  # EBUSY: it holds more; ask again
 
     def _arm(self) -> bool:
         if self._eventfd < 0:
             eventfd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-            control = KeptFile(self._directory / "cgroup.event_control", os.O_WRONLY)
+            control = KeptFile(self._directory, os.O_WRONLY, name="cgroup.event_control")
             if self._oom.fd < 0 or control.write_once(f"{eventfd} {self._oom.fd}") != 0:
                 os.close(eventfd)
                 return False
@@ -131,7 +134,7 @@ class MemoryV1:
         if self._eventfd >= 0:
             os.close(self._eventfd)
             self._eventfd = -1
-        for each in (self._stat, self._kernel, self._total, self._limit, self._oom):
+        for each in (self._stat, self._kernel, self._limit, self._oom):
             each.close()
         self._pause.close()
 

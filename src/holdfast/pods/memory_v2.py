@@ -29,21 +29,23 @@ BACKSTOP_SHARE = 8  # one eighth
 class MemoryV2:
     ceilings = True
     notify_mask = select.EPOLLPRI
+    __slots__ = ("_current", "_declared", "_directory", "_events", "_frozen", "_high", "_hits", "_kernel_hits", "_last",
+                 "_max", "_pause", "_stat")  # fmt: skip
 
-    def __init__(self, directory: Path, declared_bytes: int | None) -> None:
+    def __init__(self, directory: Path | str, declared_bytes: int | None) -> None:
         self._declared = declared_bytes
-        self._stat = KeptFile(directory / "memory.stat")
-        self._events = KeptFile(directory / "memory.events")
-        self._current = KeptFile(directory / "memory.current")
+        self._directory = where = str(directory)
+        self._stat = KeptFile(where, name="memory.stat")
+        self._events = KeptFile(where, name="memory.events")
+        self._current = KeptFile(where, name="memory.current")
         # Non-blocking where the kernel knows it (6.16): then lowering never drops page cache in our own time.
-        self._high = KeptFile(directory / "memory.high", os.O_RDWR | os.O_NONBLOCK)
-        self._max = KeptFile(directory / "memory.max", os.O_WRONLY)
-        self._directory = directory
-        self._pause = FreezeV2(directory)
+        self._high = KeptFile(where, os.O_RDWR | os.O_NONBLOCK, name="memory.high")
+        self._max = KeptFile(where, os.O_WRONLY, name="memory.max")
+        self._pause = FreezeV2(where)
         self._frozen = self._pause.is_frozen()
         self._hits = self._kernel_hits = 0
         self._last = Memory(False, 0, None, 0, False, 0)
-        KeptFile(directory / "memory.oom.group", os.O_WRONLY).write_once("1")
+        KeptFile(where, os.O_WRONLY, name="memory.oom.group").write_once("1")
 
     @property
     def notify_fd(self) -> int | None:
@@ -106,7 +108,7 @@ class MemoryV2:
     def page_out(self) -> int:
         """memory.reclaim (Linux 5.19); the kernel says EAGAIN when it could not find all of it."""
         wanted = usage(self._stat.read() or b"")
-        KeptFile(self._directory / "memory.reclaim", os.O_WRONLY).write_once(str(wanted))
+        KeptFile(self._directory, os.O_WRONLY, name="memory.reclaim").write_once(str(wanted))
         return wanted
 
     def release(self) -> None:
@@ -136,9 +138,9 @@ def usage(stat: bytes) -> int:
     return (number(stat, b"anon") or 0) + (number(stat, b"shmem") or 0) + kernel
 
 
-def write_protection(directory: Path, keep_bytes: int, floor_bytes: int) -> bool:
+def write_protection(directory: Path | str, keep_bytes: int, floor_bytes: int) -> bool:
     """memory.low and memory.min of a group. They only count as far as each group above grants them: write the sums into
     those too, up to the node's."""
-    low = KeptFile(directory / "memory.low", os.O_WRONLY).write_once(str(max(0, keep_bytes)))
-    floor = KeptFile(directory / "memory.min", os.O_WRONLY).write_once(str(max(0, floor_bytes)))
+    low = KeptFile(directory, os.O_WRONLY, name="memory.low").write_once(str(max(0, keep_bytes)))
+    floor = KeptFile(directory, os.O_WRONLY, name="memory.min").write_once(str(max(0, floor_bytes)))
     return low == 0 and floor == 0

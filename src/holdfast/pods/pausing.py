@@ -32,39 +32,50 @@ class Pause(Protocol):
 class FreezeV2:
     """cgroup.freeze: the wish counts, for a process in an uninterruptible wait only stands still after it."""
 
-    def __init__(self, directory: Path) -> None:
-        self._file = KeptFile(directory / "cgroup.freeze", os.O_RDWR)
+    __slots__ = ("_directory",)
+
+    def __init__(self, directory: Path | str) -> None:
+        self._directory = str(directory)
 
     def freeze(self) -> bool:
-        return self._file.write("1") == 0
+        return self._file().write_once("1") == 0
 
     def thaw(self) -> bool:
-        return self._file.write("0") == 0
+        return self._file().write_once("0") == 0
 
     def is_frozen(self) -> bool:
-        return (self._file.read() or b"").startswith(b"1")
+        return (self._file().read_once() or b"").startswith(b"1")
 
     def close(self) -> None:
-        self._file.close()
+        pass
+
+    def _file(self) -> KeptFile:
+        """Opened for each act: few of a large fleet are ever frozen."""
+        return KeptFile(self._directory, os.O_RDWR, name="cgroup.freeze")
 
 
 class FreezeV1:
     """freezer.state of one group; FREEZING counts."""
 
-    def __init__(self, directory: Path) -> None:
-        self._file = KeptFile(directory / "freezer.state", os.O_RDWR)
+    __slots__ = ("_directory",)
+
+    def __init__(self, directory: Path | str) -> None:
+        self._directory = str(directory)
 
     def freeze(self) -> bool:
-        return self._file.write("FROZEN") == 0
+        return self._file().write_once("FROZEN") == 0
 
     def thaw(self) -> bool:
-        return self._file.write("THAWED") == 0
+        return self._file().write_once("THAWED") == 0
 
     def is_frozen(self) -> bool:
-        return (self._file.read() or b"").startswith(b"FR")
+        return (self._file().read_once() or b"").startswith(b"FR")
 
     def close(self) -> None:
-        self._file.close()
+        pass
+
+    def _file(self) -> KeptFile:
+        return KeptFile(self._directory, os.O_RDWR, name="freezer.state")
 
 
 class Signals:
@@ -72,6 +83,8 @@ class Signals:
 
     After a restart of ours it counts as frozen when every member is stopped.
     """
+
+    __slots__ = ("_frozen", "_members")
 
     def __init__(self, members: Members) -> None:
         self._members = members

@@ -255,7 +255,7 @@ def test_one_that_is_late_in_its_group_lets_nobody_elses_ceiling_go(
             scene.agent(name)
         late = scene.agents["late"]
         late.spec = replace(late.spec, priority=100)
-        monkeypatch.setattr(groups, "_is_inside", lambda pid, v2, v1: where[v1[0].name.partition(".")[0]])
+        monkeypatch.setattr(groups, "_is_inside", lambda pid, v2, v1: where[v1[0].rpartition("/")[2].partition(".")[0]])
         scene.semaphore.begin()
         assert scene.semaphore.reading is not None
         assert scene.semaphore.reading.ceilings

@@ -13,6 +13,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from holdfast.evidence import stacks
@@ -21,7 +22,6 @@ from holdfast.keeper.acting.places import NodePlaces
 from holdfast.keeper.agent import LIVING, Agent
 from holdfast.keeper.density.trees import Trees
 from holdfast.node import processes
-from holdfast.node.cgroups import CgroupPlan
 from holdfast.pods.memory_attach import attach
 from holdfast.pods.memory_group import Memory, MemoryGroup
 from holdfast.pods.memory_v1 import MemoryV1
@@ -59,7 +59,6 @@ class AgentGroups:
         self._walking = threading.Lock()
         self._walked_mono = float("-inf")
         self._held: dict[str, _Held] = {}
-        self._known: dict[str, tuple[CgroupPlan, int, Path | None, list[Path]]] = {}
         self._by_fd: dict[int, str] = {}
         self._epoll: select.epoll | None = None
 
@@ -84,9 +83,9 @@ class AgentGroups:
             return held.group
         if held is not None:
             self.drop(agent.name)
-        name = agent.name
-        group = attach(v2, v1, agent.spec.limits.memory_bytes, lambda: self.members(name), inside=inside)
-        self._held[name] = _Held(key, group, again_mono, joins)
+        members = partial(self.members, agent.name)
+        group = attach(v2, v1, agent.spec.limits.memory_bytes, members, inside=inside)
+        self._held[agent.name] = _Held(key, group, again_mono, joins)
         return group
 
     def _key(self, agent: Agent) -> tuple[object, ...]:
@@ -96,17 +95,11 @@ class AgentGroups:
         v2, v1 = self._directories(agent)
         return any(os.path.exists(f"{each}/{name}") for each in (v2, *v1) if each for name in _MEMORY_FILES)
 
-    def _directories(self, agent: Agent) -> tuple[Path | None, list[Path]]:
-        """Kept: a start looks at them again and again, and a path costs more to make than to look at."""
-        plan, pod = self._places.plan, agent.memory.pod
-        known = self._known.get(agent.name)
-        if known is not None and known[0] is plan and known[1] == pod:
-            return known[2], known[3]
-        name = f"{agent.name}.{pod}"
-        v2 = plan.v2_root / name if plan.v2_root is not None else None
-        v1 = [root / name for root in plan.v1_roots.values()]
-        self._known[agent.name] = (plan, pod, v2, v1)
-        return v2, v1
+    def _directories(self, agent: Agent) -> tuple[str | None, list[str]]:
+        """Not paths: a start looks at them again and again, and a path costs more to make than to look at."""
+        plan, name = self._places.plan, f"{agent.name}.{agent.memory.pod}"
+        v2 = f"{plan.v2_root}/{name}" if plan.v2_root is not None else None
+        return v2, [f"{root}/{name}" for root in plan.v1_roots.values()]
 
     def members(self, name: str) -> list[int]:
         """Processes of an agent: those of its cgroup, else those of its tree. Also called by threads."""
@@ -116,7 +109,7 @@ class AgentGroups:
         plan = self._places.plan
         v2, v1 = self._directories(agent)
         tracked = v2 if v2 is not None else next((each for each in v1 if plan.tracker), None)
-        if tracked is not None and tracked.is_dir():
+        if tracked is not None and os.path.isdir(tracked):
             return _procs(tracked)
         with self._walking:
             now = time.monotonic()
@@ -206,7 +199,6 @@ class AgentGroups:
                 held.group.set_ceiling(None)
 
     def drop(self, name: str) -> None:
-        self._known.pop(name, None)
         held = self._held.pop(name, None)
         if held is not None:
             self._by_fd.pop(held.fd, None)
@@ -221,17 +213,17 @@ class AgentGroups:
             self._epoll = None
 
 
-def _is_inside(pid: int, v2: Path | None, v1: Sequence[Path]) -> bool:
+def _is_inside(pid: int, v2: str | None, v1: Sequence[str]) -> bool:
     """Whether the process is in that of these groups that counts memory; True when none of them does."""
-    by_v2 = v2 is not None and (v2 / _MEMORY_FILES[0]).exists()
-    group = v2 if by_v2 else next((each for each in v1 if (each / _MEMORY_FILES[1]).exists()), None)
+    by_v2 = v2 is not None and os.path.exists(f"{v2}/{_MEMORY_FILES[0]}")
+    group = v2 if by_v2 else next((each for each in v1 if os.path.exists(f"{each}/{_MEMORY_FILES[1]}")), None)
     if group is None:
         return True
     try:
         told = Path(f"/proc/{pid}/cgroup").read_text()
     except OSError:
         return True  # it is gone
-    part = f"/{group.parent.name}/{group.name}/"
+    part = "/" + "/".join(group.rsplit("/", 2)[1:]) + "/"  # ours, and the agent's
     return any(part in f"{line}/" for line in told.splitlines() if _counts(line.split(":", 2)[1], by_v2))
 
 
@@ -239,14 +231,14 @@ def _counts(controllers: str, by_v2: bool) -> bool:
     return not controllers if by_v2 else "memory" in controllers.split(",")
 
 
-def _procs(directory: Path) -> list[int]:
+def _procs(directory: str) -> list[int]:
     """Pids in a cgroup and in those below it."""
     found: list[int] = []
     try:
         alone = os.stat(directory).st_nlink == 2  # a walk costs ten times as much as the reading of one file
     except OSError:
         return []
-    for path in (str(directory),) if alone else (path for path, _, _ in os.walk(directory)):
+    for path in (directory,) if alone else (path for path, _, _ in os.walk(directory)):
         try:
             with open(f"{path}/cgroup.procs", "rb") as file:
                 found += map(int, file.read().split())
