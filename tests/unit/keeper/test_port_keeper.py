@@ -145,7 +145,7 @@ def test_who_waited_behind_the_most_that_are_held_is_taken_when_the_time_of_the_
         keeper = PortKeeper(lambda name: None, lambda name, words: None)
         keeper.hold("bot", [f"{where[0]}:{where[1]}"])
         ends = await asyncio.wait_for(asyncio.gather(call(where, b""), call(where, b"")), PATIENCE_S)
-        assert ends == [b"", b""]
+        assert [*ends] == [b"", b""]
         keeper.close()
 
     monkeypatch.setattr(limits, "SLEEP_CALLERS_MAX", 1)

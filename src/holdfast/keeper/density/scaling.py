@@ -23,6 +23,7 @@ from holdfast.healing.model import CalledBack, Ladder, Phase, SetAside
 from holdfast.keeper.acting.healer import Healer
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.recorder import Recorder
+from holdfast.keeper.watching.beats import idle as says_idle
 from holdfast.spec.model import AgentSpec
 
 SPARE: Final = "spare"
@@ -120,15 +121,15 @@ class Scaler:
     def _tick(self) -> None:
         self._timer = None
         crews = self._crews()
-        for group in [group for group in self._scales if group not in crews]:
-            del self._scales[group]
-            self._why.pop(group, None)
+        if crews:
+            self._arm(limits.REPLICAS_LOOK_S)  # first: a mistake of ours in one look must not end all that follow
+        for known in (self._scales, self._reports, self._why):
+            for group in [group for group in known if group not in crews]:
+                del known[group]
         if self._parts.ready():
             self._free_former()
             for group, crew in crews.items():
                 self._decide(group, crew)
-        if crews:
-            self._arm(limits.REPLICAS_LOOK_S)
 
     # --- reports -------------------------------------------------------------------------------------------------
     def report(self, group: str, depth: float) -> QueueView:
@@ -222,9 +223,12 @@ class Scaler:
             self._wake(crew, replicas.wish(bounds, depth), depth)
         fits = self._parts.fits(crew.spare[0]) if crew.spare else 0
         running = _running(crew)
-        self._scales[group], changes = replicas.decide(known, bounds, depth, fits, running, now)
+        scale, changes = replicas.decide(known, bounds, depth, fits, running, now)
+        self._scales[group] = scale
         for change in changes:
-            self._change(group, crew, change, {"depth": depth, "fits": fits, "running": running})
+            after = self._change(group, crew, change, {"depth": depth, "fits": fits, "running": running})
+            if after != change.after:  # the others go as soon as they may
+                self._scales[group] = structs.replace(scale, count=after, low_mono=known.low_mono)
 
     def _wake(self, crew: _Crew, wished: int, depth: float) -> None:
         """Work has come: whoever of the crew sleeps is woken before another one is started."""
@@ -232,11 +236,20 @@ class Scaler:
             if self._parts.asleep(agent):
                 self._parts.wake(agent, f"{depth:g} wait in its queue")
 
-    def _change(self, group: str, crew: _Crew, change: Change, seen: dict[str, float | int | None]) -> None:
+    def _change(self, group: str, crew: _Crew, change: Change, seen: dict[str, float | int | None]) -> int:
+        """How many are to run now: more than decided while some of those who would go are at work."""
         more = change.after > change.before
-        touched = crew.spare[: change.after - change.before] if more else crew.on[change.after :]
+        if more:
+            touched = crew.spare[: change.after - change.before]
+        else:
+            touched = [agent for agent in crew.on if _may_go(agent)][change.after - change.before :]
+            left = change.before - change.after - len(touched)
+            at_work = f"; {left} more would go, and {'is' if left == 1 else 'are'} at work"
+            change = structs.replace(
+                change, after=change.before - len(touched), why=change.why + (at_work if left else "")
+            )
         if not touched:
-            return
+            return change.after
         names = [agent.name for agent in touched]
         text = f"{group}: {change.after} instead of {change.before} replicas: {change.why}"
         self._why[group] = change.why
@@ -250,6 +263,7 @@ class Scaler:
             else:
                 why = f"{what} is not needed: {change.why}"
                 self._parts.healer.observe(agent, SetAside(why=SPARE, text=why), now)
+        return change.after
 
     def _free_former(self) -> None:
         """Who was spare and is no replica of a queue any more runs as any other agent."""
@@ -261,6 +275,11 @@ class Scaler:
 
 def _number(agent: Agent) -> int:
     return 0 if agent.spec.scaling is None else agent.spec.scaling.number
+
+
+def _may_go(agent: Agent) -> bool:
+    """Nobody is stopped in the middle of what it says that it does, and in maintenance nothing is done to it."""
+    return says_idle(agent) is not False and not agent.policy.hands_off
 
 
 def _running(crew: _Crew) -> int:
