@@ -374,6 +374,37 @@ def test_services_come_back_and_are_one_each(home: InitHome) -> None:
         other.destroy()
 
 
+def test_only_ends_that_nobody_asked_for_count_as_restarts_of_holdfasts_own(tmp_path: Path) -> None:
+    leaves = ["/bin/sh", "-c", f"trap 'exit 0' TERM; : > {tmp_path}/$$; while :; do sleep 0.05; done"]
+    other = InitHome(services={"keeper": {"argv": leaves}, "logger": {"argv": ["sleep", "1000"]}})
+
+    def after(former: int) -> dict[str, Any]:
+        def another() -> dict[str, Any] | None:
+            now: dict[str, Any] = other.hello()["services"].get("keeper", {})
+            return now if now and now["pid"] not in (0, former) else None
+
+        return wait_until(another, "another keeper")
+
+    try:
+        other.start()
+        first = after(0)
+        kill(first["pid"])
+        second = after(first["pid"])
+        assert (first["restarts"], second["restarts"]) == (0, 1)
+        wait_until(lambda: (tmp_path / str(second["pid"])).exists(), "the trap is set")
+        kill(second["pid"], signal.SIGTERM)  # as an upgrade does
+        third = after(second["pid"])
+        assert third["restarts"] == 0
+        kill(third["pid"])
+        assert after(third["pid"])["restarts"] == 1
+        assert other.ask(op="shutdown")["ok"]
+        wait_until(lambda: not other.own_processes(), "Holdfast is down")
+        other.start()
+        assert after(0)["restarts"] == 0
+    finally:
+        other.destroy()
+
+
 def test_the_last_resort_is_run_once_when_no_keeper_says_hello(tmp_path: Path) -> None:
     sign = tmp_path / "sign"
     services = {

@@ -27,7 +27,7 @@ class Memory:
         self.seq = 0
         self.acked = 0
         self.lost_mono = 0.0  # since when no keeper steers memory, 0 when one does; see pausing.py
-        self.service_restarts: dict[str, int] = {}
+        self.service_restarts: dict[str, int] = {}  # unplanned ends since the last planned start
         self.events: deque[dict[str, Any]] = deque()  # not yet acked
         self.unsent: list[dict[str, Any]] = []
         self.records: list[Record] = []
@@ -41,8 +41,9 @@ class Memory:
             if kind not in ("spawned", "exited"):
                 return
             service = agent.name[1:]
-            if kind == "spawned":
-                self.service_restarts[service] = self.service_restarts.get(service, -1) + 1
+            if kind == "spawned":  # who left in order was asked to, as by an upgrade: a planned start counts anew
+                count = -1 if agent.code == 0 else self.service_restarts.get(service, -1)
+                self.service_restarts[service] = count + 1
             fields = {"name": service, "what": kind, "restarts": self.service_restarts.get(service, 0), **fields}
             kind = "service"
         self.tell(kind, agent=agent.name, epoch=agent.epoch, **fields)

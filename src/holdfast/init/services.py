@@ -45,7 +45,10 @@ class Services:
             argv = self.settings.get(name, {}).get("argv")
             if argv:
                 self.supervisor.define(f"@{name}", self._definition(name, argv), _permit())
-                self.supervisor.start(self.supervisor.agents[f"@{name}"])
+                agent = self.supervisor.agents[f"@{name}"]
+                if agent.state == "down":  # by a person's word or with the machine, never by a fault
+                    self.supervisor.service_restarts.pop(name, None)
+                self.supervisor.start(agent)
 
     def _definition(self, name: str, argv: list[str]) -> AgentDef:
         env = {**launch.environment(), "HOLDFAST_HOME": self.home, "PYTHONUNBUFFERED": "1"}
