@@ -383,7 +383,8 @@ def test_only_ends_that_nobody_asked_for_count_as_restarts_of_holdfasts_own(tmp_
             now: dict[str, Any] = other.hello()["services"].get("keeper", {})
             return now if now and now["pid"] not in (0, former) else None
 
-        return wait_until(another, "another keeper")
+        found: dict[str, Any] = wait_until(another, "another keeper")
+        return found
 
     try:
         other.start()
