@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from holdfast import limits
 from holdfast.density import braking, coming_back, easing, leases, needs, shedding
+from holdfast.density.admission import PASS_AFTER_S
 from holdfast.density.leases import ALIVE, Granted, Slack
 from holdfast.density.model import Action, Held, Outcome, Phase, Reading, Seen, Starved, State, Step, Thaw
 from holdfast.density.needs import Need
@@ -63,9 +64,19 @@ def decide(state: State, reading: Reading, now: float) -> Outcome:
 
 
 def room(state: State) -> int:
-    """Bytes that starts may take now; nothing while somebody's need is not covered."""
+    """Bytes that starts may take now; nothing while somebody's need is not covered, or while room is made for one."""
     waiting = any(one.starved_mono is not None for one in state.held.values())
-    return 0 if waiting or state.over_mono is not None else max(0, state.free_bytes)
+    return 0 if waiting or state.over_mono is not None or _makes_room(state) else max(0, state.free_bytes)
+
+
+def _makes_room(state: State) -> bool:
+    """Whether somebody goes for a start: what it leaves is for that one, not for whoever looks first."""
+    return any(
+        one.victim_of not in (needs.NODE, *state.leases)
+        and one.leaving_mono is not None
+        and state.read_mono - one.leaving_mono < PASS_AFTER_S
+        for one in state.held.values()
+    )
 
 
 # --- pieces ------------------------------------------------------------------------------------------------------

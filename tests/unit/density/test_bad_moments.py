@@ -13,6 +13,7 @@ from holdfast.density.model import (
     Freeze,
     Held,
     Kill,
+    Lease,
     Phase,
     Protect,
     Reading,
@@ -132,3 +133,19 @@ def test_a_node_that_was_made_smaller_waits_for_a_large_victim_unless_others_hel
 
     _, actions = live(State(), *((step / 10, at(step / 10)) for step in range(35)))
     assert [act.victim for act in actions if isinstance(act, Shed)] == gone
+
+
+@pytest.mark.parametrize(("age_s", "room"), [(0.0, False), (9.9, False), (10.0, True)])
+def test_the_room_that_is_made_for_a_start_is_kept_for_it_until_it_waited_in_vain(age_s: float, room: bool) -> None:
+    lone = Lease(usage_bytes=400 * MB, slack_bytes=0, wanted_bytes=0, ceiling_bytes=None)
+    going = Held(step=Step.KILLING, victim_of="waits", leaving_mono=1.0)
+    state = State(held={"low": going}, leases={"low": lone}, free_bytes=300 * MB, read_mono=1.0 + age_s)
+    assert semaphore.room(state) == (300 * MB if room else 0)
+
+
+@pytest.mark.parametrize("needer", ["", "top"])
+def test_who_goes_for_an_agent_that_runs_again_or_for_the_node_keeps_no_start_away(needer: str) -> None:
+    lone = Lease(usage_bytes=400 * MB, slack_bytes=0, wanted_bytes=0, ceiling_bytes=None)
+    going = Held(step=Step.KILLING, victim_of=needer, leaving_mono=1.0)
+    state = State(held={"low": going}, leases={"low": lone, "top": lone}, free_bytes=300 * MB, read_mono=1.5)
+    assert semaphore.room(state) == 300 * MB
