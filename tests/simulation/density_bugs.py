@@ -217,12 +217,12 @@ def _the_lowest_never_gives_way_to_the_shed() -> list[Patch]:
 
 
 def _everybody_may_go() -> list[Patch]:
-    real = semaphore.decide
+    real = shedding.victims
 
-    def decide(state: Any, reading: Any, now: float) -> Any:
-        return real(state, replace(reading, agents=tuple(replace(one, may_shed=True) for one in reading.agents)), now)
+    def victims(reading: Any, held: Any) -> Any:
+        return real(replace(reading, agents=tuple(replace(one, may_shed=True) for one in reading.agents)), held)
 
-    return [(semaphore, "decide", decide)]
+    return [(shedding, "victims", victims)]
 
 
 def _giants_block() -> list[Patch]:
@@ -266,7 +266,8 @@ BUGS: dict[str, Callable[[], list[Patch]]] = {
         (limits, "DYING_STALL_S", 1e9),
         (limits, "STARVED_LAST_S", 1e9),
     ],
-    "shed_at_the_first_hiccup": lambda: [(limits, "STARVED_S", 0.0), (needs, "starved", _hasty(needs.starved))],
+    "shed_at_the_first_hiccup": lambda: [(limits, "STARVED_S", 0.0)],
+    "a_hiccup_is_said_to_be_old": lambda: [(needs, "starved", _hasty(needs.starved))],
     "nobody_comes_back": lambda: _without(ComeBack),
     "back_at_once_each_time": lambda: [(coming_back, "wait_s", lambda sheds, now: 0.0)],
     "back_only_after_an_hour": lambda: [(coming_back, "wait_s", lambda sheds, now: 3600.0)],
@@ -325,6 +326,9 @@ GROUND: dict[str, Odds] = {
     "a_start_larger_than_the_node_is_waited_for": Odds(calm=0.0, giant=1.0),
     "more_is_paged_out_than_swap_holds": Odds(calm=0.0, swap=(0.05,), sleepers=1.0, spikes=1.0),
     "soft_steps_know_no_rest": Odds(calm=0.0, swap=(1.0,), sleepers=1.0, spikes=1.0),
+    "whoever_came_in_meanwhile_stays": Odds(
+        calm=0.0, shares=((0.7, 1.6),), sizes=1.0, spikes=1.0, sleepers=0.0, crew=0.0, giant=0.0, kernels=("v2",)
+    ),
     "replicas_never_go": Odds(crew=1.0),
     "replicas_go_at_once": Odds(crew=1.0),
     "replicas_come_without_a_break": Odds(crew=1.0),

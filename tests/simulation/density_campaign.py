@@ -151,6 +151,7 @@ class Episode:
         self.state, actions = semaphore.decide(self.state, reading, world.now)
         self.last = reading
         self.tally.decisions += 1
+        self.checks.watch(self.state)
         for act in actions:
             self.tally.seen[type(act).__name__] += 1
             if not isinstance(act, SetCeiling | Protect):

@@ -72,6 +72,14 @@ class Checks:
         self.began = 0.0
         self.last_shed = float("-inf")
         self.chosen: dict[str, float] = {}  # when they were last chosen to go
+        self.hungry: dict[str, float] = {}  # since which look their need was not covered, as we saw it
+
+    def watch(self, state: State) -> None:
+        """Remember, for ourselves, who is said to starve."""
+        now = self.world.now
+        starving = {name for name, held in state.held.items() if held.starved_mono is not None}
+        since = {name: at for name, at in self.hungry.items() if at >= self.began}
+        self.hungry = {name: since.get(name, now) for name in starving}
 
     # --- leases --------------------------------------------------------------------------------------------------
     def leases(self, state: State, reading: Reading) -> None:
@@ -180,8 +188,8 @@ class Checks:
                 )
             return
         held = state.held[act.needer]
-        since = held.stuck_mono if act.victim == act.needer else held.starved_mono
-        if since is None or now - since < STARVED_S - 1e-9:
+        since = held.stuck_mono if act.victim == act.needer else self.hungry.get(act.needer, now)
+        if now - since < STARVED_S - 1e-9:
             raise Violation("patience", f"{act.victim} was shed for {act.needer} before it starved long enough")
         patient_s = STARVED_MAX_S if reading.ceilings else PAUSE_MAX_S / 2
         if act.needer_priority == act.victim_priority and now - held.stuck_mono < patient_s - 1e-9:

@@ -157,6 +157,10 @@ class Odds:
     kernels: tuple[Kernel, ...] = ("v2", "v1", "none")
     swap: tuple[float, ...] = (0.0, 0.0, 0.25, 1.0)  # of the node
     levels: tuple[tuple[int, ...], ...] = ((50,), (100, 0), (100, 50, 10), (100, 3, 2, 1, 0), (90, 80, 70, 60))
+    shares: tuple[tuple[float, float], ...] = (
+        *[(0.1, 0.9)] * 4,
+        (0.3, 2.0),
+    )  # what agents work with, of an equal share
     floors: float = 0.2
     limits: float = 0.2
     sleepers: float = 0.25
@@ -217,9 +221,10 @@ def _fleet(
 ) -> tuple[list[Body], list[Group]]:
     count = roll.randint(2, 14)
     share = budget // count
+    least, most = (0.1, 0.6) if calm else roll.choice(odds.shares)
     bodies = []
     for index in range(count):
-        base = max(MB, int(share * roll.uniform(0.1, 0.6 if calm else 0.9)))
+        base = max(MB, int(share * roll.uniform(least, most)))
         body = Body(
             name=f"a{index:02d}",
             priority=roll.choice(levels),
