@@ -39,8 +39,10 @@ Job = Callable[[Call], dict[str, Any]]
 
 def load() -> dict[str, Job]:
     """All jobs by name; imports what they need. Called before the first fork, so that no child imports anything."""
+    from holdfast.state.store import sealing
     from holdfast.worker import listing, looking, restore_steps, snapshotting, upkeep, uploading, verifying
 
+    sealing.cipher(bytes(32))
     return {
         "snapshot": snapshotting.snapshot,
         "snapshots": listing.snapshots,

@@ -30,6 +30,7 @@ from holdfast.keeper.density.node_room import NodeRoom
 from holdfast.keeper.density.readings import Readings, Sleepers, Starts
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.tasks import Tasks
+from holdfast.node import own_memory
 from holdfast.pods import groups
 from holdfast.spec.model import FleetSpec
 
@@ -86,6 +87,7 @@ class Semaphore:
         self._rests_mono = float("-inf")  # until then, who asks for a look waits
         self._shed: set[str] = set()  # whose groups were let go
         self._seen: dict[str, Seen] = {}  # of the last reading
+        self._starting = False  # somebody was, at the last look
         self.turns = 0  # looks taken, for who measures
 
     # --- joined by the keeper ------------------------------------------------------------------------------------
@@ -233,6 +235,10 @@ class Semaphore:
         self._readings.follow_starts(reading, self.state, now)
         if reading.agents or reading.want is not None:
             self._arm(self.state.due_mono, self._peek)
+        starting = any(one.phase is Phase.STARTING for one in reading.agents)
+        if self._starting and not starting:
+            own_memory.give_back()  # starts leave behind more than all else we do
+        self._starting = starting
         self.turned()
 
     def _release_shed(self, reading: Reading) -> None:

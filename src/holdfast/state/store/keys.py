@@ -12,14 +12,17 @@ import contextlib
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from blake3 import blake3
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from holdfast.errors import RECOVERY_KEY_UNUSABLE, HoldfastError
 from holdfast.files import sync_directory, write_atomic
 from holdfast.state.store.ids import KEY_BYTES
+from holdfast.state.store.sealing import cipher
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 FILE_NAME = "recovery.key"
 COPY_NAME = "recovery.key.copy"
@@ -128,6 +131,8 @@ def wrap(recovery: bytes, repository_key: bytes, bound: bytes, nonce: bytes | No
 
 def unwrap(recovery: bytes, wrapped: bytes, bound: bytes) -> bytes | None:
     """None: another recovery key, or not what was wrapped."""
+    from cryptography.exceptions import InvalidTag
+
     try:
         key = _wrapper(recovery).decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], bound)
     except (InvalidTag, ValueError):
@@ -136,4 +141,4 @@ def unwrap(recovery: bytes, wrapped: bytes, bound: bytes) -> bytes | None:
 
 
 def _wrapper(recovery: bytes) -> AESGCM:
-    return AESGCM(blake3(recovery, derive_key_context=_WRAP_CONTEXT).digest())
+    return cipher(blake3(recovery, derive_key_context=_WRAP_CONTEXT).digest())
