@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from holdfast.healing.model import Phase
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.density import neighbours, scaling
 from holdfast.keeper.density.growth import Growth, Room
@@ -44,11 +45,15 @@ def scaler(keeper: Keeper) -> Scaler:
     """`begin` it when the keeper's loop runs."""
 
     def fits(agent: Agent) -> int:
-        semaphore = keeper.semaphore
-        room_bytes = semaphore.room() if semaphore.reading is not None else semaphore.budget_bytes
+        semaphore, starts = keeper.semaphore, keeper.starts
         if semaphore.reading is None and semaphore.node is None:
             return _UNKNOWN_FITS
-        return room_bytes // max(1, keeper.starts.need(agent))
+        room_bytes = semaphore.room() if semaphore.reading is not None else semaphore.budget_bytes
+        room_bytes -= starts.taken_since(semaphore.state.read_mono)
+        # Of who waits to start, another queue's replica may be: one promised the same room would have somebody shed.
+        for need in (starts.need(one) for one in keeper.agents.values() if one.ladder.phase is Phase.QUEUED):
+            room_bytes -= need if need <= room_bytes else 0
+        return max(0, room_bytes) // max(1, starts.need(agent))
 
     made = Scaler(
         scaling.Parts(
