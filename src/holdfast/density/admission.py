@@ -85,9 +85,14 @@ def peaks_kept(before: tuple[int, ...], peak: int, whole: bool) -> tuple[int, ..
     return (*before, peak)[-limits.START_PEAKS_KEPT :]
 
 
-def settled(ready: bool, flat_s: float, since_mono: float, now: float) -> bool:
-    """Whether a start gives its lease back: ready and flat for a while, or it took too long. See `flat`."""
-    return (ready and flat_s >= limits.START_FLAT_S) or now - since_mono >= limits.START_LEASE_MAX_S
+def settled(ready: bool, flat_s: float, since_mono: float, now: float, budget_mono: float = float("-inf")) -> bool:
+    """Whether a start gives its lease back: ready and flat for a while, or it took too long. See `flat`.
+
+    `budget_mono`: when the time is up that it has to become ready. Until then, who still grows keeps its lease.
+    """
+    is_flat = flat_s >= limits.START_FLAT_S
+    too_long = now - since_mono >= limits.START_LEASE_MAX_S and (ready or is_flat or now >= budget_mono)
+    return (ready and is_flat) or too_long
 
 
 def flat(rate_bytes_s: float) -> bool:

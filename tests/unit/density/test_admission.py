@@ -182,6 +182,16 @@ def test_a_start_lease_is_given_back_when_ready_and_flat_or_after_its_time(
     assert not flat(50.0 * MB)
 
 
+@pytest.mark.parametrize(
+    ("ready", "flat_s", "age_s", "over"),
+    [(False, 0.0, 120.0, False), (False, 3.0, 120.0, True), (True, 0.0, 120.0, True), (False, 0.0, 200.0, True)],
+)
+def test_a_start_that_still_grows_keeps_its_lease_until_its_own_time_is_over(
+    ready: bool, flat_s: float, age_s: float, over: bool
+) -> None:
+    assert settled(ready, flat_s, 0.0, age_s, budget_mono=200.0) is over
+
+
 def test_pressure_pauses_admission_with_hysteresis() -> None:
     assert [pressed(False, 0.15, False), pressed(True, 0.15, False), pressed(True, 0.05, False)] == [False, True, False]
     assert pressed(False, 0.0, True)

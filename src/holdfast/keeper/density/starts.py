@@ -1,7 +1,7 @@
 """The memory leases of starts: taken with the permission to start, given back when the agent is ready and flat.
 
 Invariants: a start holds one lease from its grant (or, restarted by init alone, from its spawn, without waiting) until
-it settled, ended, or had START_LEASE_MAX_S; what a start was seen to need outlives the keeper and the machine, and is
+it settled, ended, or had START_LEASE_MAX_S and does not grow towards its gate any more; what a start was seen to need outlives the keeper and the machine, and is
 learned from starts alone that were watched from their beginning. Nothing here waits or decides who may start: that is
 queue.py. Called by the queue (granted), the health loop (instances come and go), the semaphore at each look (follow,
 lease_bytes) and the views.
@@ -152,7 +152,8 @@ class Starts:
             one.flat_mono = now
         flat_s = 0.0 if one.flat_mono is None else now - one.flat_mono
         ready = one.instance > 0 and agent.ladder.gate_passed
-        if admission.settled(ready, flat_s, one.since_mono, now):
+        budget_mono = agent.gate.deadline_mono if agent.gate is not None and one.instance > 0 else float("-inf")
+        if admission.settled(ready, flat_s, one.since_mono, now, budget_mono):
             self._end(agent, one, now - one.since_mono if ready else None)
 
     def gone(self, agent: Agent) -> None:
