@@ -72,10 +72,6 @@ class Turns:
     took_s: dict[str, list[float]] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
 
-    def lost(self, allowed: str = "") -> list[str]:
-        """What failed; `allowed`: but for this agent."""
-        return [one for one in self.failed if not allowed or not one.startswith(f"{allowed}: ")]
-
     def told(self) -> str:
         """One line for a person."""
         parts = [

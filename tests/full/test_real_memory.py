@@ -14,7 +14,6 @@ import re
 import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,10 +28,6 @@ pytestmark = [
     pytest.mark.full,
     pytest.mark.timeout(2400),
     pytest.mark.skipif(os.getuid() != 0, reason="needs memory cgroups of its own: run as root"),
-    # Turns of real agents beside a full node: passed whole once, on a busy machine, and has to prove itself steady.
-    pytest.mark.skipif(
-        os.environ.get("HOLDFAST_REAL_MEMORY") != "1", reason="takes 6 minutes: HOLDFAST_REAL_MEMORY=1 runs it"
-    ),
 ]
 
 START_S = 900.0  # four starts one after another, 8 to 20 CPU seconds each, on a machine busy with other things
@@ -40,8 +35,6 @@ SHED_S = 300.0  # the less important has hardly any CPU on a busy machine, and t
 BACK_S = 300.0
 ASLEEP_S = 300.0  # it has to be quiet for a while, on a machine that is not
 IMPORTANT = (*CLAWS, HERMES)
-# At a ceiling of cgroup v1 sockets and forks fail (docs/limits.md). The most important have none, Hermes has.
-HELD_AT_CEILING = "" if Path("/sys/fs/cgroup/cgroup.controllers").exists() else HERMES
 TREE = 5  # processes of the one that forks, at which it counts as under way
 
 
@@ -162,7 +155,7 @@ def test_a_spike_of_an_unimportant_agent_takes_no_turn_from_the_others(pack: Pac
         shed_and_back(pack, SPIKY, before[SPIKY], known)
     fleet.say(f"turns during the spike: {turns.told()}")
     assert quiet.failed == []
-    assert turns.lost(HELD_AT_CEILING) == []
+    assert turns.failed == []  # Hermes too, which is held at a ceiling: it takes little
     assert set(turns.took_s) >= set(CLAWS)
     unharmed(fleet, before)
 
