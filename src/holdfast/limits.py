@@ -560,7 +560,7 @@ HIBERNATE_WAKE_S = 30.0  # an agent that was just woken is left awake
 REPLICAS_UP_S = 15.0  # between two steps up: a start needs so long before it takes work off the queue
 REPLICAS_DOWN_S = 300.0  # a queue that comes back within five minutes would start them all again
 REPLICAS_MAX = 1000  # of one agent, as many as a machine runs at all
-QUEUE_DEPTH_MAX = 1e9  # a number that an agent reports; more is a mistake
+QUEUE_DEPTH_MAX = 1e12  # tasks, reported or for each replica; more is a mistake
 NODE_MEMORY_MIN_BYTES = 32 * 1000 * 1000  # smaller, and nothing is left beside the reserve
 NODE_KEPT_MIN_BYTES = 1000 * 1000  # of `node.reserve`
 CAPACITY_SAFETY = 1.1  # on what was observed: the next agent is not the last one
@@ -611,7 +611,6 @@ RECENT_POINTS = 32  # readings kept for that, of each agent with a limit
 LEAK_RUSH_LAST_S = 15.0  # beyond the grace of its stop, before the limit
 REPLICAS_LOOK_S = 5.0  # how often the rule of replicas is asked; a new number is acted upon at once
 DEPTH_STALE_S = 300.0  # a number said once and never again says nothing
-DEPTH_MAX = 1e12
 
 # --- who takes what the machine is short of ---------------------------------------------------------------------------
 NEIGHBOUR_SHARE = 0.25  # of the resource; less is not what others suffer for

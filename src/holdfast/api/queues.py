@@ -28,8 +28,8 @@ class Queues(Struct, frozen=True, kw_only=True):
 
 async def _report(keeper: Keeper, request: Request) -> Response:
     told = await read_json(request, Depth)
-    if not (math.isfinite(told.depth) and 0 <= told.depth <= limits.DEPTH_MAX):
-        raise refused(f"depth: expected a number from 0 to {limits.DEPTH_MAX:g}, found {told.depth:g}")
+    if not (math.isfinite(told.depth) and 0 <= told.depth <= limits.QUEUE_DEPTH_MAX):
+        raise refused(f"depth: expected a number from 0 to {limits.QUEUE_DEPTH_MAX:g}, found {told.depth:g}")
     return answer(keeper.scaler.report(request.path_params["group"], told.depth))
 
 

@@ -148,7 +148,7 @@ class Scaler:
             told = float(depth)
         except ValueError:
             return
-        if agent.spec.scaling is not None and 0 <= told <= limits.DEPTH_MAX:
+        if agent.spec.scaling is not None and 0 <= told <= limits.QUEUE_DEPTH_MAX:
             self.report(agent.spec.scaling.group, told)
 
     def view(self, group: str) -> QueueView:
