@@ -350,10 +350,12 @@ def planted(name: str) -> Iterator[None]:
 
 
 def caught(name: str, seed: str, episodes: int = EPISODES) -> tuple[str, Violation] | None:
-    """What catches a bug, in which episode."""
-    with planted(name):
-        for number in range(episodes):
-            _, error = lived(f"{seed}:{number}", odds=GROUND.get(name, USUAL))
-            if error is not None:
-                return f"{seed}:{number}", error
+    """What catches a bug, in which episode. A fleet that fails without the bug, too, proves nothing."""
+    odds = GROUND.get(name, USUAL)
+    for number in range(episodes):
+        fleet = f"{seed}:{number}"
+        with planted(name):
+            _, error = lived(fleet, odds=odds)
+        if error is not None and lived(fleet, odds=odds)[1] is None:
+            return fleet, error
     return None
