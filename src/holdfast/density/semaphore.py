@@ -56,7 +56,7 @@ def decide(state: State, reading: Reading, now: float) -> Outcome:
         budget_bytes=final.budget_bytes,
         free_bytes=final.free_bytes,
         room_mono=back.room_mono,
-        want_mono=want_mono,
+        want_mono=_want_mono(state, reading, final.free_bytes, now),  # who goes may have made room by being paused
         over_mono=over_mono,
         read_mono=now,
     )
@@ -70,8 +70,8 @@ def room(state: State) -> int:
 
 
 def _makes_room(state: State) -> bool:
-    """Whether somebody goes for a start: what it leaves is for that one, not for whoever looks first."""
-    return any(
+    """Whether somebody goes for a start that still lacks room: what it leaves is for that one, not for who is next."""
+    return state.want_mono is not None and any(
         one.victim_of not in (needs.NODE, *state.leases)
         and one.leaving_mono is not None
         and state.read_mono - one.leaving_mono < PASS_AFTER_S

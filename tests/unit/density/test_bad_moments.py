@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast import limits
 from holdfast.density import hibernation, semaphore
@@ -135,11 +136,16 @@ def test_a_node_that_was_made_smaller_waits_for_a_large_victim_unless_others_hel
     assert [act.victim for act in actions if isinstance(act, Shed)] == gone
 
 
-@pytest.mark.parametrize(("age_s", "room"), [(0.0, False), (9.9, False), (10.0, True)])
-def test_the_room_that_is_made_for_a_start_is_kept_for_it_until_it_waited_in_vain(age_s: float, room: bool) -> None:
+@pytest.mark.parametrize(
+    ("age_s", "lacks", "room"), [(0.0, True, False), (9.9, True, False), (10.0, True, True), (0.0, False, True)]
+)
+def test_the_room_that_is_made_for_a_start_is_kept_for_it_until_it_fits_or_waited_in_vain(
+    age_s: float, lacks: bool, room: bool
+) -> None:
     lone = Lease(usage_bytes=400 * MB, slack_bytes=0, wanted_bytes=0, ceiling_bytes=None)
     going = Held(step=Step.KILLING, victim_of="waits", leaving_mono=1.0)
     state = State(held={"low": going}, leases={"low": lone}, free_bytes=300 * MB, read_mono=1.0 + age_s)
+    state = replace(state, want_mono=0.5 if lacks else None)
     assert semaphore.room(state) == (300 * MB if room else 0)
 
 
@@ -147,5 +153,7 @@ def test_the_room_that_is_made_for_a_start_is_kept_for_it_until_it_waited_in_vai
 def test_who_goes_for_an_agent_that_runs_again_or_for_the_node_keeps_no_start_away(needer: str) -> None:
     lone = Lease(usage_bytes=400 * MB, slack_bytes=0, wanted_bytes=0, ceiling_bytes=None)
     going = Held(step=Step.KILLING, victim_of=needer, leaving_mono=1.0)
-    state = State(held={"low": going}, leases={"low": lone, "top": lone}, free_bytes=300 * MB, read_mono=1.5)
+    state = State(
+        held={"low": going}, leases={"low": lone, "top": lone}, free_bytes=300 * MB, read_mono=1.5, want_mono=0.5
+    )
     assert semaphore.room(state) == 300 * MB
