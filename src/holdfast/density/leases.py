@@ -238,6 +238,9 @@ def ceilings(reading: Reading, leases: Mapping[str, Lease]) -> list[SetCeiling]:
 def protect(seen: Seen, held: Held, lease: Lease, important: bool) -> tuple[Held, list[Protect]]:
     """What the kernel must not take from it: all of an important agent, the declared minimum of everybody else."""
     keep = lease.lease_bytes if important else seen.floor_bytes
-    if abs(keep - held.protected_bytes) <= held.protected_bytes // 8 and (keep > 0 or held.protected_bytes == 0):
+    near = abs(keep - held.protected_bytes) <= held.protected_bytes // 8 and (keep > 0 or held.protected_bytes == 0)
+    if near and held.protected_known:
         return held, []
-    return replace(held, protected_bytes=keep), [Protect(agent=seen.name, bytes=keep, floor_bytes=seen.floor_bytes)]
+    return replace(held, protected_bytes=keep, protected_known=True), [
+        Protect(agent=seen.name, bytes=keep, floor_bytes=seen.floor_bytes)
+    ]

@@ -132,6 +132,7 @@ class Held(Struct, frozen=True, kw_only=True):
     sheds_mono: tuple[float, ...] = ()  # when it was shed, as far as that counts
     told_starved: bool = False
     protected_bytes: int = 0  # the last Protect
+    protected_known: bool = False  # there was one; before, its groups may hold what a former keeper wrote
 
 
 class State(Struct, frozen=True, kw_only=True):

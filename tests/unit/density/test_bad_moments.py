@@ -22,6 +22,7 @@ from holdfast.density.model import (
     Spared,
     State,
     Step,
+    Stop,
     Thaw,
     Want,
 )
@@ -157,3 +158,23 @@ def test_who_goes_for_an_agent_that_runs_again_or_for_the_node_keeps_no_start_aw
         held={"low": going}, leases={"low": lone, "top": lone}, free_bytes=300 * MB, read_mono=1.5, want_mono=0.5
     )
     assert semaphore.room(state) == 300 * MB
+
+
+@pytest.mark.parametrize("asleep", [False, True])
+def test_who_goes_for_a_start_that_can_wait_is_ended_gently_also_out_of_its_sleep(asleep: bool) -> None:
+    phase = Phase.HIBERNATING if asleep else Phase.RUNNING
+    want = Want(name="new", priority=90, need_bytes=900 * MB, since_mono=0.0)
+    agents = (seen("low", 1, 1200, phase=phase, frozen=asleep), seen("high", 100, 200))
+    state, ends, now = State(), [], 0.0
+    while not ends and now < 20:
+        state, actions = semaphore.decide(state, reading(*agents, want=want), now)
+        ends += [act for act in actions if isinstance(act, Stop | Kill)]
+        now += 0.05
+    assert [type(act) for act in ends] == [Stop]
+
+
+def test_a_new_keeper_takes_back_the_protection_that_the_former_one_wrote() -> None:
+    alone = reading(seen("a", 100, 300))  # nobody less important is left, so nothing of it is to be protected
+    state, actions = live(State(), (0.0, alone))
+    assert [(act.agent, act.bytes) for act in actions if isinstance(act, Protect)] == [("a", 0)]
+    assert kinds(live(state, (0.1, alone))[1], Protect) == []
