@@ -73,10 +73,12 @@ class Checks:
         self.last_shed = float("-inf")
         self.chosen: dict[str, float] = {}  # when they were last chosen to go
         self.hungry: dict[str, float] = {}  # since which look their need was not covered, as we saw it
+        self.stuck: dict[str, float] = {}
 
     def watch(self, state: State) -> None:
-        """Remember, for ourselves, who is said to starve."""
+        """Remember, for ourselves, who is said to starve, and since when they are said to get next to nothing."""
         now = self.world.now
+        self.stuck = {name: held.stuck_mono for name, held in state.held.items()}
         starving = {name for name, held in state.held.items() if held.starved_mono is not None}
         since = {name: at for name, at in self.hungry.items() if at >= self.began}
         self.hungry = {name: since.get(name, now) for name in starving}
@@ -247,7 +249,8 @@ class Checks:
     def _blocked(self, body: Body, since: float) -> None:
         now, slow_s = self.world.now, self.plan.late_s + (KILL_AGAIN_S * 3 if self.plan.lost else 0.0)
         since = max(since, self.began)  # a new keeper does not know since when
-        until = max(since + STARVED_LAST_S, min(self.last_shed, now))
+        stuck = min(self.stuck.get(body.name, since), since + STARVED_LAST_S)  # what it crept since may count as fed
+        until = max(since + STARVED_LAST_S, stuck + STARVED_LAST_S, min(self.last_shed, now))
         if now > until + GOES_IN_S + slow_s:
             raise Violation("pause_bounded", f"{body.name} stands at its ceiling for {now - since:.1f} s")
 
