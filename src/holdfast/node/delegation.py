@@ -82,26 +82,24 @@ def _empty(base: Path) -> str | None:
 def _move_all(directory: Path) -> str | None:
     """Move every process of this cgroup into its leaf; None on success."""
     leaf = directory / LEAF
+    switch = directory / "cgroup.subtree_control"
+    off: list[str] = []
     try:
         leaf.mkdir(exist_ok=True)
-        back = [] if is_usable(leaf) else _take_back(directory)
+        if not is_usable(leaf):  # without what was on beside processes, it is a normal cgroup again
+            for controller in _words(switch):
+                switch.write_text(f"-{controller}")
+                off.append(controller)
         for pid in _words(directory / "cgroup.procs"):
             with contextlib.suppress(ProcessLookupError):
                 (leaf / "cgroup.procs").write_text(pid)
-        for controller in back:
-            (directory / "cgroup.subtree_control").write_text(f"+{controller}")
     except OSError as error:
         return f"processes of {directory} cannot be moved: {error.strerror}"
+    finally:
+        for controller in off:
+            with contextlib.suppress(OSError):
+                switch.write_text(f"+{controller}")
     return None
-
-
-def _take_back(directory: Path) -> list[str]:
-    """Switch off what was on beside processes, which makes it a normal cgroup again. Raises OSError."""
-    switch = directory / "cgroup.subtree_control"
-    on = _words(switch)
-    for controller in on:
-        switch.write_text(f"-{controller}")
-    return on
 
 
 def _words(path: Path) -> list[str]:
