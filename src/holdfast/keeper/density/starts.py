@@ -1,10 +1,10 @@
 """The memory leases of starts: taken with the permission to start, given back when the agent is ready and flat.
 
 Invariants: a start holds one lease from its grant (or, restarted by init alone, from its spawn, without waiting) until
-it settled, ended, or had START_LEASE_MAX_S and does not grow towards its gate any more; what a start was seen to need outlives the keeper and the machine, and is
-learned from starts alone that were watched from their beginning. Nothing here waits or decides who may start: that is
-queue.py. Called by the queue (granted), the health loop (instances come and go), the semaphore at each look (follow,
-lease_bytes) and the views.
+it settled, ended, or had START_LEASE_MAX_S and, still growing, its own time to get ready; what a start was seen to need
+outlives the keeper and the machine, and is learned from starts alone that were watched from their beginning. Nothing
+here waits or decides who may start: that is queue.py. Called by the queue (granted), the health loop (instances come
+and go), the semaphore at each look (follow, lease_bytes) and the views.
 """
 
 from __future__ import annotations
