@@ -189,7 +189,7 @@ def go_on(seen: Seen, held: Held, needed: bool, left_s: float, now: float) -> tu
             lost = not seen.frozen and seen.phase in ALIVE
             return held, [Freeze(agent=seen.name, until_mono=held.step_mono + limits.PAUSE_MAX_S)] if lost else []
         grace_s = min(seen.grace_s, limits.SHED_GRACE_S)
-        if left_s >= grace_s + limits.SHED_MARGIN_S and seen.phase in ALIVE:
+        if left_s >= grace_s + limits.SHED_MARGIN_S and seen.phase in (*ALIVE, Phase.HIBERNATING):
             stopping = replace(held, step=Step.STOPPING, step_mono=now, deadline_mono=now + grace_s)
             return stopping, [Stop(agent=seen.name, grace_s=grace_s)]
         return _kill(seen, held, now)

@@ -77,6 +77,9 @@ class Scene:
         self.said.append(op)
         return True
 
+    def flush(self) -> None:
+        """What was said is out already."""
+
     def kill(self, agent: Agent) -> None:
         self.killed.append(agent.name)
 

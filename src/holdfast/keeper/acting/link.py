@@ -192,11 +192,12 @@ class InitLink:
             return False
         if not self._outgoing:
             # One write for all that one turn of the loop says: a thousand permits are not a thousand system calls.
-            asyncio.get_running_loop().call_soon(self._flush)
+            asyncio.get_running_loop().call_soon(self.flush)
         self._outgoing.append(_encode({"op": op, **fields}))
         return True
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Hand what was said to the kernel now: for an act that must not come before its word."""
         said, self._outgoing = self._outgoing, []
         if said and self._lines is not None and self._lines.transport is not None:
             said.append(b"")

@@ -126,6 +126,19 @@ class AgentGroups:
             return "memory" in self._places.plan.controllers
         return held.group.ceilings or held.joins
 
+    def why_unheld(self, agent: Agent, now: float) -> str | None:
+        """Why no memory cgroup of its own holds what runs of it, one clause; "" one does; None: not to be told yet.
+
+        Reads /proc. Where agents get none at all, "".
+        """
+        if "memory" not in self._places.plan.controllers:
+            return ""
+        if now < agent.world.spawned_mono + JOINS_IN_S:
+            return None
+        if not self._has_place(agent):
+            return "its memory cgroup is gone"
+        return "" if _is_inside(agent.world.pid, *self._directories(agent)) else "it is outside of its memory cgroup"
+
     def fails_at_ceiling(self, agent: Agent) -> bool:
         """Whether it cannot always wait at its ceiling: in v1, forks, pipes and writes fail there."""
         held = self._held.get(agent.name)
@@ -170,11 +183,11 @@ class AgentGroups:
 
     # --- acts ----------------------------------------------------------------------------------------------------
     def freeze(self, agent: Agent, until_mono: float | None) -> bool:
-        """init is told first, which frees it when we cannot; None: until thawed."""
+        """init is told first, which frees it when we cannot; None: until thawed. False: it goes on."""
         group = self.of(agent)
-        if group is None:
+        if group is None or not self._link.send("pause", agent=agent.name, until_mono=until_mono):
             return False
-        self._link.send("pause", agent=agent.name, until_mono=until_mono)
+        self._link.flush()
         return group.freeze()
 
     def thaw(self, agent: Agent) -> bool:
