@@ -86,6 +86,7 @@ class Sight(Struct, frozen=True, kw_only=True):
     idle: bool | None  # None: it does not say
     when_idle: bool = False
     idle_wait_s: float = 0.0
+    hands_off: bool = False  # a maintenance is on: nothing is done to it
     room: bool = True  # not too many others are being restarted by plan at this moment
 
 
@@ -99,6 +100,8 @@ def choose(times: Iterable[PlannedTime], sight: Sight, now_at: float) -> tuple[C
     if late_s > patience_s:
         busy = sight.when_idle and sight.well and sight.idle is False
         return Choice.PASS, slot, "it was never idle" if busy else f"it came {late_s / 60:.0f} minutes late"
+    if sight.hands_off:
+        return Choice.WAIT, slot, "it is in maintenance"
     if not sight.well:
         return Choice.WAIT, slot, "it is not well at present"
     if sight.when_idle and sight.idle is False:

@@ -78,6 +78,7 @@ WELL = Sight(settled_at=SLOT - 86_400, well=True, idle=None)
         (Sight(settled_at=0, well=True, idle=False, when_idle=True, idle_wait_s=3600), 3601, Choice.PASS),
         (Sight(settled_at=0, well=True, idle=None, when_idle=True, idle_wait_s=3600), 1, Choice.RESTART),
         (Sight(settled_at=0, well=True, idle=None, room=False), 1, Choice.WAIT),
+        (Sight(settled_at=0, well=True, idle=None, hands_off=True), 1, Choice.WAIT),
     ],
 )
 def test_what_is_done_with_a_slot(sight: Sight, late_s: float, expected: Choice) -> None:

@@ -85,6 +85,7 @@ class PlannedRestarts:
             settled_at=agent.memory.settled_at,
             well=agent.ladder.phase in _WELL and agent.ladder.incident == 0,
             idle=self._idle(agent),
+            hands_off=agent.policy.hands_off,
             when_idle=agent.spec.restart.when_idle,
             idle_wait_s=agent.spec.restart.idle_wait_s,
             room=len(self._acting) < limits.PLANNED_AT_ONCE,
