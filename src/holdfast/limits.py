@@ -564,6 +564,7 @@ QUEUE_DEPTH_MAX = 1e12  # tasks, reported or for each replica; more is a mistake
 NODE_MEMORY_MIN_BYTES = 32 * 1000 * 1000  # smaller, and nothing is left beside the reserve
 NODE_KEPT_MIN_BYTES = 1000 * 1000  # of `node.reserve`
 CAPACITY_SAFETY = 1.1  # on what was observed: the next agent is not the last one
+UNHELD_LOOK_S = 10.0  # between two looks whether agents are in their memory cgroups: a file to read for each of them
 
 # --- agents that sleep because they are idle --------------------------------------------------------------------------
 SLEEP_LOOK_S = 5.0  # between two looks at who is idle: a quarter of an hour of patience needs no finer one

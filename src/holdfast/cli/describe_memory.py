@@ -47,6 +47,8 @@ def _lease(known: Known) -> str:
     lease, ceiling = known.get("lease_bytes"), known.get("ceiling_bytes")
     if lease is None:
         return ""
+    if known.get("unheld"):
+        return f"{size(lease)} are kept for it; the kernel does not hold it there: {known['unheld']}"
     if known.get("protected"):
         return f"{size(lease)} are kept for it; nothing but its own limit holds it there"
     return f"{size(lease)} are kept for it" + (

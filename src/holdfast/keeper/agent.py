@@ -47,6 +47,7 @@ class Memory(Struct, kw_only=True):
     history: History = History()  # what it was seen to use; not in the ledger, so a lost store begins it anew
     leaked_at: float = 0.0  # wall clock of its last restart because of a leak
     asleep: Asleep | None = None  # put to sleep because it had nothing to do
+    unheld: str = ""  # why no memory cgroup of ours holds what runs of it
 
 
 class World(Struct, kw_only=True):

@@ -146,6 +146,8 @@ def _apply_to_agent(recalled: Recalled, record: Record, body: dict[str, Any]) ->
         memory.restoration = msgspec.convert(body["restoration"], Restoration | None)
     if "asleep" in body:
         memory.asleep = msgspec.convert(body["asleep"], Asleep | None)
+    if "unheld" in body:
+        memory.unheld = str(body["unheld"])
     if "restored_from" in body:
         memory.restored_from = str(body["restored_from"])
     if "death" in body:

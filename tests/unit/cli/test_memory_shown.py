@@ -100,6 +100,11 @@ def test_describe_tells_all_of_an_agents_memory(cli: Any, keeper: Any) -> None:
         assert words in out
 
 
+def test_describe_says_what_the_kernel_does_not_hold() -> None:
+    told = dict(memory_pairs({**LEASED, "unheld": "its memory cgroup is gone"}))
+    assert told["lease"] == "260M are kept for it; the kernel does not hold it there: its memory cgroup is gone"
+
+
 CAPACITY = {
     "node_bytes": 4096 * MB, "node_why": "the machine's memory", "reserve_bytes": 328 * MB, "others_bytes": 200 * MB,
     "budget_bytes": 3568 * MB, "counted_bytes": 1000 * MB, "free_bytes": 2568 * MB, "cores": 4.0, "cores_free": 3.4,

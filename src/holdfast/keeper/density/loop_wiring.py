@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import limits
 from holdfast.keeper.density.loop import Parts, Semaphore
+from holdfast.keeper.density.unheld import Unheld
 
 if TYPE_CHECKING:
     from holdfast.keeper.keeper import Keeper
@@ -36,7 +37,13 @@ def join(keeper: Keeper) -> None:
         agent, argv, env, timeout_s, must=True
     )
     keeper.health.followers.append(lambda agent, now: semaphore.changed(agent))
-    semaphore.turned = keeper.queue.room_changed
+    unheld = Unheld(keeper.agents, semaphore.groups, keeper.recorder)
+
+    def turned() -> None:
+        keeper.queue.room_changed()
+        unheld.look(keeper.clock.now_mono())
+
+    semaphore.turned = turned
     keeper.intake.dies = semaphore.died
     keeper.starvation.holders.append(semaphore.holds_back)
 

@@ -42,6 +42,7 @@ class Shown(Struct, frozen=True, kw_only=True):
     wake_s: float | None = None
     queued: QueuedView | None = None
     replica: ReplicaView | None = None
+    unheld: str = ""
     need_bytes: int | None = None
     room_bytes: int | None = None
     budget_bytes: int | None = None
@@ -97,6 +98,7 @@ class Look:
             replica=None
             if scaling is None
             else ReplicaView(group=scaling.group, number=scaling.number, wanted=self._running[scaling.group]),
+            unheld=agent.memory.unheld if agent.ladder.running else "",
             asleep_s=None if not rest.asleep or rest.since_at is None else max(0.0, self._now_at - rest.since_at),
             need_bytes=self._need(agent) if waits else None,
             room_bytes=self._semaphore.room() if waits and self._semaphore.reading is not None else None,

@@ -121,7 +121,7 @@ class AgentRow(Struct, kw_only=True):
     where nothing but its declared limit holds it; `start_lease_bytes`: what its start takes, while it starts.
     `shed_order`: 1 goes first when a more important agent needs memory; None: it is down or `protected`, since less
     important ones are there to go. `asleep`: "frozen" or "stopped", because it was idle; `saved_bytes`: what that gave
-    back; `wake_s`: how long its last wake took.
+    back; `wake_s`: how long its last wake took. `unheld`: why no memory cgroup holds it though agents get one here; "".
     """
 
     name: str
@@ -152,6 +152,7 @@ class AgentRow(Struct, kw_only=True):
     wake_s: float | None = None
     queued: QueuedView | None = None
     replica: ReplicaView | None = None
+    unheld: str = ""
 
 
 class ProcessRow(Struct, kw_only=True):
