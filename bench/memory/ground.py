@@ -53,6 +53,10 @@ class Ground:
         found = [Path(path, "memory.oom_control") for path, _, _ in os.walk(self.node)]
         return sum(number(_bytes(str(each)), b"oom_kill") or 0 for each in found)
 
+    def times_full(self) -> int:
+        """v2: how often the node's own limit was hit so that the kernel had to choose a victim among all."""
+        return number(_bytes(f"{self.node}/memory.events.local"), b"oom") or 0
+
     def peak_mb(self) -> float:
         text = _bytes(f"{self.node}/memory.peak") or _bytes(f"{self.node}/memory.max_usage_in_bytes")
         return round(int(text or b"0") / MB, 1)

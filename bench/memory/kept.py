@@ -39,6 +39,9 @@ class Kept:
         self._altered = altered
         self._bare = bare
         self.seen: list[int] = []  # every keeper there was
+        self.up_s = 0.0  # from the beginning to an API that answers
+        self.killed_mono = self.away_s = 0.0  # its keeper: when, and until the next one answered
+        self.queued: set[str] = set()  # who was seen waiting for its start
 
     # --- life ----------------------------------------------------------------------------------------------------
     def begin(self) -> None:
@@ -55,8 +58,10 @@ class Kept:
         if self._bare:
             environment["HOLDFAST_CGROUPS"] = "none"
         words = [sys.executable, "-m", "bench.memory.kept", str(self.home.path), self._ground.node]
+        begun = time.monotonic()
         subprocess.Popen(words, env=environment)
         wait_until(self.client.is_up, "an API that answers", UP_S)
+        self.up_s = round(time.monotonic() - begun, 1)
         self.seen.append(self.keeper_pid())
 
     def fleet(self, scenario: Scenario, command: list[list[str]]) -> None:
@@ -78,20 +83,26 @@ class Kept:
                     "memory": {"start_bytes": start * MB},
                 }
             )
-        self.client.put("/v1/fleet", json.dumps({"agents": agents}).encode(), merge=0)
+        fleet: dict[str, Any] = {"agents": agents}
+        if scenario.reserve_mb is not None:
+            fleet["node"] = {"reserve_bytes": scenario.reserve_mb * MB}
+        self.client.put("/v1/fleet", json.dumps(fleet).encode(), merge=0)
         wait_until(self.is_steady, "all are healthy and their starts are over", UP_S)
 
     def is_steady(self) -> bool:
         """Leases of starts are given back by looking: a keeper that never looks keeps them."""
         rows, blind = self.status()["agents"], self._altered[:1] == ("off",)
+        self.queued |= {row["name"] for row in rows if row["phase"] == "queued"}
         return bool(rows) and all(row["phase"] == "healthy" and (blind or not row["start_lease_bytes"]) for row in rows)
 
     def kill_keeper(self) -> None:
+        self.killed_mono = time.monotonic()
         os.kill(self.seen[-1], signal.SIGKILL)
 
     def followed(self) -> None:
         """Notes the keeper there is now; it answers again. Raises NotYet."""
         wait_until(self.client.is_up, "a keeper that answers", UP_S)
+        self.away_s = round(time.monotonic() - self.killed_mono, 1)
         if (pid := self.keeper_pid()) != self.seen[-1]:
             self.seen.append(pid)
 
@@ -103,6 +114,10 @@ class Kept:
             return {"agents": [], "holdfast": {"processes": []}}
         return found
 
+    def phases(self) -> list[dict[str, Any]]:
+        """What is known of each agent, for a run that failed."""
+        return [{key: value for key, value in row.items() if value} for row in self.status()["agents"]]
+
     def keeper_pid(self) -> int:
         rows = self.status()["holdfast"]["processes"]
         return next((row["pid"] for row in rows if row["name"] == "keeper" and row["pid"]), 0)
@@ -113,6 +128,12 @@ class Kept:
         lines = self.client.stream("/v1/events", follow=False)
         found = [json.loads(line) for line in lines if line.strip()]
         return [one | {"mono": one["at"] - ahead} for one in found if one["kind"] in _COMING]
+
+    def told(self, over_mono: float) -> list[str]:
+        """The ledger in short, in seconds from the moment at which there was room for all."""
+        over_at = time.time() - time.monotonic() + over_mono
+        found = [json.loads(line) for line in self.client.stream("/v1/events", follow=False) if line.strip()]
+        return [f"{one['at'] - over_at:+.1f} {one['kind']} {one['agent'] or ''}: {one['text']}" for one in found]
 
     def restarted(self, names: list[str]) -> list[str]:
         """Those of `names` that are no longer the first instance."""

@@ -19,6 +19,7 @@ from bench.install import TOOLS, Unavailable
 from bench.memory import ground, scenarios
 
 HERE = Path(__file__).resolve().parent
+V2_SEEN = install.ROOT / "bench" / "results" / "memory-v2.json"  # what the small machine of vm.py told last
 RUN_S = 420.0
 
 

@@ -20,7 +20,7 @@ class Growth:
     processes: int
     from_mb: int
     to_mb: int
-    mb_per_s: int
+    mb_per_s: float
     delay_s: float
 
 
@@ -32,6 +32,8 @@ class Scenario:
     innocents_mb: tuple[int, ...]
     growths: tuple[Growth, ...]
     lasts_s: float  # from the first growth
+    reserve_mb: int | None = None  # declared; None: as Holdfast finds it
+    patience: float = 1.0  # how many times as long this harness waits; never Holdfast itself
 
     @property
     def innocents(self) -> list[str]:
@@ -95,13 +97,25 @@ ALL = {
             16.0,
         ),
         Scenario(
-            "small",
-            "as forky, for an emulated machine: 3 agents of 4 processes, each 2 to 40 MB at 10 MB/s, 500 ms apart; "
-            "4 that matter with 8 MB",
-            320,
-            (8,) * 4,
-            tuple(Growth(4, 2, 40, 10, 0.5 * number) for number in range(3)),
-            30.0,
+            "emulated",
+            "for an emulated machine: 1 agent of 4 processes, each 2 to 50 MB at 2 MB/s, and 1 of one process, 8 to "
+            "200 MB at 6 MB/s; 3 that matter with 8, 8 and 24 MB",
+            280,
+            (8, 8, 24),
+            (Growth(4, 2, 50, 2, 0.0), Growth(1, 8, 200, 6, 0.0)),
+            60.0,
+            reserve_mb=40,
+            patience=8.0,
+        ),
+        Scenario(
+            "emulated-slow",
+            "the same, but slower by far, so that a keeper that takes half a minute to come back comes in time",
+            280,
+            (8, 8, 24),
+            (Growth(4, 2, 50, 0.25, 0.0), Growth(1, 8, 200, 1, 0.0)),
+            150.0,
+            reserve_mb=40,
+            patience=8.0,
         ),
         Scenario("idle", "100 agents that do nothing", 4096, (), (Growth(1, 3, 3, 1, 0.0),) * 100, 33.0),
     )

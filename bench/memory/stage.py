@@ -22,6 +22,7 @@ from typing import Any
 
 from bench import processes
 from bench.memory import ground, judging, scenarios
+from bench.memory.controls import Controls
 from bench.memory.ground import Ground
 from bench.memory.kept import Kept
 from bench.memory.waiting import NotYet, wait_until
@@ -55,6 +56,7 @@ class Stage:
             self.kept = Kept(self.place, self.ground, tuple(spec["altered"]), spec["bare"])
         self.killer = 0  # process of another keeper
         self.watch = Watch(self.names, ground.living)
+        self.controls = Controls(self.ground.node) if self.kept and self.ground.kind == "v2" else None
 
     # --- starting ------------------------------------------------------------------------------------------------
     def words(self, number: int) -> list[str]:
@@ -90,6 +92,8 @@ class Stage:
         self.begin()
         time.sleep(SETTLE_S)
         self.watch.start()
+        if self.controls is not None:
+            self.controls.start()
         for each in range(len(self.scenario.innocents)):
             SLOT.pack_into(self.slots, each * SLOT.size, time.monotonic(), 0.0, 0.0, 0, self.slot(each)[4], 0, 0)
         shares = self.drive(time.monotonic())
@@ -148,18 +152,25 @@ class Stage:
             at = number * SLOT.size + OVER_AT
             self.slots[at : at + 8] = struct.pack("=Q", 1)
         growing = self.scenario.growing
-        end = over_mono + BACK_S
+        end = over_mono + BACK_S * self.scenario.patience
         while time.monotonic() < end and not all(name in ground.living() for name in growing):
             time.sleep(0.05)
         time.sleep(0.3)
         self.watch.end()
         lost = sum(self.slot(n)[4] != 1 for n in range(len(self.scenario.innocents)))
         found = judging.judge(self.kept.records(), self.watch, growing, over_mono)
-        last_peak = self.ground.peak_mb()
-        again = {"lost_in_the_end": lost, "peak_mb": last_peak, "kernel_kills": self.ground.kernel_kills()}
-        return (
-            found | again | {"keepers": len(self.kept.seen), "restarted": self.kept.restarted(self.scenario.innocents)}
-        )
+        kept, node = self.kept, self.ground
+        again: dict[str, Any] = {
+            "lost_in_the_end": lost,
+            "peak_mb": node.peak_mb(),
+            "kernel_kills": node.kernel_kills(),
+        }
+        again |= {"keepers": len(kept.seen), "restarted": kept.restarted(self.scenario.innocents)}
+        if self.controls is not None:
+            again |= {"queued": sorted(kept.queued), "events": kept.told(over_mono), "agents": kept.phases()}
+            again |= {"controls": self.controls.end(), "up_s": kept.up_s, "away_s": kept.away_s}
+            again |= {"node_full": node.times_full(), "there": sorted(set(growing) & set(ground.living()))}
+        return found | again
 
     # --- figures -------------------------------------------------------------------------------------------------
     def slot(self, number: int) -> tuple[float, float, float, int, int, int, int]:
@@ -193,10 +204,11 @@ class Stage:
 def main() -> int:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel reaps, orphans too
     spec = json.loads(Path(sys.argv[1]).read_text())
+    stage = Stage(spec)
     try:
-        result = Stage(spec).run()
+        result = stage.run()
     except NotYet as reason:
-        result = {"failed": str(reason)}
+        result = {"failed": str(reason), "agents": stage.kept.phases() if stage.kept else []}
     (Path(spec["place"]) / "result").write_text(json.dumps(result))
     return 0
 

@@ -2,8 +2,10 @@
 """The first process of the virtual machine: mounts what is needed, tries cgroup v2, tells the console, switches off."""
 
 import ctypes
+import fcntl
 import json
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -26,6 +28,12 @@ def mount(kind: str, place: str) -> None:
     os.makedirs(place, exist_ok=True)
     if ctypes.CDLL(None, use_errno=True).mount(kind.encode(), place.encode(), kind.encode(), 0, None):
         print(f"mount {kind}: {os.strerror(ctypes.get_errno())}", flush=True)
+
+
+def loopback_up() -> None:
+    """SIOCSIFFLAGS of lo with IFF_UP and IFF_RUNNING; else Holdfast rightly says that it is down."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sH14x", b"lo", 0x41))
 
 
 def until(condition) -> bool:
@@ -105,18 +113,162 @@ def groups_alone() -> None:
     os.rmdir(plan.v2_root)
 
 
+def disks() -> None:
+    """Two disks in memory: a file system, and swap, which is made at the end."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open("/modules/brd.ko", "rb") as file:
+        if libc.syscall(313, file.fileno(), b"rd_nr=2 rd_size=131072", 0):  # finit_module
+            raise OSError(ctypes.get_errno(), "brd.ko")
+    if not until(lambda: os.path.exists("/dev/ram1")):
+        raise OSError("no disks came")
+    subprocess.run(["/usr/bin/mke2fs", "-q", "-t", "ext4", "/dev/ram0"], check=True)
+    os.makedirs("/disk", exist_ok=True)
+    if libc.mount(b"/dev/ram0", b"/disk", b"ext4", 0, None):
+        raise OSError(ctypes.get_errno(), "ext4")
+
+
+def swap_on() -> None:
+    """A swap area's first page: version, last page, and its mark at the end."""
+    pages = 131072 * 1024 // 4096
+    with open("/dev/ram1", "r+b") as file:
+        head = b"\0" * 1024 + struct.pack("=III", 1, pages - 1, 0)
+        file.write(head.ljust(4086, b"\0") + b"SWAPSPACE2")
+    if ctypes.CDLL(None, use_errno=True).swapon(b"/dev/ram1", 0):
+        raise OSError(ctypes.get_errno(), "swapon")
+
+
+WRITES = """
+import os
+fd = os.open('/disk/file', os.O_RDWR | os.O_CREAT)
+for n in range(60):
+    os.write(fd, bytes(1 << 20))
+    if n % 8 == 7: os.fsync(fd)
+os.fsync(fd)
+for _ in range(2):
+    os.lseek(fd, 0, 0)
+    while os.read(fd, 1 << 20): pass
+"""
+
+
+def cache_and_swap() -> None:
+    """Page cache of a disk at a ceiling is dropped and is no hit; idle memory goes to swap and comes back."""
+    from pathlib import Path
+
+    from holdfast.node import cgroups
+    from holdfast.pods.memory_attach import attach
+
+    disks()
+    plan = cgroups.choose("vm")
+    directory = plan.v2_root / "b.1"
+    directory.mkdir()
+    memory = attach(directory, [], None, list)
+    memory.set_ceiling(24 * MB)
+
+    def enter() -> None:
+        (directory / "cgroup.procs").write_text("0")
+
+    child = subprocess.Popen(["/usr/bin/python3", "-S", "-c", WRITES], preexec_fn=enter)
+    most, hits = 0, 0
+    while child.poll() is None:
+        found = memory.read(4 * MB)
+        most, hits = max(most, found.usage_bytes), found.hits
+        time.sleep(0.05)
+    told = dict(line.split() for line in (directory / "memory.events").read_text().splitlines())
+    facts = {"usage_mb": most / MB, "hits": hits, "high": told["high"], "peak": (directory / "memory.peak").read_text()}
+    done = child.returncode == 0 and int(told["high"]) > 0
+    tell("page cache at the ceiling is no hit", done and hits == 0 and most < 16 * MB, **facts)
+    memory.set_ceiling(None)
+    swap_on()
+    pid = grown(str(directory), 40, 100)
+    tell("grown", until(lambda: memory.read().usage_bytes > 38 * MB), usage_mb=memory.read().usage_bytes / MB)
+    memory.page_out()
+    after = memory.read().usage_bytes
+    swapped = int(Path(directory, "memory.swap.current").read_text())
+    tell(
+        "idle memory goes to swap", after < 12 * MB and swapped > 28 * MB, after_mb=after / MB, swapped_mb=swapped / MB
+    )
+    memory.freeze()
+    memory.thaw()
+    os.kill(pid, 9)
+    os.waitpid(pid, 0)
+    until(lambda: not (directory / "cgroup.procs").read_text())
+    memory.close()
+    (directory / "cgroup.kill").write_text("1")
+    until(lambda: "populated 0" in (directory / "cgroup.events").read_text())
+    os.rmdir(directory)
+    os.rmdir(plan.v2_root)
+    ctypes.CDLL(None).swapoff(b"/dev/ram1")
+
+
+def delegated() -> None:
+    """A cgroup that is given to Holdfast with processes in it, as in a container: they go to a leaf first."""
+    from pathlib import Path
+
+    from holdfast.node import cgroups, delegation
+
+    for name, beside in (("processes in it", ""), ("cpu on beside processes", "+cpu")):
+        base = Path(f"/sys/fs/cgroup/given{len(beside)}")
+        inner = base / "holdfast-x"
+        inner.mkdir(parents=True)
+        child = subprocess.Popen(["/usr/bin/python3", "-S", "-c", "import time; time.sleep(600)"])
+        (base / "cgroup.procs").write_text(str(child.pid))
+        if beside:
+            (base / "cgroup.subtree_control").write_text(beside)
+            kind = (inner / "cgroup.type").read_text().strip()
+            tell("cpu beside processes makes a root of threads", kind == "domain invalid", kind=kind)
+        held, why = delegation.enable(base, inner, cgroups.LIMITING)
+        pod = inner / "a.1"
+        pod.mkdir()
+        (pod / "cgroup.procs").write_text(str(child.pid))
+        all_held = held == set(cgroups.LIMITING) and (pod / "memory.high").exists()
+        tell(f"given with {name}", all_held and (pod / "cgroup.procs").read_text().strip() == str(child.pid), why=why)
+        child.kill()
+        child.wait()
+        for each in (pod, inner, base / delegation.LEAF, base):
+            os.rmdir(each)
+
+
 def scenario(name: str, keeper: str) -> None:
     from pathlib import Path
 
     from bench.memory import run
 
     result = run.once(name, keeper, Path(f"/tmp/{name}-{keeper}"))
-    held = not result.get("failed") and not result["lost"] and not result["kernel_kills"]
-    held = held and result["in_order"] and result["all_back"] and result["clean"]
     if result.get("failed"):
         logs = sorted(Path(f"/tmp/{name}-{keeper}/home/log").glob("*.log"))
         result["log"] = "".join(each.read_text()[-1500:] for each in logs)
-    tell(f"{name}, {keeper}", held, **result)
+    wrong = ["failed"] if result.get("failed") else not_held(name, keeper, result)
+    tell(f"{name}, {keeper}", not wrong, wrong=wrong, **result)
+
+
+def not_held(name: str, keeper: str, result: dict) -> list[str]:
+    """What of the promise was not kept; [] when all was."""
+    growing, left = ["s0", "s1"], result["controls"]["left"].values()
+    # Where a keeper takes half a minute to come back, init has raised all ceilings long before: then a fast runaway is
+    # killed by the kernel at what it was granted, in its own group. Never elsewhere, and never for the node's limit.
+    alone = keeper == "holdfast-killed" and name == "emulated"
+    kept = {
+        "nobody important lost": not result["lost"] and not result["lost_in_the_end"] and not result["restarted"],
+        "the kernel never chose a victim in the node": not result["node_full"],
+        "no kills by the kernel": alone or not result["kernel_kills"],
+        "shed, the least important first": alone or result["victims"][:1] == ["s0"],
+        "whole and in order": result["in_order"] and result["whole"],
+        "all there again": result["all_back"] and result["there"] == growing,
+        "a ceiling, and a backstop above it": set(growing) <= set(result["controls"]["backstop"]),
+        "nobody frozen in the end": not any(each["frozen"] for each in left),
+        "the important protected": all(result["controls"]["left"][f"agent{n}"]["low"] > 0 for n in range(3)),
+        "protection granted above": result["controls"]["granted"] >= sum(each["low"] for each in left) - 1,
+        "a second keeper": len(keeper) == len("holdfast") or result["keepers"] == 2,
+        "nothing left behind": result["clean"],
+    }
+    return [words for words, held in kept.items() if not held]
+
+
+def wanted() -> list[str]:
+    """What to run, from the kernel's command line: bench.parts=groups,SCENARIO/KEEPER..."""
+    with open("/proc/cmdline") as file:
+        words = dict(word.partition("=")[::2] for word in file.read().split())
+    return words["bench.parts"].split(",")
 
 
 def main() -> None:
@@ -129,17 +281,23 @@ def main() -> None:
     ):
         mount(kind, place)
     os.makedirs("/dev/shm", exist_ok=True)
+    loopback_up()
     sys.path.insert(0, "/site")
     os.environ.update(PYTHONPATH="/site", PATH="/usr/bin:/bin", HOME="/tmp")
     os.chdir("/site")
     sys.executable = "/usr/bin/python3"
     try:
-        groups_alone()
+        parts = wanted()
+        if "groups" in parts:
+            groups_alone()
+            cache_and_swap()
+            delegated()
         from bench import processes
 
         processes.become_subreaper()
-        for keeper in ("holdfast", "holdfast-killed"):
-            scenario("small", keeper)
+        for part in parts:
+            if part != "groups":
+                scenario(*part.split("/"))
         tell("end", True)
     except BaseException:
         traceback.print_exc()

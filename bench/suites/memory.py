@@ -16,8 +16,7 @@ from bench.context import Context, Goal, Result, Section
 from bench.install import Unavailable
 from bench.memory import run as one_run
 from bench.memory import scenarios
-from bench.memory.run import KEEPERS
-from bench.memory.vm import SEEN
+from bench.memory.run import KEEPERS, V2_SEEN
 from holdfast.density.node_memory import reserve
 
 NAME = "memory"
@@ -33,8 +32,7 @@ SCENARIOS = ("forky", "four", "fat", "seed4g")
 
 
 def run(context: Context) -> Result:
-    """{"rounds", "runs": {scenario: {keeper: [result]}}, "idle": {keeper: result}, "left_out": {scenario: reason},
-    "v2": what the small machine told last, or None}."""
+    """{"rounds", "runs": {scenario: {keeper: [result]}}, "idle": {keeper: result}, "left_out": {scenario: reason}}."""
     one_run.prepare()
     keepers = list(EACH_ROUND)
     try:
@@ -59,7 +57,6 @@ def run(context: Context) -> Result:
         "runs": runs,
         "idle": {keeper: _once(context, "idle", keeper, 0, left_out) for keeper in IDLE},
         "left_out": left_out,
-        "v2": json.loads(SEEN.read_text()) if SEEN.exists() else None,
     }
 
 
@@ -94,7 +91,7 @@ def report(figures: Result) -> Section:
         "",
         f"cgroups of all runs above: {', '.join(kinds) or 'none'} (v1: v1 memory with v2 for freezing where mounted).",
         f"Load averages during them: {_loads(figures)}.",
-        *_v2_lines(figures.get("v2")),
+        *v2_lines(json.loads(V2_SEEN.read_text()) if V2_SEEN.exists() else None),
     ]
     return Section(lines, _goals(figures))
 
@@ -118,16 +115,44 @@ def _loads(figures: Result) -> str:
     return f"{found[0]:.0f} to {found[-1]:.0f}, median {samples.median(found):.0f}" if found else "not noted"
 
 
-def _v2_lines(told: Result | None) -> list[str]:
+_V2_FACTS = (
+    "lost",
+    "kernel_kills",
+    "node_full",
+    "victims",
+    "peak_mb",
+    "gap_ms",
+    "back_s",
+    "keepers",
+    "away_s",
+    "wrong",
+)
+_ALONE = (
+    "the kernel then kills the growing ones in their own groups (kernel_kills), never for the node's limit (node_full)"
+)
+
+
+def _v2_part(seen: list[Result]) -> str:
+    failed = [one["name"] for one in seen if not one["held"]]
+    if len(seen) > 1:
+        return f"{len(seen) - len(failed)} of {len(seen)} held{'; **not**: ' * bool(failed)}{', '.join(failed)}"
+    words = ", ".join(f"{key} {seen[0][key]}" for key in _V2_FACTS if seen[0].get(key) not in (None, []))
+    return f"{'**not held**' if failed else 'held'}: {words}"
+
+
+def v2_lines(told: Result | None) -> list[str]:
     """What held on a cgroup v2 memory controller, in emulation: behaviour, not speed."""
     if not told:
         return []
-    lines = ["", "**cgroup v2**, natively, in a small emulated machine (`./dev memory-vm`): what holds, not how fast."]
-    lines += [f"{told['at']}, revision {told['revision']}.", ""]
-    for one in told["seen"]:
-        facts = {key: one[key] for key in ("lost", "kernel_kills", "victims", "gap_ms", "peak_mb") if key in one}
-        words = ", ".join(f"{key} {value}" for key, value in facts.items())
-        lines.append(f"- {one['name']}: {'held' if one['held'] else '**not held**'}{': ' if words else ''}{words}")
+    lines = ["", "**cgroup v2**, natively, in a small virtual machine by software emulation (`./dev memory-vm`)."]
+    lines += [f"{told['from'].capitalize()}.", ""]
+    for part, ran in told["parts"].items():
+        lines.append(f"- {part} ({ran['at']}, revision {ran['revision']}, {ran['kernel']}): {_v2_part(ran['seen'])}")
+    lines += ["", f"- emulated: node of {scenarios.ALL['emulated'].node_mb} MB; {scenarios.ALL['emulated'].words}."]
+    lines.append(f"- emulated-slow: {scenarios.ALL['emulated-slow'].words}.")
+    lines.append("- groups: one group alone, a disk's page cache, swap, and a cgroup given with processes in it.")
+    lines.append("- whole: all of Holdfast, with emulated. killed-slow: emulated-slow, and kill -9 of its keeper.")
+    lines.append(f"- killed: emulated, and its keeper killed is away so long that init raises all ceilings: {_ALONE}.")
     return lines
 
 

@@ -86,3 +86,18 @@ def test_what_all_want_is_more_than_the_node_has() -> None:
         wanted = sum(one.innocents_mb) + sum(each.processes * each.to_mb for each in one.growths)
         assert wanted > one.node_mb
         assert sum(one.innocents_mb) < one.node_mb / 2
+
+
+def test_what_an_emulated_machine_told_is_said_part_by_part() -> None:
+    alone = [{"name": "plan", "held": True}, {"name": "frozen", "held": False}]
+    whole = [{**GOOD, "name": "emulated, holdfast", "held": True, "node_full": 0}]
+    ran = {"at": "then", "revision": "abc", "kernel": "vmlinuz-6"}
+    told = {
+        "from": "from an emulated machine",
+        "parts": {"groups": {**ran, "seen": alone}, "whole": {**ran, "seen": whole}},
+    }
+    text = "\n".join(memory.v2_lines(told))
+    assert "From an emulated machine." in text
+    assert "- groups (then, revision abc, vmlinuz-6): 1 of 2 held; **not**: frozen" in text
+    assert "vmlinuz-6): held: lost 0, kernel_kills 0, node_full 0, victims ['s0', 's1']" in text
+    assert memory.v2_lines(None) == []
