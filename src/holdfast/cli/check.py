@@ -21,7 +21,7 @@ VALUE_MAX_CHARS = 60  # a longer value is cut in the table; --json has it whole
     cls=Command, examples=["holdfast check", "holdfast check -f fleet.yaml --explain", "holdfast check --json"]
 )
 @click.option("-f", "--file", "file", metavar="FILE", help="The file; ./holdfast.yaml otherwise.")
-@click.option("--explain", is_flag=True, help="Print every setting of every agent, where it comes from, and why.")
+@click.option("--explain", is_flag=True, help="Print every setting of node and agents, where it comes from, and why.")
 @pass_session
 def check(session: Session, file: str | None, explain: bool) -> int:
     """Check a file: every mistake at once, as FILE:LINE: field: found, expected, did you mean.
@@ -80,7 +80,7 @@ def setting_dict(row: Effective) -> dict[str, str]:
 
 
 def explain_lines(rows: list[Effective]) -> list[str]:
-    """One table an agent."""
+    """One table an agent, before them one of the node."""
     from holdfast.cli.render import one_line, table
 
     lines: list[str] = []
@@ -88,7 +88,7 @@ def explain_lines(rows: list[Effective]) -> list[str]:
         cells = [
             (row.field, _cut(one_line(row.value)), row.source, one_line(row.why)) for row in rows if row.agent == agent
         ]
-        lines.append(f"{agent}:")
+        lines.append(f"{agent}:" if agent else "the node:")
         lines.extend("  " + line for line in table(("KEY", "VALUE", "FROM", "WHY"), cells))
     return lines
 

@@ -1,4 +1,4 @@
-"""What is in force for every agent, where it comes from, and why: `holdfast check --explain`.
+"""What is in force for the node and for every agent, where it comes from, and why: `holdfast check --explain`.
 
 Invariant: every key has exactly one row, and secrets are masked. Called by the command line through holdfast.recipes.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from holdfast.spec import units
 from holdfast.spec.fields import FIELDS
 from holdfast.spec.load import Loaded
 from holdfast.spec.masking import MASK
@@ -16,12 +17,23 @@ from holdfast.spec.recipe import Path
 from holdfast.spec.resolve import Resolved
 from holdfast.spec.shown import shown
 
+# Where nothing is declared: what holds then, and why.
+_NODE_DEFAULTS = {
+    "memory": ("all", "the limit of the memory cgroup that Holdfast was started in, else all of the machine's memory"),
+    "reserve": (
+        "8%, 256Mi or more",
+        "what grows fast has room until somebody gave way; at most a quarter",
+    ),
+}
 _ORDER = {path: number for number, path in enumerate(FIELDS)}
 
 
 @dataclass(frozen=True, slots=True)
 class Effective:
-    """One key of one agent. `source`: FILE:LINE (and which template), `recipe NAME`, or `default` (built in)."""
+    """One key of one agent; of the node when `agent` is "".
+
+    `source`: FILE:LINE (and which template), `recipe NAME`, or `default` (built in).
+    """
 
     agent: str
     field: str
@@ -31,8 +43,21 @@ class Effective:
 
 
 def effective(loaded: Loaded) -> list[Effective]:
-    """Every key of every agent, agents in the order of the file, keys in the order of the reference."""
-    return [row for one in loaded.agents for row in _rows(one)]
+    """The node, then every key of every agent: agents in the order of the file, keys in the order of the reference."""
+    return [*_node(loaded), *(row for one in loaded.agents for row in _rows(one))]
+
+
+def _node(loaded: Loaded) -> list[Effective]:
+    declared = {"memory": loaded.fleet.node.memory_bytes, "reserve": loaded.fleet.node.reserve_bytes}
+    rows: list[Effective] = []
+    for key, (value, why) in _NODE_DEFAULTS.items():
+        size_bytes = declared[key]
+        if size_bytes is None:
+            rows.append(Effective("", f"node.{key}", value, "default", why))
+        else:
+            source = loaded.node_origins.get(key, loaded.file)
+            rows.append(Effective("", f"node.{key}", units.format_size(size_bytes), source, ""))
+    return rows
 
 
 def _rows(one: Resolved) -> list[Effective]:

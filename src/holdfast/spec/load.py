@@ -7,7 +7,7 @@ never another exception, and nothing is ever written. Called by the command line
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 
 from holdfast import errors, limits
@@ -26,7 +26,7 @@ from holdfast.spec.source import Unreadable, read_text
 class Loaded:
     """A file that was read: the fleet, where each setting came from, and what is doubtful (warnings).
 
-    `files`: all that were read, the main one first, as they are shown.
+    `files`: all that were read, the main one first, as they are shown. `node_origins`: FILE:LINE of each key of `node`.
     """
 
     file: str
@@ -34,6 +34,7 @@ class Loaded:
     agents: tuple[Resolved, ...]
     warnings: tuple[Problem, ...] = ()
     files: tuple[str, ...] = ()
+    node_origins: dict[str, str] = field(default_factory=dict)
 
 
 def load(path: FilePath | str, book: RecipeBook) -> FleetSpec:
@@ -61,7 +62,8 @@ def read(path: FilePath | str, book: RecipeBook) -> Loaded:
     if any(one.severity == "error" for one in problems.found):
         problems.raise_if_any()
     files = tuple(one.file for one in documents)
-    return Loaded(file, fleet, tuple(reading.resolved), tuple(problems.sorted()), files)
+    found = tuple(problems.sorted())
+    return Loaded(file, fleet, tuple(reading.resolved), found, files, reading.node_origins)
 
 
 def _text(file: str, absolute: str, problems: Problems) -> str:

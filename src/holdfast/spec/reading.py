@@ -51,6 +51,7 @@ class Reading:
         self.resolved: list[Resolved] = []
         self.names: dict[str, tuple[str, int]] = {}  # every agent -> the file and line that declare it
         self.declared: dict[str, list[str]] = {}  # a name as written -> its replicas
+        self.node_origins: dict[str, str] = {}  # a key of `node` -> the file and line that declare it
 
     def fleet(self, documents: list[Document], source: str) -> FleetSpec:
         """`documents`: the main file first. Mistakes are noted; what is returned is whole only without them."""
@@ -65,6 +66,9 @@ class Reading:
             self.problems.add(1, "agents", "nothing", "a mapping of agents, such as agents: {NAME: {command: [...]}}")
         self.resolved = depends.settle(self.resolved, self.declared, self.problems)
         apart.check(self.resolved, self.problems)
+        if "node" in main and isinstance(main["node"].node, Mapping):
+            file = main["node"].problems.file
+            self.node_origins = {key.text: f"{file}:{key.line}" for key, _ in main["node"].node.pairs}
         last_resort: Any = _own_command(main["last_resort"]) if "last_resort" in main else ()
         return FleetSpec(
             source=source,

@@ -196,6 +196,25 @@ def test_explain_says_where_every_value_comes_from_and_hides_secrets(tmp_path: P
     assert "geheim" not in repr(rows)
 
 
+@pytest.mark.parametrize(
+    ("node", "memory", "reserve"),
+    [
+        ("", ("all", "default"), ("8%, 256Mi or more", "default")),
+        ("node:\n  memory: 4G\n", ("4G", "{file}:2"), ("8%, 256Mi or more", "default")),
+        ("node: {memory: 4G, reserve: 512M}\n", ("4G", "{file}:1"), ("512M", "{file}:1")),
+        ("node:\n", ("all", "default"), ("8%, 256Mi or more", "default")),
+    ],
+)
+def test_explain_begins_with_the_node(
+    tmp_path: Path, node: str, memory: tuple[str, str], reserve: tuple[str, str]
+) -> None:
+    file = tmp_path / "holdfast.yaml"
+    file.write_text(f"{node}agents: {{a: {{command: [x]}}}}")
+    rows = recipes.effective(recipes.read(file))
+    assert [(one.agent, one.field) for one in rows[:2]] == [("", "node.memory"), ("", "node.reserve")]
+    assert [(one.value, one.source.replace(str(file), "{file}")) for one in rows[:2]] == [memory, reserve]
+
+
 def test_a_command_is_shown_as_a_shell_would_take_it(tmp_path: Path) -> None:
     file = tmp_path / "holdfast.yaml"
     file.write_text("agents: {a: {command: [x, 'two words', '$HOME']}}")
