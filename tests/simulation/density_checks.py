@@ -12,6 +12,7 @@ from holdfast.density.leases import slack_bounds
 from holdfast.density.model import MB, Hibernate, PageOut, Phase, Reading, Seen, Shed, State, Step
 from holdfast.density.needs import NODE
 from holdfast.density.needs import missing as missing_bytes
+from holdfast.density.semaphore import FASTEST_BYTES_S
 from holdfast.density.shedding import FRESH_S, KILL_AGAIN_S
 from holdfast.limits import (
     BACK_SPARE_SHARE,
@@ -262,8 +263,11 @@ class Checks:
         late_s = TICK_CALM_S + plan.late_s  # until somebody looked again, and killed
         away = any(begin <= now < until + late_s for begin, until in plan.deaths)
         taken = any(begin <= now < begin + late_s for begin, _, _ in plan.others)
-        lost = plan.kernel == "none" and plan.lost > 0  # a pause that got lost holds nobody until the next look
-        if not forced and not away and not taken and not lost:
+        # Where no kernel holds anybody, a pause that got lost holds nobody, nor does one that comes so late that the
+        # fastest machine is through with what was left.
+        late = FASTEST_BYTES_S * plan.late_s > plan.size(now)[1] // 2
+        blind = plan.kernel == "none" and (plan.lost > 0 or late)
+        if not forced and not away and not taken and not blind:
             raise Violation("kernel_never_kills", f"{name} was killed by the kernel ({plan.kernel})")
 
     # --- admission -----------------------------------------------------------------------------------------------
@@ -280,7 +284,9 @@ class Checks:
         granted = sum(need_of(bodies[name]) for name in names)
         if granted > max(0, room):
             raise Violation("starts_fit", f"{granted // MB} MB of starts were let in, {room // MB} MB were free")
-        pending = sum(max(0, need_of(one) - one.usage) for one in starting)
+        # Who is on its way out for another has given its start lease away; spared, it is the last to be granted one.
+        stay = [one for one in starting if (held := state.held[one.name]).step is Step.NONE or held.braked]
+        pending = sum(max(0, need_of(one) - one.usage) for one in stay)
         used = sum(seen.usage_bytes for seen in reading.agents)
         if names and used + pending + granted > state.budget_bytes:
             raise Violation("starts_fit", f"{granted // MB} MB of starts beside {pending // MB} MB of others under way")
