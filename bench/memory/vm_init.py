@@ -15,6 +15,7 @@ import traceback
 MARK = "BENCH-RESULT "
 MB = 1024 * 1024
 PATIENCE_S = 60.0
+LIFTED_S = 60.0  # without a keeper, init lifts all ceilings: holdfast.init.pausing
 
 
 def tell(name: str, held: bool, **facts: object) -> None:
@@ -245,11 +246,14 @@ def not_held(name: str, keeper: str, result: dict) -> list[str]:
     """What of the promise was not kept; [] when all was."""
     growing, left = ["s0", "s1"], result["controls"]["left"].values()
     # Where a keeper takes half a minute to come back, init has raised all ceilings long before: then a fast runaway is
-    # killed by the kernel at what it was granted, in its own group. Never elsewhere, and never for the node's limit.
+    # killed by the kernel at what it was granted, in its own group. Never elsewhere, and never for the node's limit;
+    # only after a minute init lifts them, and it is the kernel that chooses.
     alone = keeper == "holdfast-killed" and name == "emulated"
+    late = result["away_s"] > LIFTED_S
     kept = {
         "nobody important lost": not result["lost"] and not result["lost_in_the_end"] and not result["restarted"],
-        "the kernel never chose a victim in the node": not result["node_full"],
+        "the kernel never chose a victim in the node": late or not result["node_full"],
+        "a keeper back before init let everybody go": alone or not late,
         "no kills by the kernel": alone or not result["kernel_kills"],
         "shed, the least important first": alone or result["victims"][:1] == ["s0"],
         "whole and in order": result["in_order"] and result["whole"],
