@@ -63,8 +63,9 @@ def main() -> int:
     except Unavailable as reason:
         print(f"memory-vm: {reason}", file=sys.stderr)
         return 2
+    revision = machine.revision(ROOT)  # of what was just packed; it may be another when the machine is done
     results = boot(qemu, kernel, image, [PARTS[part] for part in parts])
-    told = {"at": machine.now(), "load": machine.load(), "revision": machine.revision(ROOT), "kernel": kernel.name}
+    told = {"at": machine.now(), "load": machine.load(), "revision": revision, "kernel": kernel.name}
     (PLACE / "result.json").write_text(json.dumps(told | {"seen": results}, indent=1) + "\n")
     ended = bool(results) and results[-1]["name"] == "end"
     if ended:
