@@ -6,13 +6,14 @@ hold is in density_checks; what happens is drawn in density_plan.
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 
 from holdfast import limits
-from holdfast.density import admission, coming_back, hibernation, peek, replicas, semaphore
+from holdfast.density import admission, coming_back, hibernation, needs, peek, replicas, semaphore
 from holdfast.density.hibernation import Rest, Signs, Sleep
 from holdfast.density.model import (
     MB,
@@ -213,6 +214,7 @@ class Episode:
             self.plan.cores,
             "",
             world.now,
+            functools.partial(needs.could_have, reading, self.state.free_bytes),
         )
         self.checks.admitted(done.names, queued + shed, starting, room, self.state, reading)
         for name in done.names:

@@ -9,7 +9,7 @@ crash keeps its lease and does not stand here. Pure. Called by the keeper.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -57,7 +57,8 @@ class Standing(Struct, frozen=True, kw_only=True):
 
 
 class Admitted(NamedTuple):
-    """`want`: the first that only memory keeps out, to be put into the next reading of the semaphore."""
+    """`want`: the first that only memory keeps out, to be put into the next reading of the semaphore. Once it waited in
+    vain, the first for which less important agents could make room."""
 
     names: tuple[str, ...]
     standings: tuple[Standing, ...]
@@ -128,14 +129,16 @@ def admit(
     cores: int,
     paused: str,
     now: float,
+    could_have: Callable[[int], int] | None = None,
 ) -> Admitted:
-    """Who may start now, and how everybody else stands. `room_bytes`: semaphore.room. `paused`: why nobody may; ""."""
+    """Who may start now, and how everybody else stands. `room_bytes`: semaphore.room. `paused`: why nobody may; "".
+    `could_have`: bytes that a start of a priority could have if all less important ones went; None: not known."""
     under_way = [one for one in starting if now - one.since_mono < limits.SLOT_HELD_MAX_S]
     free_slots = max(1, cores) - sum(one.slots for one in under_way)
     room = room_bytes
     names: list[str] = []
     standings: list[Standing] = []
-    want: Want | None = None
+    wants: list[Want] = []
     blocked = short = ""  # the first that nobody heavy passes, and the first that nobody passes: memory keeps it out
     kept_for = ""  # the first that was shed, and for which room is kept
     foreseen, ahead_s, position = True, 0.0, 0
@@ -166,8 +169,10 @@ def admit(
             kept_for = kept_for or one.name
             continue
         ahead_s += one.start_s if one.slots > 0 or not fits_memory else 0.0
-        if not fits_memory and fits_cpu and want is None and not (barrier or kept_for or one.returns):
-            want = Want(name=one.name, priority=one.priority, need_bytes=one.need_bytes, since_mono=one.since_mono)
+        if not fits_memory and fits_cpu and not (barrier or kept_for or one.returns):
+            wants.append(
+                Want(name=one.name, priority=one.priority, need_bytes=one.need_bytes, since_mono=one.since_mono)
+            )
         if not fits_memory and now - one.since_mono >= PASS_AFTER_S:
             continue
         if not (fits_cpu and fits_memory):
@@ -175,7 +180,14 @@ def admit(
         if not fits_memory:
             foreseen = foreseen and known is not None
             short = short or one.name
-    return Admitted(tuple(names), tuple(standings), want)
+    return Admitted(tuple(names), tuple(standings), _want(wants, could_have, now))
+
+
+def _want(wants: list[Want], could_have: Callable[[int], int] | None, now: float) -> Want | None:
+    """One for which nobody could make room hides nobody who could be helped."""
+    if not wants or could_have is None or now - wants[0].since_mono < PASS_AFTER_S:
+        return wants[0] if wants else None
+    return next((one for one in wants if one.need_bytes <= could_have(one.priority)), wants[0])
 
 
 def _why(one: Waiting, fits_cpu: bool, fits_memory: bool, room: int, budget: int, kept_for: str) -> str:

@@ -110,6 +110,11 @@ def gives_way(reading: Reading, priority: int) -> int:
     return sum(one.usage_bytes for one in reading.agents if one.priority < priority and one.may_shed)
 
 
+def could_have(reading: Reading, free: int, priority: int) -> int:
+    """Bytes that a start of this priority could have, if all less important agents went. `free`: of the budget."""
+    return max(0, free) + gives_way(reading, priority)
+
+
 def left_s(reading: Reading, need: Need, held: Mapping[str, Held], leases: Mapping[str, Lease], now: float) -> float:
     """How long the victim may still take, in seconds: until the node is exhausted, or the needer waited too long."""
     if need.name == NODE:

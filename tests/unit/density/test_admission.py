@@ -195,3 +195,23 @@ def test_a_start_that_still_grows_keeps_its_lease_until_its_own_time_is_over(
 def test_pressure_pauses_admission_with_hysteresis() -> None:
     assert [pressed(False, 0.15, False), pressed(True, 0.15, False), pressed(True, 0.05, False)] == [False, True, False]
     assert pressed(False, 0.0, True)
+
+
+@pytest.mark.parametrize(
+    ("now", "could_mb", "wanted"),
+    [
+        (9.0, {3: 300, 1: 100}, "large"),  # who is before it in the line may come to an end yet
+        (11.0, {3: 300, 1: 100}, "small"),
+        (11.0, {3: 500, 1: 100}, "large"),  # it can be helped, and comes first
+        (11.0, {3: 300, 1: 69}, "large"),  # nobody can be helped
+        (11.0, None, "large"),
+    ],
+)
+def test_a_start_for_which_nobody_can_make_room_hides_none_who_could_be_helped(
+    now: float, could_mb: dict[int, int] | None, wanted: str
+) -> None:
+    line = [wait("large", 3, need_mb=500), wait("small", 1, need_mb=70)]
+    could = (lambda priority: could_mb[priority] * MB) if could_mb else None
+    want = admit(line, [], 50 * MB, 1000 * MB, 8, "", now, could).want
+    assert want is not None
+    assert want.name == wanted

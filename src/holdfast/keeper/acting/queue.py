@@ -11,6 +11,7 @@ Called by the healer (an agent asks for a slot), whenever an agent changed, and 
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -21,6 +22,7 @@ from holdfast import limits
 from holdfast.density import admission, coming_back
 from holdfast.density.admission import Admitted, Waiting
 from holdfast.density.model import Reading, State, Want
+from holdfast.density.needs import could_have
 from holdfast.density.node_memory import Node
 from holdfast.healing import depends, slots
 from holdfast.healing.model import Ladder, Phase, SlotGranted
@@ -211,7 +213,9 @@ class StartQueue:
         kept_out = self._kept_out()
         if kept_out:
             waiting = [replace(one, held=kept_out.get(one.name, one.held)) for one in waiting]
-        return admission.admit(waiting, self._starting(whole), *room, self._cores, self._paused(), now)
+        reading = self._memory.reading
+        could = None if reading is None else functools.partial(could_have, reading, self._memory.state.free_bytes)
+        return admission.admit(waiting, self._starting(whole), *room, self._cores, self._paused(), now, could)
 
     def _starting(self, whole: bool) -> list[admission.Starting]:
         """Starts under way: for their slots until the gate, for their leases (which only foretell) until flat."""
