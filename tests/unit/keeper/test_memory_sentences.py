@@ -51,7 +51,7 @@ CASES: list[tuple[Agent, dict[str, Any], str, str]] = [
     ),
     (
         agent(Phase.SPARE), {"replica": ReplicaView(group="crew", number=3, wanted=2)}, "",
-        "starts when crew needs more than 2",
+        "starts when crew needs more than 2, and there is memory for it",
     ),
     (agent(Phase.HEALTHY), {}, "", ""),
 ]  # fmt: skip

@@ -121,6 +121,21 @@ def test_a_grant_that_came_to_nothing_holds_no_memory(phase: Phase) -> None:
     assert ground.starts.lease_bytes(one) == 0
 
 
+def test_who_is_put_to_sleep_in_its_start_gives_its_lease_back_and_teaches_no_time() -> None:
+    one = agent()
+    ground = Ground(one)
+    ground.starts.granted(one, 300 * MB, 10.0)
+    ground.run(one, 1, 10.5)
+    ground.starts.follow(one, 220 * MB, BUSY, 11.0)
+    one.rest_view.asleep = "frozen"
+    ground.starts.seen(one, 12.0)
+    assert ground.starts.lease_bytes(one) == 0
+    one.rest_view.asleep = ""
+    ground.starts.seen(one, 90.0)
+    assert ground.starts.lease_bytes(one) == 0
+    assert one.memory.start_s is None
+
+
 def test_who_is_held_back_is_not_flat_and_a_start_that_never_settles_gives_its_lease_back() -> None:
     one = agent()
     ground = Ground(one)

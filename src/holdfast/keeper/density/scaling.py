@@ -82,7 +82,7 @@ def first_ladder(spec: AgentSpec) -> Ladder:
     """Of an agent that never ran: replicas beyond the least begin as spare."""
     if spec.scaling is not None and spec.scaling.number > spec.scaling.least:
         told = spec.scaling
-        why = f"replica {told.number} of {told.group} is not needed as long as nobody says that work waits"
+        why = f"replica {told.number} of {told.group} runs when its queue asks for it"
         return Ladder(phase=Phase.SPARE, aside=SPARE, aside_text=why)
     return Ladder()
 

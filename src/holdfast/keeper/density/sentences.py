@@ -42,7 +42,7 @@ def next_step(agent: Agent, shown: Shown) -> str:
             return f"comes back by itself if the {size(shown.room_bytes)} that are free stay so for a moment"
         return f"comes back by itself when {size(shown.need_bytes)} are free ({size(max(0, shown.room_bytes))} now)"
     if phase is Phase.SPARE and shown.replica is not None and shown.replica.wanted is not None:
-        return f"starts when {shown.replica.group} needs more than {shown.replica.wanted}"
+        return f"starts when {shown.replica.group} needs more than {shown.replica.wanted}, and there is memory for it"
     return ""
 
 

@@ -125,6 +125,8 @@ class Starts:
         one, ladder, name = self._out.get(agent.name), agent.ladder, agent.name
         if ladder.running and agent.world.pid > 0:
             if one is not None and one.instance == ladder.instance:
+                if agent.is_frozen:
+                    self._end(agent, one, None)  # asleep it takes no more, and others wait for this
                 return
             if one is not None and one.instance:
                 self._end(agent, one, None)  # the next one came before the end of this one was heard
