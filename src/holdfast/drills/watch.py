@@ -19,6 +19,7 @@ from holdfast.drills.stage import Stage, is_well
 WATCH_MAX_FACTOR = 4.0  # a fault that misses its bound is still watched for so long, to say by how much
 WATCH_MIN_S = 30.0
 STARVED_EVERY_S = 0.5
+STARVED_WATCH_MAX_S = 240.0  # silence gives no strikes while the machine is starved: so long it is waited for its end
 _RESTORED_FROM = b"HOLDFAST_RESTORED_FROM="
 
 
@@ -33,20 +34,41 @@ class Watch:
         self.began = time.monotonic()
         self.patience_s = max(WATCH_MIN_S, WATCH_MAX_FACTOR * (fault.restored_s + start_s))
         self.incident = ""
-        self.starved, self.asked_mono = False, float("-inf")
+        self.starved_mono = self.asked_mono = float("-inf")
 
     def since(self) -> float:
         return time.monotonic() - self.began
 
     def until(self, look: Callable[[], Any], timeout_s: float | None = None) -> float | None:
-        """Seconds since the injection when `look` became true."""
-        found = self.stage.wait_for(look, self.patience_s if timeout_s is None else timeout_s)
-        return self.since() if found else None
+        """Seconds since the injection when `look` became true; a wait in which the machine was starved begins anew."""
+        patience_s = self.patience_s if timeout_s is None else timeout_s
+
+        def seen() -> Any:
+            self._feel()
+            return look()
+
+        waiting = True
+        while waiting:
+            began = time.monotonic()
+            if self.stage.wait_for(seen, patience_s):
+                return self.since()
+            waiting = self.starved_mono >= began and self.since() < STARVED_WATCH_MAX_S
+        return None
+
+    def _feel(self) -> None:
+        """Notes when the machine was starved last."""
+        now = time.monotonic()
+        if now - self.asked_mono >= STARVED_EVERY_S:
+            self.asked_mono = now
+            if self.stage.starved():
+                self.starved_mono = now
+
+    @property
+    def starved(self) -> bool:
+        return self.starved_mono > float("-inf")
 
     def new_incident(self) -> bool:
-        if not self.starved and time.monotonic() - self.asked_mono >= STARVED_EVERY_S:
-            self.asked_mono = time.monotonic()
-            self.starved = self.stage.starved()
+        self._feel()
         for incident in self.stage.incidents():
             if incident["id"] not in self.known and incident["agent"] == self.stage.agent:
                 self.incident = incident["id"]
