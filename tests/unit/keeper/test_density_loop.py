@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.density import model
-from holdfast.density.model import Phase, Shed
+from holdfast.density.model import Phase, Shed, Thaw
 from holdfast.healing.model import CalledBack, Ladder, Policy, SetAside, Starved
 from holdfast.keeper.agent import Agent, Memory, World
 from holdfast.keeper.density import groups
@@ -288,3 +288,23 @@ def v1_files(directory: Path) -> None:
     }
     for name, text in texts.items():
         (directory / name).write_text(text)
+
+
+def test_an_act_that_fails_keeps_no_other_from_being_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    def look(scene: Scene) -> None:
+        scene.agent("a")
+        scene.agent("b")
+        acts = scene.semaphore._acts
+
+        def thaw(agent: Agent) -> bool:
+            scene.killed.append(agent.name)
+            if agent.name == "a":
+                raise OSError("its group cannot be written")
+            return True
+
+        monkeypatch.setattr(scene.semaphore.groups, "thaw", thaw)
+        with pytest.raises(OSError, match="cannot be written"):
+            acts.carry_out([Thaw(agent="a"), Thaw(agent="b")], scene.semaphore._readings.sleepers, (), 1.0)
+        assert scene.killed == ["a", "b"]
+
+    run(look)

@@ -29,7 +29,7 @@ from holdfast.keeper.tasks import Tasks
 from holdfast.keeper.telling.collecting import Collecting
 from holdfast.sizes import size
 
-RELIEVED_S = 1.0  # who waits again within this was not relieved
+RELIEVED_S = 5.0  # who waits again within this was not relieved: one at the edge would fill the ledger with it
 _RATE_TOLD_BYTES_S = 1_000_000  # slower growth is not worth a clause
 
 
@@ -69,10 +69,17 @@ class Acts:
             if (agent := self._agents.get(name)) is not None and agent.ladder.starved:
                 down = "waits for room, and no longer at its ceiling" if agent.ladder.aside else ""
                 self._healer.observe(agent, Starved(on=False), now, text=down or "has the memory it needs again")
+        failed: list[Exception] = []
         for action in actions:
             agent = self._agents.get(action.victim if isinstance(action, Shed) else action.agent)
-            if agent is not None:
+            if agent is None:
+                continue
+            try:
                 self._one(agent, action, sleepers, now)
+            except Exception as error:  # one that fails must not keep the others from being done
+                failed.append(error)
+        if failed:
+            raise failed[0]
 
     def gone(self, name: str) -> None:
         self._chosen.pop(name, None)
