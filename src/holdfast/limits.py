@@ -143,6 +143,7 @@ SECRET_MASKED_MIN_CHARS = 4  # a shorter "secret" would blot out ordinary words
 DEGRADED_TEXT_MAX_CHARS = 300
 KEEPER_FINISH_S = 3.0  # init kills a keeper that has not left after 5 s
 GUARD_RETRY_S = 2.0  # a guard that was started needs a moment to take its lock and start init
+OWN_PROTECTED_BYTES = 128 << 20  # guard, init, logger, keeper and worker take less with a thousand agents
 
 # --- planned restarts and the order of starts ---------------------------------------------------------------------
 PLANNED_LATE_MAX_S = 600.0  # a slot missed by more is passed over: after an outage nobody wants a storm of restarts

@@ -14,6 +14,8 @@ import errno
 from collections.abc import Sequence
 from pathlib import Path
 
+from holdfast import limits
+
 LEAF = "holdfast-own"
 _MOVE_ROUNDS = 10  # processes may be forked while they are moved
 
@@ -32,7 +34,17 @@ def enable(base: Path, root: Path, wanted: Sequence[str]) -> tuple[frozenset[str
             reasons.append(f"{controller}: {refusal}")
         else:
             held.add(controller)
+    if "memory" in held:
+        _protect_ourselves(base / LEAF)
     return frozenset(held), "; ".join(reasons) or f"all limits hold below {base}"
+
+
+def _protect_ourselves(leaf: Path) -> None:
+    """On a full node the kernel would drop the pages of our own code, just when it has to run."""
+    protection = leaf / "memory.low"
+    with contextlib.suppress(OSError):
+        if protection.read_text().strip() == "0":  # a number of somebody else stays
+            protection.write_text(str(limits.OWN_PROTECTED_BYTES))
 
 
 def offered(base: Path, wanted: Sequence[str]) -> tuple[frozenset[str], str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast import limits
 from holdfast.node import cgroups, delegation
 
 THREADED = {"cpu", "cpuset", "pids", "perf_event"}
@@ -116,6 +117,25 @@ def test_a_cgroup_that_counts_threads_already_becomes_a_normal_one(
     assert held == set(cgroups.LIMITING), why
     assert pids(base / delegation.LEAF) == ["11", "12"]
     assert "cpuset" in (base / "cgroup.subtree_control").read_text(), "what others had switched on is on again"
+
+
+@pytest.mark.parametrize(
+    ("offered", "before", "after"),
+    [("memory", "0", str(limits.OWN_PROTECTED_BYTES)), ("memory", "4096", "4096"), ("cpu", "0", "0")],
+)
+def test_our_own_pages_are_protected_where_nobody_said_otherwise(
+    offered: str, before: str, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for each in (base := tmp_path / "base", root := base / "holdfast-x"):
+        each.mkdir()
+        (each / "cgroup.controllers").write_text(offered)
+    leaf = base / delegation.LEAF
+    leaf.mkdir()
+    (leaf / "memory.low").write_text(before)
+    monkeypatch.setattr(delegation, "_empty", lambda _base: None)
+    monkeypatch.setattr(delegation, "_switch_on", lambda _place, _controller: None)
+    delegation.enable(base, root, ("memory",) if offered == "memory" else ("cpu",))
+    assert (leaf / "memory.low").read_text() == after
 
 
 def test_processes_that_cannot_be_moved_are_the_reason_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
