@@ -11,7 +11,7 @@ from tests.harness.keeper_home import KeeperHome
 
 
 class QuickHome(KeeperHome):
-    """`bounds`: names of limits.py that are read when they are used, and their values. The machine has no pressure."""
+    """`bounds`: names of limits that are read when they are used, and their values. The machine has no pressure."""
 
     def __init__(self, **bounds: float) -> None:
         super().__init__()

@@ -57,7 +57,7 @@ class Tier(IntEnum):
 
 
 class Policy(Struct, frozen=True, kw_only=True):
-    """The numbers of the ladder for one agent; the reasons stand in limits.py."""
+    """The numbers of the ladder for one agent; the reasons stand in limits/healing.py."""
 
     backoff_s: tuple[float, ...] = RESTART_BACKOFF_S
     window_s: float = RESTART_WINDOW_S

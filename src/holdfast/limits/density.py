@@ -1,0 +1,127 @@
+"""The RAM semaphore: leases, admission, sleep, leaks, histories."""
+
+# --- density: the RAM semaphore --------------------------------------------------------------------------------------
+NODE_RESERVE_MIN_BYTES = 256 * 1024 * 1024  # what one tick of the fastest machine measured (1.5 GB/s) takes
+NODE_RESERVE_SHARE = 0.08
+NODE_RESERVE_MAX_SHARE = 0.25  # of a very small node: the reserve must leave something to reserve it for
+SLACK_MIN_BYTES = 16 * 1024 * 1024  # an agent that waits allocates less between two looks
+SLACK_MAX_BYTES = 256 * 1024 * 1024
+SLACK_LEAST_BYTES = 1024 * 1024  # on nodes so small that 16 MB would be a large part of them
+SLACK_NODE_SHARE = 1 / 64  # the least slack of a node below 1 GB
+SLACK_ALL_SHARE = 1 / 4  # of the node, as the least slack of all agents together: 1,000 idle ones would fill it
+SLACK_TRIGGER = 1 / 3  # growth beyond this share of the slack between two readings doubles it
+SLACK_DECAY = 0.9  # per SLACK_DECAY_S without growth
+SLACK_DECAY_S = 0.1
+SLACK_LENT_SHARE = 0.5  # of what nobody asked for; the other half waits for the important, who hold no ceiling
+CEILING_AIM = 7 / 8  # of the slack: a ceiling between CEILING_LEAST and all of it is left as it is
+CEILING_LEAST = 3 / 4
+BREATH_SHARE = 1 / 4  # of the reserve, for all who take little when nothing is left; to fork and send, 256 KB do
+BREATH_RATE_S = 4.0  # times the least slack in a second (64 MB/s): who takes more would be through with it at once
+RATE_MEMORY_S = 0.5  # over which growth is smoothed; a spike of 350 MB/s shows within two ticks
+STARVED_S = 0.15  # of a more important need, before anybody is shed for it: a hiccup is shorter
+STARVED_MAX_S = 4.0  # then an equal may go for it, or it goes itself: a ceiling may hold somebody who holds a lock
+STARVED_LAST_S = 8.0  # then somebody goes even if memory is said to be on its way: nobody waits longer
+FED_BYTES_S = 2 * 1024 * 1024  # slower growth is what the kernel lets pass above memory.high: measured 1 MB/s
+PAUSE_MAX_S = 2.0  # a paused agent may hold a lock that another waits for
+PAUSE_REST_S = 4.0  # and is not paused again before this, so that it runs two thirds of the time at least
+SHED_EVIDENCE_S = 0.4  # /proc and a Python stack; within it a frozen agent costs nothing
+SHED_GRACE_S = 5.0  # for a graceful end, where that much time is left
+SHED_MARGIN_S = 0.5  # kept between the end of the time left and our last act
+DYING_STALL_S = 2.0  # later, memory of a dying agent counts as on its way only at the pace it comes, this far ahead
+SOFT_TIGHT_SHARE = 0.10  # of the budget: less free than this, and the soft steps begin
+ASK_MEMORY_S = 5.0  # for the answer of an agent that is asked for memory: a cache is dropped in less
+SOFT_EVERY_S = 30.0  # an agent is asked, or paged out, not more often
+BACK_FIRST_S = 2.0  # room must last so long before a shed agent comes back; doubled with each shedding in BACK_FORGET_S
+BACK_MAX_S = 300.0
+BACK_FORGET_S = 600.0
+BACK_SPARE_SHARE = 0.05  # of the budget, left free beside whoever comes back: else the next breath sheds it again
+START_NEED_PATIENCE_S = 5.0  # a start that nothing but less important agents keeps out
+START_PEAK_FACTOR = 1.2
+START_NEED_BYTES = 250_000_000  # of a recipe that says nothing, at its first start
+START_GUESS_SHARE = 0.5  # of a node's room for agents, at most, for that guess: else a small node starts nobody
+START_PEAKS_KEPT = 5  # starts differ by a tenth; the largest of so many is what the next may take
+START_SEEN_S = 1.0  # heard of later than this after its spawn, a start may have had its peak before
+START_FLAT_BYTES_S = 5 * 1024 * 1024
+START_FLAT_S = 3.0
+START_LEASE_MAX_S = 90.0  # the lease of a start that never settles is given back to the others
+ADMISSION_PRESSURE = 0.20  # share of time stalled for memory (PSI some, 10 s): no more starts
+START_TAKES_S = 10.0  # for the estimate of who waits, before any start of the kind was seen
+QUEUE_LOOK_S = 1.0  # the whole line of starts is looked at so often: pressure ends, and what was read grows old
+MEMORY_FIRST_LOOK_S = 0.25  # a fleet does not wait longer for somebody who cannot read the node's memory
+DISK_ADMISSION_LEFT = 1 / 3  # of what the warning leaves: warned at 85 %, no start from 95 % on
+DISK_ADMISSION_BYTES = 4 * 1000**3  # a large disk that is 95 % full has room for more than any start takes
+TICK_CALM_S = 1.0
+TICK_QUIET_S = 2.0  # nobody starts, leaves or grows: a look at 100 agents takes 6 ms of CPU
+TICK_ROOMY_S = 15.0  # ... and much is free: a look at 1,000 agents takes 50 ms, and ceilings hold without it
+TICK_ROOMY_SHARE = 1 / 16  # of what is free may go before such a look
+TICK_BUSY_S = 0.25  # leases and the kernel's word keep the promise, not the speed of looking
+TICK_TIGHT_S = 0.1
+TICK_BLIND_S = 0.025  # without ceilings our own readings are all there is
+IDLE_AFTER_S = 900.0  # people pause for minutes, and come back
+IDLE_AFTER_MIN_S = 1.0  # signs of work are looked at about once a second
+HIBERNATE_WAKE_S = 30.0  # an agent that was just woken is left awake
+REPLICAS_UP_S = 15.0  # between two steps up: a start needs so long before it takes work off the queue
+REPLICAS_DOWN_S = 300.0  # a queue that comes back within five minutes would start them all again
+REPLICAS_MAX = 1000  # of one agent, as many as a machine runs at all
+QUEUE_DEPTH_MAX = 1e12  # tasks, reported or for each replica; more is a mistake
+NODE_MEMORY_MIN_BYTES = 32 * 1000 * 1000  # smaller, and nothing is left beside the reserve
+NODE_KEPT_MIN_BYTES = 1000 * 1000  # of `node.reserve`
+CAPACITY_SAFETY = 1.1  # on what was observed: the next agent is not the last one
+UNHELD_LOOK_S = 10.0  # between two looks whether agents are in their memory cgroups: a file to read for each of them
+
+# --- agents that sleep because they are idle -------------------------------------------------------------------------
+SLEEP_LOOK_S = 5.0  # between two looks at who is idle: a quarter of an hour of patience needs no finer one
+SLEEP_LOOK_MIN_S = 0.5  # for those who declare a patience of seconds
+SLEEP_CPU_WEIGHT = 0.25  # of the latest look at its CPU: what a waiting agent does for a moment is no work
+SLEEP_WATCH_S = 0.04  # of listen queues of the frozen: whoever connects is served within 100 ms
+SLEEP_WATCH_ALL_S = 1.0  # of their open connections, which costs more and only brings data that nobody waits for
+SLEEP_WATCH_SHARE = 0.02  # of a core, at most, for all of this watching
+SLEEP_UNIX_SOCKETS_MAX = 64  # watched of one agent: each is asked for by itself
+SLEEP_WAKE_TICK_S = 0.005  # to tell the time of a wake-up, which is some ten milliseconds
+SLEEP_WAKE_LOOK_S = 2.0  # then it is awake and slow
+SLEEP_WAKE_LEAD_S = 1.0  # it is woken so long before something planned, until its own wake-up was timed
+SLEEP_PORTS_MAX = 16  # held in a stopped agent's stead
+SLEEP_PORT_BACKLOG = 128  # as of most servers
+SLEEP_PORT_TRY_S = 0.2  # until the agent's own sockets are gone
+SLEEP_PORT_TAKEN_S = 5.0  # they are gone with its processes: after that somebody else has the port
+SLEEP_CALLERS_MAX = 64  # taken and held open while it starts; more wait in the kernel's queue
+SLEEP_CALLER_HELD_S = 300.0  # a start may wait for memory; no client is more patient
+SLEEP_REACH_S = 0.05  # between two tries to hand a caller on
+
+# --- what is remembered of an agent's use, for `capacity` ------------------------------------------------------------
+HISTORY_SHARE = 0.95  # the rest is a peak that all agents never have at once
+HISTORY_READINGS_MIN = 12  # of work: three minutes; fewer say more about its start than about its work
+HISTORY_READINGS_MAX = 4_096  # then halved: seventeen hours of work, so that a mark follows a new version within days
+HISTORY_AGED_S = 7 * 86_400.0  # of CPU: a week has work days and quiet days
+HISTORY_WORK_CORES = 0.02  # an agent that waits takes less: a beat, a timer, a poll
+HISTORY_START_S = 120.0  # after its start it is loading: that is the start's peak, which is kept apart
+CAPACITY_WORK_SHARE = 0.75  # of a start's peak: what OpenClaw (0.9 of 1.2 GB) and Hermes (0.14 of 0.25) hold later
+CAPACITY_RECIPES = ("openclaw", "hermes")  # answered also where nobody runs them: the question before the first one
+HISTORY_KEPT_EVERY_S = 300.0  # written down: five minutes of readings are a small loss
+
+# --- leaks: a planned restart before the limit -----------------------------------------------------------------------
+QUIET_HOUR_BEGINS_H = 3  # local time: few people ask their agents anything between three and five ...
+QUIET_HOUR_ENDS_H = 5  # ... and jobs of the night, which begin on the hour of midnight to two, are over
+LEAK_LAST_S = 600.0  # before the limit at the latest: a stop with its grace, evidence and a slow start fit in
+LEAK_LAST_SHARE = 0.1  # of the time one fill takes, if that is less: who fills in ten minutes is not stopped at once
+LEAK_BUSY_S = 900.0  # before the quiet hour ends, who is still busy is restarted nevertheless
+LEAK_NIGHT_MARGIN = 1.5  # a quiet hour is waited for only if the limit is this many times as far away
+LEAK_AGAIN_S = 600.0  # a program that fills sooner is not helped by restarts: then the ladder has to see it die
+LEAK_NODE_SHARE = 0.1  # of the budget must be held by one without a limit: else it is not what fills the node
+LEAK_RUSH_S = 30.0  # a leak too quick for a trend is judged over the last readings ...
+LEAK_RUSH_SPAN_S = 12.0  # ... of at least so long: a request that takes much memory is over by then, or holds it
+LEAK_RUSH_POINTS_MIN = 6
+RECENT_POINTS = 32  # readings kept for that, of each agent with a limit
+LEAK_RUSH_LAST_S = 15.0  # beyond the grace of its stop, before the limit
+REPLICAS_LOOK_S = 5.0  # how often the rule of replicas is asked; a new number is acted upon at once
+DEPTH_STALE_S = 300.0  # a number said once and never again says nothing
+
+# --- who takes what the machine is short of --------------------------------------------------------------------------
+NEIGHBOUR_SHARE = 0.25  # of the resource; less is not what others suffer for
+NEIGHBOUR_IO_BYTES_S = 5_000_000.0  # a disk that is only slow has nobody to be named
+NEIGHBOURS_NAMED = 3
+NEIGHBOUR_EVERY_S = 10.0  # a walk of /proc costs about 50 ms with 500 processes
+NEIGHBOUR_KEPT_S = 30.0  # the names stay so long after the shortage, so that one who looks still sees them
+NEIGHBOUR_DEPTH_MAX = 64  # generations looked upwards for whose a process is
+DEATH_CURVE_S = 120.0  # readings so long before a death for memory tell how it came to it
+DEATH_RATE_SPAN_S = 1.5  # less apart, two readings are no rate
