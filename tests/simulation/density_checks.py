@@ -302,6 +302,12 @@ class Checks:
                 young = now - other.waits_for_room_since < PASS_AFTER_S
                 if young and not other.is_shed and not (body.slots == 0 and other.slots > 0):
                     raise Violation("queue_order", f"{name} was let in before {other.name}")
+        able = [body for body in queued if need_of(body) <= node - kept]
+        first = min(able, key=_place, default=None)
+        cpu = max(1, self.plan.cores) - sum(one.slots for one in starting)
+        fits = first is not None and need_of(first) <= room and (first.slots == 0 or first.slots <= cpu)
+        if first is not None and fits and not first.is_shed and first.name not in names:
+            raise Violation("first_starts", f"{first.name} is the first in line, and fits, and was not let in")
         self._one_line(names, queued, room, state.budget_bytes)
 
     def _one_line(self, names: tuple[str, ...], line: list[Body], room: int, budget: int) -> None:
