@@ -104,7 +104,7 @@ def test_it_imports_nothing_but_the_standard_library(tmp_path: Path) -> None:
         "('msgspec', 'asyncio', 'json', 're', 'typing', 'dataclasses', 'hashlib', 'pathlib', 'logging')))"
     )
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == {
+    assert {name for name in done.stdout.split() if not name.startswith("holdfast.limits.")} == {
         "holdfast",
         "holdfast.limits",
         "holdfast.logs",

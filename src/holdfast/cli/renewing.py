@@ -82,7 +82,7 @@ def _restart_services(home: Home, before: dict[str, Any], deadline_mono: float) 
 
 
 def _replace_guard(home: Home) -> None:
-    from holdfast.cli.service import start_unit
+    from holdfast.cli.service_record import start_unit
     from holdfast.init.launch import start_guard
 
     take_over(home)

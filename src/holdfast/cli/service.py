@@ -6,22 +6,18 @@ are what the unit itself calls.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from holdfast import errors, limits
+from holdfast.cli.service_record import RECORD, manager_of, read_record, write_record
 from holdfast.cli.session import Command, Group, Session, pass_session
 from holdfast.errors import HoldfastError
 from holdfast.home import Home
 
-if TYPE_CHECKING:
-    from holdfast.node.systemd import Systemctl
-
-RECORD = "service.json"
 UP_MAX_S = 60.0
 IN_CHARGE_LOOK_S = 0.2  # each look asks systemd
 PASSED_ON = ("PYTHONPATH", "HOLDFAST_CGROUPS", "HOLDFAST_USERS")  # choices made for this home
@@ -96,7 +92,7 @@ def stopping(session: Session) -> None:
     record = read_record(session.home) or {}
     if record.get("kind") != "systemd" or not starting.is_owned(session.home):
         return
-    if _manager(record["scope"]).state() == "stopping":
+    if manager_of(record["scope"]).state() == "stopping":
         bring_down(session, limits.SERVICE_STOP_S - 30)
 
 
@@ -126,7 +122,7 @@ def _install_unit(session: Session, scope: str, dry_run: bool) -> dict[str, Any]
     from holdfast.files import write_atomic
     from holdfast.node import installation, services, systemd
 
-    home, manager = session.home, _manager(scope)
+    home, manager = session.home, manager_of(scope)
     unit = services.unit_name(home, home.path == find_home_default())
     path = manager.unit_directory() / unit
     environment = {"HOLDFAST_HOME": str(home.path), **{n: os.environ[n] for n in PASSED_ON if os.environ.get(n)}}
@@ -142,7 +138,7 @@ def _install_unit(session: Session, scope: str, dry_run: bool) -> dict[str, Any]
         raise HoldfastError(errors.SERVICE_UNAVAILABLE, reason=f"{path} exists and is not ours", home=home.path)
     former = read_record(home) or {}
     lingered = bool(former.get("lingered", scope == "system" or systemd.lingers(os.getuid())))
-    _write_record(home, {"kind": "systemd", "scope": scope, "unit": unit, "path": str(path), "lingered": lingered})
+    write_record(home, {"kind": "systemd", "scope": scope, "unit": unit, "path": str(path), "lingered": lingered})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text.encode(), mode=0o644)
@@ -176,7 +172,7 @@ def _install_cron(session: Session, dry_run: bool) -> dict[str, Any]:
     crontab = services.read_crontab()
     if crontab is None:
         raise HoldfastError(errors.SERVICE_UNAVAILABLE, reason="there is no crontab program", home=home)
-    _write_record(session.home, {"kind": "cron"})
+    write_record(session.home, {"kind": "cron"})
     services.write_crontab(services.with_line(crontab, home, line))
     text = "added to your crontab:\n  " + line + "\nnobody starts Holdfast again between two boots, if all of it dies"
     return {**answer, "installed": True, "text": text}
@@ -199,7 +195,7 @@ def _remove_unit(session: Session, record: dict[str, Any]) -> None:
     from holdfast.cli import starting
     from holdfast.node import systemd
 
-    manager, unit, path = _manager(record["scope"]), record["unit"], Path(record["path"])
+    manager, unit, path = manager_of(record["scope"]), record["unit"], Path(record["path"])
     ran = starting.is_owned(session.home)
     if manager.available():
         manager.try_to("disable", unit)
@@ -235,7 +231,7 @@ def service_status(home: Home) -> dict[str, Any]:
         return {**answer, "text": "no service is installed: `holdfast service install`"}
     if record["kind"] == "cron":
         return {**answer, "ok": True, "kind": "cron", "text": "started at boot by a line of your crontab"}
-    state = _manager(record["scope"]).show(record["unit"])
+    state = manager_of(record["scope"]).show(record["unit"])
     ours = runs and state.main_pid == owner(home)
     words = [f"{record['unit']} ({record['scope']}): {state.active or 'unknown'}, {state.file_state or 'not enabled'}"]
     if runs and not ours:
@@ -244,37 +240,6 @@ def service_status(home: Home) -> dict[str, Any]:
         words.append("it does not start at boot: `holdfast service install` repairs that")
     more = {"kind": "systemd", "unit": record["unit"], "active": state.active, "enabled": state.is_enabled}
     return {**answer, **more, "in_charge": ours, "ok": ours and state.is_enabled, "text": "\n".join(words)}
-
-
-def start_unit(home: Home) -> bool:
-    """Start Holdfast through its installed unit; False when there is none or systemd refuses."""
-    record = read_record(home)
-    if record is None or record.get("kind") != "systemd":
-        return False
-    return _manager(record["scope"]).try_to("start", record["unit"]) == ""
-
-
-def read_record(home: Home) -> dict[str, Any] | None:
-    try:
-        found = json.loads((home.path / RECORD).read_text())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and found.get("kind") in ("systemd", "cron") else None
-
-
-def _write_record(home: Home, record: dict[str, Any]) -> None:
-    from holdfast.files import write_atomic
-
-    try:
-        write_atomic(home.path / RECORD, json.dumps({"version": 1, **record}, indent=1).encode() + b"\n")
-    except OSError as error:
-        raise HoldfastError(errors.HOME_UNUSABLE, home=home.path, reason=error.strerror or error) from error
-
-
-def _manager(scope: str) -> Systemctl:
-    from holdfast.node.systemd import Systemctl
-
-    return Systemctl("system" if scope == "system" else "user", os.getuid())
 
 
 def find_home_default() -> Path:

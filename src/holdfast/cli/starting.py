@@ -95,7 +95,7 @@ def start_holdfast(session: Session, client: KeeperClient, last_resort: Sequence
         return False
     started = not is_owned(home)
     if started:
-        from holdfast.cli.service import start_unit
+        from holdfast.cli.service_record import start_unit
 
         try:
             if not start_unit(home):
