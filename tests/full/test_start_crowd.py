@@ -11,11 +11,11 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.harness.free_memory import available_bytes
 from tests.harness.keeper_home import KeeperHome, Row
 from tests.harness.ports import free_port
 
@@ -63,11 +63,6 @@ def member(home: KeeperHome, number: int, **more: Any) -> Row:
     health = {"http": probe, "interval_s": 5.0, "timeout_s": 5.0, "start_period_s": 60.0}
     command = (sys.executable, "-I", "-S", "-c", AGENT, str(port), str(KEEPS_MB))
     return home.spec(f"one{number:03d}", *command, health=health, **more)
-
-
-def available_bytes() -> int:
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 
 
 @pytest.mark.parametrize(
