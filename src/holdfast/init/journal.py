@@ -127,6 +127,20 @@ class Journal:
             os.close(self._fd)
         self._fd, self._position, self._size, self.failed = fd, len(data), size, None
 
+    def shrink(self, snapshot: Iterable[Record]) -> None:
+        """The last word of an init that leaves nobody behind: what was reserved in memory goes back. On a disk it stays
+        reserved, for the day when that is full."""
+        if not self._paths[0].startswith(MEMORY_DIRECTORIES):
+            return
+        self.begin(snapshot)
+        if self.failed is None:
+            os.ftruncate(self._fd, self._position)
+            self._size = self._position
+            try:
+                os.unlink(self._paths[(self._generation + 1) % 2])
+            except FileNotFoundError:
+                pass
+
     @property
     def full(self) -> bool:
         """Time for `begin`."""

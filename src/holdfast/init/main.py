@@ -355,6 +355,8 @@ class Init:
             self.guard.send(b"bye\n")
         except OSError:
             pass
+        if self.requests.mode == "shutdown":
+            self.journal.shrink(self.supervisor.snapshot())
         self.running = False
 
     def reexec(self) -> str | None:

@@ -65,3 +65,28 @@ def test_growth_is_answered_by_a_larger_file(tmp_path: Path) -> None:
     first.begin([{"t": "big", "text": "x" * journal.SLOT_BYTES}])
     assert not first.full
     assert os.path.getsize(next(tmp_path.glob("*.journal"))) >= 2 * journal.SLOT_BYTES
+
+
+@pytest.mark.parametrize("begun", [1, 2])
+def test_what_was_reserved_in_memory_goes_back_in_the_end_and_nothing_is_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: int
+) -> None:
+    monkeypatch.setattr(journal, "MEMORY_DIRECTORIES", (str(tmp_path),))
+    last = Journal(str(tmp_path))
+    for _ in range(begun):
+        last.begin([{"t": "a"}])
+    last.shrink([{"t": "end"}])
+    last.append({"t": "too late"})
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 200
+    again = Journal(str(tmp_path))
+    assert again.load() == [{"t": "end"}, {"t": "whole"}]
+    again.begin([{"t": "b"}])
+    again.append({"t": "c"})
+    assert Journal(str(tmp_path)).load() == [{"t": "b"}, {"t": "whole"}, {"t": "c"}]
+
+
+def test_on_a_disk_it_stays_reserved(tmp_path: Path) -> None:
+    last = Journal(str(tmp_path))
+    last.begin([{"t": "a"}])
+    last.shrink([{"t": "end"}])
+    assert [path.stat().st_size for path in tmp_path.iterdir()] == [journal.SLOT_BYTES]
