@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 from holdfast import errors
 from holdfast.api import serve
@@ -17,7 +18,7 @@ from holdfast.healing.model import Phase
 from holdfast.health.model import HealthValue
 from holdfast.home import Home
 from holdfast.keeper.tasks import Tasks
-from holdfast.keeper.telling import views
+from holdfast.keeper.telling import looking, views
 from holdfast.spec.model import FleetSpec
 from holdfast.state.answers import Deleted
 from holdfast.worker.protocol import Fault, JobFailed
@@ -145,7 +146,8 @@ def serving(home: Home) -> Iterator[StateKeeper]:
     thread.start()
     assert ready.wait(20.0)
     try:
-        yield keeper
+        with patch.object(looking, "status", lambda keeper: keeper.status()):
+            yield keeper
     finally:
         loop.call_soon_threadsafe(done.set)
         thread.join(20.0)

@@ -14,7 +14,7 @@ from holdfast.healing.model import Phase
 from holdfast.keeper.keeper import Keeper
 from holdfast.keeper.state import versions
 from holdfast.keeper.state.versions import Versions
-from holdfast.keeper.telling import outlook, status, views
+from holdfast.keeper.telling import looking, outlook, status, views
 from holdfast.keeper.telling.outlook import Outlook
 
 _RESTING = {Phase.STOPPED, Phase.FINISHED}
@@ -37,7 +37,7 @@ class Described(views.Description, kw_only=True):
 
 async def describe(keeper: Keeper, request: Request) -> Response:
     name = request.path_params["name"]
-    known = keeper.describe(name)
+    known = looking.describe(keeper, name)
     ahead = outlook.of(keeper.agent(name), keeper.clock.now_mono(), keeper.clock.now_at())
     kept = await versions.of(keeper, name)
     return answer(Described(**structs.asdict(known), outlook=ahead, versions=kept))

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from holdfast.api.operation import Operation, answer
 from holdfast.keeper.keeper import Keeper
-from holdfast.keeper.telling import views
+from holdfast.keeper.telling import notices, views
 
 
 class Checks(Struct, kw_only=True):
@@ -16,7 +16,7 @@ class Checks(Struct, kw_only=True):
 
 
 async def get(keeper: Keeper, request: Request) -> Response:
-    return answer(Checks(checks=keeper.doctor()))
+    return answer(Checks(checks=notices.checks(keeper)))
 
 
 OPERATIONS = (Operation("GET", "/v1/doctor", get, "Everything doctor looked at.", Checks),)

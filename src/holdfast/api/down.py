@@ -7,6 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.api.operation import Operation, answer, read_json
+from holdfast.keeper.acting import leaving
 from holdfast.keeper.keeper import Keeper
 
 
@@ -22,7 +23,7 @@ class Stopping(Struct, frozen=True):
 
 async def post(keeper: Keeper, request: Request) -> Response:
     await read_json(request, Down)
-    return answer(Stopping(stopping=await keeper.down()))
+    return answer(Stopping(stopping=await leaving.down(keeper)))
 
 
 OPERATIONS = (

@@ -65,7 +65,7 @@ async def _lines(keeper: Keeper, after: int, follow: bool, wanted: Wanted, last:
     while True:
         batch: deque[bytes] = deque(maxlen=last)
         before, looked = seen, 0
-        for event in keeper.events(seen):
+        for event in keeper.recorder.events(seen):
             seen, looked = event.seq, looked + 1
             if wanted.takes(event, lambda name: _labels(keeper, name)):
                 batch.append(msgspec.json.encode(event))
@@ -81,7 +81,7 @@ async def _lines(keeper: Keeper, after: int, follow: bool, wanted: Wanted, last:
             return
         if expected and seen == before:
             await asyncio.sleep(_UNREADABLE_PAUSE_S)  # it is said to be there and cannot be read: a failing disk
-        expected = await keeper.wait_for_event(seen, limits.STREAM_SIGN_OF_LIFE_S)
+        expected = await keeper.recorder.wait_after(seen, limits.STREAM_SIGN_OF_LIFE_S)
         if not expected:
             yield b"\n"  # a sign of life; a client that is gone is found out
 

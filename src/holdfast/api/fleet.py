@@ -7,28 +7,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from holdfast.api.operation import Operation, Parameter, answer, integer, read_json
+from holdfast.keeper import fleet as fleets
+from holdfast.keeper.acting import applying
 from holdfast.keeper.keeper import Keeper
 from holdfast.keeper.telling import views
 from holdfast.spec.model import FleetSpec
 
 
 async def get(keeper: Keeper, request: Request) -> Response:
-    return answer(keeper.shown_fleet())
+    return answer(fleets.masked(keeper.fleet))
 
 
 async def put(keeper: Keeper, request: Request) -> Response:
     fleet = await read_json(request, FleetSpec)
     merge = bool(integer(request, "merge", 0))
     if integer(request, "dry_run", 0):
-        return answer(keeper.plan_fleet(fleet, merge=merge))
-    return answer(keeper.put_fleet(fleet, merge=merge))
+        return answer(applying.plan(keeper, fleet, merge=merge))
+    return answer(applying.put(keeper, fleet, merge=merge))
 
 
 async def take_out(keeper: Keeper, request: Request) -> Response:
     name = request.path_params["name"]
     keeper.phase(name)  # raises AGENT_NOT_FOUND
     left = tuple(spec for spec in keeper.fleet.agents if spec.name != name)
-    return answer(keeper.put_fleet(structs.replace(keeper.fleet, agents=left), merge=False))
+    return answer(applying.put(keeper, structs.replace(keeper.fleet, agents=left), merge=False))
 
 
 OPERATIONS = (

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from holdfast.api.operation import Operation, answer
 from holdfast.incidents import files
 from holdfast.keeper.keeper import Keeper
+from holdfast.keeper.telling import looking
 
 
 class Incidents(Struct, kw_only=True):
@@ -26,18 +27,18 @@ class PostMortem(Struct, kw_only=True):
 
 
 async def list_all(keeper: Keeper, request: Request) -> Response:
-    return answer({"incidents": keeper.incident_rows(), "groups": keeper.incident_groups()})
+    return answer({"incidents": looking.incident_rows(keeper), "groups": looking.incident_groups(keeper)})
 
 
 async def show(keeper: Keeper, request: Request) -> Response:
     """What is known now, and the evidence of the last post-mortem behind it."""
-    known = keeper.incident_detail(request.path_params["id"])
+    known = looking.incident_detail(keeper, request.path_params["id"])
     written = await asyncio.to_thread(files.read_report, keeper.home.incidents, str(known["id"]))
     return answer({**written, **known})
 
 
 async def markdown(keeper: Keeper, request: Request) -> Response:
-    known = keeper.incident_detail(request.path_params["id"])
+    known = looking.incident_detail(keeper, request.path_params["id"])
     text = await asyncio.to_thread(files.read_markdown, keeper.home.incidents, str(known["id"]))
     return answer(PostMortem(markdown=text))
 

@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from holdfast.api.operation import Operation, Parameter, answer, refused
 from holdfast.keeper.keeper import Keeper
-from holdfast.keeper.telling import views
+from holdfast.keeper.telling import looking, views
 from holdfast.spec.selector import Selector, parse
 
 SELECTOR = Parameter("selector", "string", "Only agents with these labels, such as team=x or tier in (web, api).")
@@ -26,7 +26,7 @@ def selector(request: Request) -> Selector | None:
 
 async def get(keeper: Keeper, request: Request) -> Response:
     wanted = selector(request)
-    status = keeper.status()
+    status = looking.status(keeper)
     if wanted is not None:
         status.agents = [row for row in status.agents if wanted.matches(row.labels)]
     return answer(status)

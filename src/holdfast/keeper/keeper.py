@@ -1,4 +1,4 @@
-"""The keeper of one home: desired state in, agents kept so. Wires the parts together and answers the API.
+"""The keeper of one home: desired state in, agents kept so. Wires the parts together.
 
 Invariant: everything here runs in one loop, so that each call finds and leaves a consistent state; what must
 survive is in the ledger before it is acted upon. Called by main.py (life) and by the API (requests).
@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from holdfast import __version__, errors, limits
+from holdfast import errors, limits
 from holdfast.alerts.hook import Outcome
 from holdfast.clock import Clock
 from holdfast.errors import HoldfastError
 from holdfast.evidence.model import Bundle
 from holdfast.healing.model import Commanded, Phase
 from holdfast.home import Home
-from holdfast.incidents import grouping
-from holdfast.incidents import model as incidents
 from holdfast.keeper import fleet as fleets
 from holdfast.keeper import taking_up
-from holdfast.keeper.acting import applying, leaving
 from holdfast.keeper.acting.answering import Answering
 from holdfast.keeper.acting.hands import InitHands
 from holdfast.keeper.acting.healer import Healer
@@ -34,7 +31,7 @@ from holdfast.keeper.acting.planned import PlannedRestarts
 from holdfast.keeper.acting.queue import StartQueue
 from holdfast.keeper.agent import Agent, Memory
 from holdfast.keeper.checkpoint import Checkpoint
-from holdfast.keeper.density import growth_wiring, loop_wiring, shown, sleeping_wiring
+from holdfast.keeper.density import growth_wiring, loop_wiring, sleeping_wiring
 from holdfast.keeper.density.disk_room import DiskRoom
 from holdfast.keeper.density.histories import Histories
 from holdfast.keeper.density.scaling import first_ladder
@@ -44,7 +41,6 @@ from holdfast.keeper.recall import Recalled
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.state import state_wiring
 from holdfast.keeper.tasks import Tasks
-from holdfast.keeper.telling import notices, status, views
 from holdfast.keeper.telling.alarms import Alarms
 from holdfast.keeper.telling.cases import Casebook, Ears
 from holdfast.keeper.telling.collecting import Collecting, secret_values
@@ -357,58 +353,9 @@ class Keeper:
     def _alert_changed(self, alert_id: str, waiting: object) -> None:
         self.checkpoint.alert(alert_id)
 
-    # --- the API: looking ----------------------------------------------------------------------------------------
-    def status(self) -> views.Status:
-        now = self.clock.now_mono()
-        heard, memory = bool(self.fleet.alerts), shown.Look(self)
-        self.resources.freshen(now)
-        processes = list(self.intake.processes.values())
-        keeper = self.intake.processes["keeper"]
-        keeper.pid = os.getpid()
-        return views.Status(
-            holdfast=views.Own(version=__version__, processes=processes),
-            agents=[
-                status.row(agent, now, self.resources.usage(name), heard, memory.of(agent))
-                for name, agent in self.agents.items()
-            ],
-            warnings=notices.warnings(self),
-            node=memory.node(self.node.view()),
-        )
-
-    def describe(self, name: str) -> views.Description:
-        agent, now = self.agent(name), self.clock.now_mono()
-        self.resources.freshen(now)
-        usage = self.resources.usage(name)
-        lags = self.log_settings.lags.get(name, [])
-        pod, memory = self.places.describe(agent), shown.Look(self).of(agent)
-        return status.description(agent, now, usage, bool(self.fleet.alerts), pod, lags, memory)
-
+    # --- what people ask for -------------------------------------------------------------------------------------
     def phase(self, name: str) -> Phase:
         return self.agent(name).ladder.phase
-
-    def shown_fleet(self) -> FleetSpec:
-        return fleets.masked(self.fleet)
-
-    def events(self, after: int) -> Iterator[views.Event]:
-        return self.recorder.events(after)
-
-    async def wait_for_event(self, after: int, timeout_s: float) -> bool:
-        return await self.recorder.wait_after(after, timeout_s)
-
-    def incident_rows(self) -> list[dict[str, Any]]:
-        return [incidents.summary(incident) for incident in self.casebook.known.values()]
-
-    def incident_groups(self) -> list[dict[str, Any]]:
-        return grouping.groups(self.casebook.known.values())
-
-    def incident_detail(self, incident_id: str) -> dict[str, Any]:
-        incident = self.casebook.known.get(incident_id)
-        if incident is None:
-            raise HoldfastError(errors.INCIDENT_NOT_FOUND, incident=incident_id)
-        return incidents.detail(incident)
-
-    def doctor(self) -> list[views.Check]:
-        return notices.checks(self)
 
     def agent(self, name: str) -> Agent:
         agent = self.agents.get(name)
@@ -416,7 +363,6 @@ class Keeper:
             raise HoldfastError(errors.AGENT_NOT_FOUND, agent=name)
         return agent
 
-    # --- the API: acting -----------------------------------------------------------------------------------------
     def set_wanted(self, name: str, *, up: bool) -> None:
         agent = self.agent(name)
         if up:
@@ -433,22 +379,10 @@ class Keeper:
         )
         self.health.follow(agent, self.clock.now_mono())
 
-    def plan_fleet(self, new: FleetSpec, *, merge: bool) -> views.FleetChange:
-        """What putting it would change; nothing is. Raises HoldfastError."""
-        return applying.plan(self, new, merge=merge)
-
-    def put_fleet(self, new: FleetSpec, *, merge: bool) -> views.FleetChange:
-        """Take a new fleet. Raises HoldfastError, changing nothing."""
-        return applying.put(self, new, merge=merge)
-
     async def test_alerts(self) -> list[Outcome]:
         outcomes = await self.outgoing.test(os.uname().nodename)
         self.checkpoint.meta()
         return outcomes
-
-    async def down(self) -> int:
-        """Ask init to stop the agents and then all of Holdfast; returns how many agents that are."""
-        return await leaving.down(self)
 
 
 async def _until_left(leave: Callable[[], bool]) -> None:

@@ -21,7 +21,8 @@ from holdfast.api.app import OPERATIONS, make_app
 from holdfast.errors import HoldfastError
 from holdfast.healing.model import Phase
 from holdfast.home import Home
-from holdfast.keeper.telling import views
+from holdfast.keeper.acting import applying, leaving
+from holdfast.keeper.telling import looking, notices, views
 from holdfast.spec.model import FleetSpec
 
 
@@ -62,13 +63,16 @@ class TableKeeper:
             raise HoldfastError(errors.DISK_FULL, path="/x", what="the change")
         return views.FleetChange(added=[str(merge)], changed=[], removed=[], unchanged=[])
 
-    def shown_fleet(self) -> FleetSpec:
-        return FleetSpec()
+    fleet = FleetSpec()
 
     def events(self, after: int) -> Iterator[views.Event]:
         return (event for event in self.records if event.seq > after)
 
-    async def wait_for_event(self, after: int, timeout_s: float) -> bool:
+    @property
+    def recorder(self) -> TableKeeper:
+        return self
+
+    async def wait_after(self, after: int, timeout_s: float) -> bool:
         await self.new_record.wait()
         self.new_record.clear()
         return True
@@ -90,6 +94,16 @@ class TableKeeper:
 
     async def down(self) -> int:
         return 3
+
+
+@pytest.fixture(autouse=True)
+def answers_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the API asks the modules of the keeper is answered by the keeper of these tests."""
+    for name in ("status", "describe", "incident_rows", "incident_groups", "incident_detail"):
+        monkeypatch.setattr(looking, name, lambda keeper, *asked, name=name: getattr(keeper, name)(*asked))
+    monkeypatch.setattr(notices, "checks", lambda keeper: keeper.doctor())
+    monkeypatch.setattr(leaving, "down", lambda keeper: keeper.down())
+    monkeypatch.setattr(applying, "put", lambda keeper, fleet, merge: keeper.put_fleet(fleet, merge=merge))
 
 
 class Client:

@@ -10,6 +10,7 @@ import pytest
 
 from holdfast.errors import HoldfastError
 from holdfast.healing.model import Ladder, Phase, Policy
+from holdfast.keeper.acting import leaving
 from holdfast.keeper.acting.intake import Intake
 from holdfast.keeper.acting.permits import Permit
 from holdfast.keeper.agent import Agent, Memory
@@ -39,7 +40,7 @@ def keeper(*, connected: bool, error: Exception) -> Keeper:
 
 
 def test_an_init_that_leaves_before_it_answers_has_gone_down() -> None:
-    assert asyncio.run(keeper(connected=True, error=ConnectionResetError("broke")).down()) == 0
+    assert asyncio.run(leaving.down(keeper(connected=True, error=ConnectionResetError("broke")))) == 0
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_an_init_that_leaves_before_it_answers_has_gone_down() -> None:
 def test_an_init_that_was_not_there_or_is_silent_has_not(connected: bool, error: Exception) -> None:
     asked = keeper(connected=connected, error=error)
     with pytest.raises(HoldfastError):
-        asyncio.run(asked.down())
+        asyncio.run(leaving.down(asked))
     assert not asked.stopping
 
 

@@ -20,6 +20,7 @@ from msgspec import structs
 
 from holdfast import errors, files, limits
 from holdfast.errors import HoldfastError
+from holdfast.keeper.acting import applying
 from holdfast.keeper.state import state_paths
 from holdfast.keeper.state.state_jobs import Gone, StateJobs, result_of, words
 from holdfast.keeper.state.worker_link import Message
@@ -109,7 +110,7 @@ class Removing:
             "agent.removed", name, "a person asked: remove it", {"until": gone.until, "removed": True}, durable=True
         )
         rest = tuple(spec for spec in keeper.fleet.agents if spec.name != name)
-        keeper.put_fleet(structs.replace(keeper.fleet, agents=rest), merge=False)
+        applying.put(keeper, structs.replace(keeper.fleet, agents=rest), merge=False)
         if not await self._is_down(name, agent):
             trouble.append("it is still being stopped; its snapshots stay where they are until the command is repeated")
             yield _result(gone, 0, trouble)
@@ -194,7 +195,7 @@ class Removing:
         else:
             missing = await state_paths.missing(self._errands, name, gone.spec.state.paths)
             yield _stage("starting it")
-            keeper.put_fleet(FleetSpec(agents=(gone.spec,)), merge=True)
+            applying.put(keeper, FleetSpec(agents=(gone.spec,)), merge=True)
             keeper.recorder.record(
                 "agent.undeleted", name, "a person asked: have it back", {"removed": False}, durable=True
             )
