@@ -101,9 +101,13 @@ def flat(rate_bytes_s: float) -> bool:
     return rate_bytes_s < limits.START_FLAT_BYTES_S
 
 
-def pressed(before: bool, pressure: float, scarce: bool) -> bool:
-    """Whether pressure pauses admission. With hysteresis: it ends at half of what began it."""
-    return scarce or pressure >= limits.ADMISSION_PRESSURE * (0.5 if before else 1.0)
+def pressed(before: bool, pressure: float, left: float) -> bool:
+    """Whether pressure pauses admission. With hysteresis: it ends at half of what began it.
+
+    `left`: share of the node's memory that could still be given. Where much is, whoever waits for memory stands at a
+    ceiling, perhaps of somebody else's: that is no reason to keep others from starting.
+    """
+    return left < limits.ADMISSION_ROOMY_SHARE and pressure >= limits.ADMISSION_PRESSURE * (0.5 if before else 1.0)
 
 
 def disk_keeps_out(share: float, free_bytes: int, files_left: bool, warn_share: float, over_bound: bool) -> bool:

@@ -45,6 +45,7 @@ START_FLAT_BYTES_S = 5 * 1024 * 1024
 START_FLAT_S = 3.0
 START_LEASE_MAX_S = 90.0  # the lease of a start that never settles is given back to the others
 ADMISSION_PRESSURE = 0.20  # share of time stalled for memory (PSI some, 10 s): no more starts
+ADMISSION_ROOMY_SHARE = 0.25  # of the node still free: stalls come from somebody's ceiling then, not from the node
 START_TAKES_S = 10.0  # for the estimate of who waits, before any start of the kind was seen
 QUEUE_LOOK_S = 1.0  # the whole line of starts is looked at so often: pressure ends, and what was read grows old
 MEMORY_FIRST_LOOK_S = 0.25  # a fleet does not wait longer for somebody who cannot read the node's memory

@@ -193,8 +193,11 @@ def test_a_start_that_still_grows_keeps_its_lease_until_its_own_time_is_over(
 
 
 def test_pressure_pauses_admission_with_hysteresis() -> None:
-    assert [pressed(False, 0.15, False), pressed(True, 0.15, False), pressed(True, 0.05, False)] == [False, True, False]
-    assert pressed(False, 0.0, True)
+    assert [pressed(False, 0.15, 0.1), pressed(True, 0.15, 0.1), pressed(True, 0.05, 0.1)] == [False, True, False]
+
+
+def test_where_much_is_left_somebody_at_a_ceiling_keeps_nobody_from_starting() -> None:
+    assert [pressed(before, 0.9, left) for before in (False, True) for left in (0.24, 0.26)] == [True, False] * 2
 
 
 @pytest.mark.parametrize(

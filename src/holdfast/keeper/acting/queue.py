@@ -234,7 +234,9 @@ class StartQueue:
         ]
 
     def _paused(self) -> str:
-        self._pressed = admission.pressed(self._pressed, self._memory.pressure, scarce=False)
+        reading = self._memory.reading
+        left = reading.available_bytes / reading.node_bytes if reading is not None and reading.node_bytes else 0.0
+        self._pressed = admission.pressed(self._pressed, self._memory.pressure, left)
         if not self._pressed:
             return ""
         return f"memory pressure: something waited for memory {self._memory.pressure:.0%} of the last ten seconds"
