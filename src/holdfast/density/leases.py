@@ -127,9 +127,9 @@ def protected(reading: Reading) -> frozenset[str]:
 
 def wanted(seen: Seen, held: Held, bounds: Slack) -> int:
     """Slack it should have: for its next moments, its start, its declared minimum; never beyond its declared limit."""
-    if seen.phase is Phase.LEAVING and held.step is not Step.KILLING:
+    if seen.phase is Phase.LEAVING and held.step not in (Step.NONE, Step.KILLING):
         return bounds.least_bytes
-    if seen.phase not in ALIVE or (held.step is not Step.NONE and not held.braked):
+    if not _works(seen) or (held.step is not Step.NONE and not held.braked):
         return 0
     want = held.slack_bytes
     if seen.phase is Phase.STARTING and seen.start_bytes > held.usage_bytes:
@@ -203,7 +203,13 @@ def rushes(seen: Seen, held: Held, bounds: Slack) -> bool:
 
 
 def _borrows(seen: Seen, held: Held, important: frozenset[str]) -> bool:
-    return seen.phase in ALIVE and held.step is Step.NONE and seen.name not in important
+    return _works(seen) and held.step is Step.NONE and seen.name not in important
+
+
+def _works(seen: Seen) -> bool:
+    """Also while it is stopped as planned: it may finish a piece of work for minutes. At a ceiling just above what it
+    holds the kernel would drop the pages of its program and read them again, and it would crawl."""
+    return seen.phase in ALIVE or seen.phase is Phase.LEAVING
 
 
 def _holds(seen: Seen, important: frozenset[str]) -> bool:
