@@ -80,6 +80,7 @@ def test_it_stays_aside_until_it_is_called_back_whenever_the_keeper_is_killed(
     home.wait_dead()
     back = home.wait_row("one", phase="healthy")
     assert (back["instance"], back["restarts"], back["tier"]) == (2, 0, 0)
+    wait_until(lambda: home.runs() >= 2, "its second process wrote down its start")
     assert (home.runs(), home.incidents()) == (2, [])
 
 
@@ -100,4 +101,5 @@ def test_init_killed_while_it_is_set_aside_starts_nothing_and_a_person_may_start
     (home.home.path / "orders.json").unlink()
     home.client.post("/v1/agents/one/stop", {"wait": True})
     home.wait_row("one", phase="stopped")
+    wait_until(lambda: home.runs() >= 2, "its second process wrote down its start")
     assert (home.runs(), home.incidents()) == (2, [])
