@@ -281,3 +281,19 @@ def test_one_that_no_kernel_can_hold_takes_nobody_elses_ceiling_away() -> None:
     assert found["c"].ceiling_bytes is None
     assert not leases.all_held(reading(seen("b"), seen("c", holdable=False)))
     assert leases.all_held(reading(seen("b"), seen("c", phase=Phase.LEAVING, holdable=False)))
+
+
+@pytest.mark.parametrize(
+    ("step", "same"), [(Step.NONE, True), (Step.STOPPING, False), (Step.KILLING, False), (Step.PAUSED, False)]
+)
+def test_who_is_stopped_as_planned_keeps_the_room_it_worked_with_and_a_victim_does_not(step: Step, same: bool) -> None:
+    """A gateway that drains its turns for minutes crawled at a ceiling just above what it held."""
+    works = seen("gateway", 50, 800)
+    ceilings = [
+        granted(reading(one), gateway=replace(held_of(reading(one))["gateway"], step=held))
+        .leases["gateway"]
+        .ceiling_bytes
+        for one, held in ((works, Step.NONE), (replace(works, phase=Phase.LEAVING), step))
+    ]
+    assert None not in ceilings
+    assert (ceilings[1] == ceilings[0]) is same
