@@ -167,7 +167,7 @@ def test_a_restored_state_that_does_not_start_makes_way_for_the_former_one() -> 
 
 def corrupt(home: KeeperHome) -> int:
     """Destroy its database and cut its JSON off, then end it; how far it had counted."""
-    pid, base = home.row("one")["pid"], data(home) / "base.db"
+    pid, base = home.wait_row("one", pid=bool)["pid"], data(home) / "base.db"
     os.kill(pid, signal.SIGSTOP)
     n = count(home)
     for end in ("-wal", "-shm"):
@@ -253,16 +253,29 @@ def test_a_removed_agent_is_restored_into_the_fleet() -> None:
         home.close()
 
 
-def restores(home: KeeperHome) -> int:
-    """How many are told of; none while no keeper answers."""
+def restores(home: KeeperHome) -> int | None:
+    """How many are told of; None while no keeper answers."""
     try:
         return len(said(home, "state.restored", "one"))
     except HoldfastError:
-        return 0
+        return None
 
 
-def _more_restores(home: KeeperHome, before: int) -> None:
-    wait_until(lambda: restores(home) > before, "tier 3")
+def restores_so_far(home: KeeperHome) -> int:
+    """As soon as a keeper answers: no answer taken for none would make an old restore pass for a new one."""
+    found: list[int] = []
+
+    def asked() -> bool:
+        told = restores(home)
+        found.extend([] if told is None else [told])
+        return bool(found)
+
+    wait_until(asked, "a keeper that answers")
+    return found[0]
+
+
+def _one_more(home: KeeperHome, before: int) -> None:
+    wait_until(lambda: (restores(home) or 0) > before, "tier 3")
 
 
 def test_tier_three_is_finished_by_the_next_keeper_wherever_it_is_killed(tmp_path: Path) -> None:
@@ -276,14 +289,14 @@ def test_tier_three_is_finished_by_the_next_keeper_wherever_it_is_killed(tmp_pat
         while True:
             wait_until(lambda: any(row["pins"] for row in snapshots(home, "one")), "a known-good snapshot")
             home.wait_row("one", phase="healthy")
+            before = restores_so_far(home)
             steps.unlink(missing_ok=True)
             armed.write_text(str(number))
-            before = restores(home)
             corrupt(home)
-            _more_restores(home, before)
-            home.wait_row("one", phase="healthy")
+            _one_more(home, before)
+            home.wait_row("one", phase="healthy", pid=bool)
             wait_until(lambda: count(home) > 0 and whole(data(home) / "base.db"), "its work to go on")
-            assert home.row("one")["pid"]
+            home.wait_row("one", phase="healthy", pid=bool)
             if armed.exists():
                 break  # there are no more steps
             number += TIER_THREE_EVERY
