@@ -75,7 +75,6 @@ class Reading(Struct, frozen=True, kw_only=True):
     agents: tuple[Seen, ...]
     ceilings: bool = True
     protect_from: int | None = None
-    pressure: float = 0.0
     swap_free_bytes: int = 0
     want: Want | None = None
 

@@ -221,7 +221,7 @@ class Semaphore:
             self._arm(now + limits.TICK_CALM_S, self._turn)
             return
         self.pressure = self._room.pressure()
-        reading = self._readings.read(self.state, told, node, self.want, self.pressure, now)
+        reading = self._readings.read(self.state, told, node, self.want)
         if self.reading is not None and self.reading.ceilings and not reading.ceilings:
             self.groups.release_ceilings()
         self._told_bytes = told.available_bytes

@@ -86,9 +86,7 @@ class Readings:
         self.starts: Starts = NoStarts()
         self.sleepers: Sleepers = NoSleepers()
 
-    def read(
-        self, state: State, told: NodeReading, node: Node, want: Want | None, pressure: float, now: float
-    ) -> Reading:
+    def read(self, state: State, told: NodeReading, node: Node, want: Want | None) -> Reading:
         """All of it, at one moment."""
         seen: list[Seen] = []
         for agent in self._agents.values():
@@ -103,7 +101,6 @@ class Readings:
             available_bytes=node_room.left(told.available_bytes, node, used),
             agents=tuple(seen),
             ceilings=not there or any(one.holdable for one in there),
-            pressure=pressure,
             swap_free_bytes=told.swap_free_bytes,
             want=want,
         )
