@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def _environment(directory: Path) -> dict[str, str]:
-    passed = ("PATH", "LANG", "CI", "TERM", "HOLDFAST_PYTHON", "HOLDFAST_FAILURES")
+    passed = ("PATH", "LANG", "CI", "TERM", "HOLDFAST_PYTHON", "HOLDFAST_FAILURES", "HOLDFAST_SECOND_TRY")
     registry = ("PIP_", "UV_INDEX", "SSL_CERT", "REQUESTS_CA", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
     kept = {name: value for name, value in os.environ.items() if name in passed or name.upper().startswith(registry)}
     reachable = [part for part in kept.get("PATH", "").split(":") if part and not part.startswith("/root")]
@@ -55,7 +55,7 @@ def _environment(directory: Path) -> dict[str, str]:
 def _as_user(become: list[str], tree: Path, directory: Path) -> int:
     environment = _environment(directory)
     # Short names: a home whose sockets fit into it needs no second directory elsewhere.
-    pytest = ["python", "-m", "pytest", "-rsfE", "--basetemp", str(directory / "t"), "-m", "not full"]
+    pytest = ["python", "-m", "pytest", "-rsfER", "--basetemp", str(directory / "t"), "-m", "not full"]
     steps = (
         ["./dev", "install"],
         ["./dev", "run", *pytest, "tests/unit", "tests/e2e"],
