@@ -7,16 +7,14 @@ certainly past exec or dead (they hold spawner.lock until then).
 
 from __future__ import annotations
 
-import heapq
 import os
 import signal
-import time
 
 from holdfast.init import procfs, tree
 from holdfast.init.agent import Agent
 from holdfast.init.journal import Record
 from holdfast.init.protocol import AgentDef, Permit
-from holdfast.init.supervise import STATUS_PATIENCE_S, Supervisor
+from holdfast.init.supervise import Supervisor
 
 
 def remember(supervisor: Supervisor, records: list[Record]) -> bool:
@@ -73,31 +71,23 @@ def take_over(supervisor: Supervisor) -> None:
     me = os.getpid()
     if supervisor.agents and not supervisor.replaced:
         guard = procfs.read(os.getppid())
-        supervisor.foreign_parents |= {1, guard.ppid if guard is not None else 1}
+        supervisor.processes.foreign_parents |= {1, guard.ppid if guard is not None else 1}
     for agent in list(supervisor.agents.values()):
-        supervisor.hold_output(agent)
+        supervisor.output.hold(agent)
         if agent.state in ("up", "stopping"):
             process = procfs.read(agent.pid)
             same = process is not None and process.starttime == agent.starttime
             if same and process is not None and process.ppid == me:
-                supervisor.by_pid[agent.pid] = agent.name  # our child (we re-executed): reaping will tell
+                supervisor.processes.by_pid[agent.pid] = agent.name  # our child (we re-executed): reaping will tell
             elif same and process is not None and process.state not in "ZX":
                 adopt(supervisor, agent, agent.pid, agent.starttime)
             else:
-                await_code(supervisor, agent)
-                told = supervisor.guard_exits.pop((agent.pid, agent.starttime), None)
-                if told is not None:
-                    supervisor.guard_told(agent.pid, agent.starttime, told)
+                supervisor.codes.died_unseen(agent)
+                supervisor.codes.told_before(agent)
         if agent.state in ("stopping", "waiting"):
-            heapq.heappush(supervisor.timers, (agent.due_mono, agent.name))
+            supervisor.look_at(agent.name, agent.due_mono)
         elif agent.state == "sweeping":
-            heapq.heappush(supervisor.timers, (0.0, agent.name))
-
-
-def await_code(supervisor: Supervisor, agent: Agent) -> None:
-    """It died unseen: guard knows the exit code soon, or nobody does."""
-    supervisor.awaiting[agent.name] = time.monotonic() + STATUS_PATIENCE_S
-    heapq.heappush(supervisor.timers, (supervisor.awaiting[agent.name], agent.name))
+            supervisor.look_at(agent.name, 0.0)
 
 
 def adopt(supervisor: Supervisor, agent: Agent, pid: int, starttime: int) -> None:
@@ -106,15 +96,15 @@ def adopt(supervisor: Supervisor, agent: Agent, pid: int, starttime: int) -> Non
         pidfd = os.pidfd_open(pid)
     except OSError:
         pidfd = -1
-    supervisor.by_pid[pid] = agent.name
+    supervisor.processes.by_pid[pid] = agent.name
     if pidfd < 0 or not procfs.is_running(pid, starttime):
         if pidfd >= 0:
             os.close(pidfd)
-        await_code(supervisor, agent)
+        supervisor.codes.died_unseen(agent)
         return
     process = procfs.read(pid)
     if process is not None and process.ppid not in (os.getpid(), os.getppid()):
-        supervisor.foreign_parents.add(process.ppid)
+        supervisor.processes.foreign_parents.add(process.ppid)
     agent.pidfd = pidfd
     supervisor.watch_pidfd(pidfd, agent.name)
 
@@ -125,7 +115,7 @@ def resolve_births(supervisor: Supervisor) -> None:
     if not unsure:
         return
     supervisor.births.clear()
-    world = instances(supervisor.home_id)
+    world = instances(supervisor.processes.home_id)
     for agent in unsure:
         main = find_main(world.get((agent.name, agent.epoch), []))
         if main is not None:
@@ -166,7 +156,7 @@ def find_main(processes: list[procfs.Process]) -> procfs.Process | None:
 
 def adopt_strangers(supervisor: Supervisor) -> None:
     """The journal is lost: when the keeper defines an agent, an instance that runs is taken over, not doubled."""
-    world = instances(supervisor.home_id)
+    world = instances(supervisor.processes.home_id)
     latest: dict[str, int] = {}
     for name, epoch in world:
         latest[name] = max(epoch, latest.get(name, 0))
@@ -177,13 +167,13 @@ def adopt_strangers(supervisor: Supervisor) -> None:
             group = agent.definition.cgroup_v2
             if group and not tree.is_empty_v2(group):
                 agent.state, agent.after = "sweeping", "down"
-                heapq.heappush(supervisor.timers, (0.0, agent.name))
+                supervisor.look_at(agent.name, 0.0)
             return
         agent.epoch = epoch
         main = find_main(world[(agent.name, epoch)])
         if main is None:
             agent.state, agent.after = "sweeping", "down"
-            heapq.heappush(supervisor.timers, (0.0, agent.name))
+            supervisor.look_at(agent.name, 0.0)
             return
         agent.cause = "adopted"
         found_again(supervisor, agent, main)

@@ -6,8 +6,6 @@ ask the spawner for births, tell the keeper. Killed at any point, the next init 
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import resource
 import select
@@ -16,17 +14,17 @@ import socket
 import sys
 import time
 
-from holdfast.init import adopt, joining, kernel, launch, notify, procfs, spawn
+from holdfast.init import adopt, becoming, kernel, launch, notify, procfs
 from holdfast.init.guard import BEAT_S, BEATS_MISSED
 from holdfast.init.journal import Journal, find_directory
 from holdfast.init.link import Connection, accept, listen
 from holdfast.init.pausing import Pausing
 from holdfast.init.requests import Requests
 from holdfast.init.services import Services
+from holdfast.init.spawner_line import SpawnerLine
 from holdfast.init.supervise import Supervisor
 
 BACKLOG_WAIT_S = 0.3  # for guard to hand over the exits it collected
-CHECK_TIMEOUT_S = 20.0
 NUDGE_S = 0.002  # how long a datagram may hold us up that brought a socket which lingers
 
 
@@ -40,11 +38,10 @@ class Init:
         self.epoll = select.epoll()
         self.home_id = _read(f"{options.home}/home.id").strip()
         self.journal = Journal(find_directory(options.home, self.home_id))
-        self.supervisor = Supervisor(
-            self.journal, self.home_id, f"{options.run}/notify.sock", self._watch_pidfd, self._forget_pidfd
-        )
+        self.supervisor = Supervisor(self.journal, self.home_id, self._watch_pidfd, self._forget_pidfd)
         self.services = Services(options.home, self.supervisor)
         self.pausing = Pausing(self.supervisor)
+        self.spawner = SpawnerLine(options.home, options.run, self.supervisor, self.pausing, self.epoll)
         self.requests = Requests(self)
         self.guard = socket.socket(fileno=options.guard_fd)
         self.guard.setblocking(False)
@@ -52,12 +49,12 @@ class Init:
         self.guard_missed = 0
         self.notify = socket.socket(fileno=options.notify_fd)
         told_of = self.supervisor
-        self.beats = notify.Receiver(self.notify, told_of.by_pid, told_of.epoch_of, self.home_id, told_of.beat_of)
+        self.beats = notify.Receiver(
+            self.notify, told_of.processes.by_pid, told_of.epoch_of, self.home_id, told_of.beat_of
+        )
         self.listener = listen(f"{options.run}/init.sock")
         self.connections: dict[int, Connection] = {}
         self.pidfds: dict[int, str] = {}
-        self.spawner: socket.socket | None = None
-        self.spawner_lock = os.open(f"{options.home}/init/spawner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self.backlog_ended = False
         self.wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
@@ -97,38 +94,15 @@ class Init:
             if select.select([self.guard], [], [], left)[0]:
                 self._from_guard()
 
-    def _start_spawner(self) -> None:
-        """As soon as the former spawner and all its newborns have let go of the lock."""
-        try:
-            fcntl.flock(self.spawner_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return
-        pid, self.spawner = spawn.start(self.spawner_lock)
-        os.close(self.spawner_lock)
-        self.spawner_lock = -1
-        self.supervisor.spawner_pid = pid
-        self.epoll.register(self.spawner, select.EPOLLIN)
-        adopt.resolve_births(self.supervisor)
-        self.supervisor.joins = dict.fromkeys(self.supervisor.agents)  # its forerunner may not have come to it
-
-    def _spawner_gone(self) -> None:
-        assert self.spawner is not None
-        self.epoll.unregister(self.spawner)
-        self.spawner.close()
-        self.spawner = None
-        self.supervisor.in_flight.clear()
-        path = f"{self.options.home}/init/spawner.lock"
-        self.spawner_lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-
     # --- the loop ------------------------------------------------------------------------------------------
     def serve(self) -> None:
         while self.running:
-            if self.spawner is None:
-                self._start_spawner()
+            if self.spawner.fd < 0:
+                self.spawner.start()
             self._settle()
             due = min(self.next_beat, self.supervisor.next_due() or self.next_beat, self.services.next_due())
             due = min(due, self.pausing.due_mono)
-            if self.spawner is None:
+            if self.spawner.fd < 0:
                 due = min(due, time.monotonic() + 0.005)
             for fd, mask in self._wait(due):
                 self._on_ready(fd, mask)
@@ -164,10 +138,10 @@ class Init:
     def _on_ready(self, fd: int, mask: int) -> None:
         if fd == self.wake_read:
             self._on_signals(os.read(fd, 4096))
-        elif self.spawner is not None and fd == self.spawner.fileno():
-            self._from_spawner()
+        elif fd == self.spawner.fd:
+            self.spawner.hear()
         elif fd in self.pidfds:
-            self.supervisor.orphan_exited(self.pidfds[fd])
+            self.supervisor.codes.orphan_exited(self.pidfds[fd])
         elif fd == self.notify.fileno():
             self._beats()
         elif fd == self.guard.fileno():
@@ -183,7 +157,7 @@ class Init:
     def _on_signals(self, numbers: bytes) -> None:
         if signal.SIGTERM in numbers or signal.SIGINT in numbers:
             self.running = False  # guard starts the next init at once; everything is written down
-        self._from_spawner()  # who was born is known before it is said that it died
+        self.spawner.hear()  # who was born is known before it is said that it died
         first = _reap()
         if first is None:
             return
@@ -197,24 +171,10 @@ class Init:
             self._child_ended(pid, status)
 
     def _child_ended(self, pid: int, status: int) -> None:
-        if pid != self.supervisor.spawner_pid:
+        if pid != self.supervisor.processes.spawner_pid:
             self.supervisor.reaped(pid, status)
-            return
-        self._from_spawner()
-        if self.spawner is not None:
-            self._spawner_gone()
-
-    def _from_spawner(self) -> None:
-        while self.spawner is not None:
-            try:
-                raw = self.spawner.recv(spawn.MESSAGE_MAX_BYTES)
-            except BlockingIOError:
-                return
-            except OSError:
-                raw = b""
-            if not raw:
-                return  # its death is seen by reaping
-            self.supervisor.born(json.loads(raw))
+        else:
+            self.spawner.died()
 
     def _from_guard(self) -> None:
         try:
@@ -235,22 +195,12 @@ class Init:
             elif line == b"leave":
                 self.requests.leave()
             elif len(words) == 4 and words[0] == b"exit":
-                self.supervisor.guard_told(int(words[1]), int(words[2]), int(words[3]))
+                self.supervisor.codes.guard_told(int(words[1]), int(words[2]), int(words[3]))
 
     def _become_guard(self) -> None:
-        """Guard died. Children stay ours through exec: run guard's code in our place, which starts a new init."""
+        """Guard died."""
         self.supervisor.settle()
-        for fd in (self.options.lock_fd, self.notify.fileno()):
-            os.set_inheritable(fd, True)
-        argv = launch.chosen_argv(
-            self.options.home,
-            "guard",
-            *("--home", self.options.home, "--run", self.options.run),
-            *("--lock-fd", str(self.options.lock_fd), "--notify-fd", str(self.notify.fileno())),
-            *("--restarts", str(self.options.guard_restarts + 1), "--init-restarts", str(self.options.restarts + 1)),
-        )
-        self._leave_process()
-        os.execve(argv[0], argv, launch.environment())
+        becoming.guard(self.options, self.notify.fileno())
 
     def _from_peer(self, fd: int) -> None:
         connection = self.connections[fd]
@@ -266,26 +216,7 @@ class Init:
 
     def _settle(self) -> None:
         self.supervisor.settle()
-        births = self.supervisor.births
-        while births and self.spawner is not None:
-            agent = self.supervisor.agents.get(births[0])
-            if agent is not None and agent.state == "spawning":
-                self.pausing.before_birth(agent)
-                try:
-                    self.spawner.send(json.dumps(self.supervisor.birth_request(agent)).encode())
-                except BlockingIOError:
-                    self.epoll.modify(self.spawner, select.EPOLLIN | select.EPOLLOUT)
-                    break
-                except OSError as error:
-                    failed = {"failed": error.errno, "stage": "request", "reason": error.strerror}
-                    self.supervisor.born({"agent": agent.name, "epoch": agent.epoch, **failed})
-                else:
-                    self.supervisor.in_flight.add(agent.name)
-            births.popleft()
-        else:
-            if self.spawner is not None:
-                self.epoll.modify(self.spawner, select.EPOLLIN)
-                joining.ask(self.spawner, self.supervisor.agents, self.supervisor.joins)
+        self.spawner.ask()
         self.supervisor.settle()
         self.requests.tell_keeper()
         for fd, connection in list(self.connections.items()):
@@ -333,7 +264,7 @@ class Init:
             os.kill(os.getppid(), signal.SIGKILL)  # we take its place when the socket closes
             self.guard_missed = 0
         self.services.look_after()
-        self.supervisor.let_go_of_output()
+        self.supervisor.output.let_go()
         self.requests.beat()
 
     # --- descriptors of adopted processes ------------------------------------------------------------------
@@ -364,31 +295,12 @@ class Init:
 
         Returns the reason when it could not; otherwise does not return.
         """
-        import subprocess  # only an upgrade needs it
-
         self.supervisor.settle()
-        where = ("--home", self.options.home, "--run", self.options.run)
-        check = launch.chosen_argv(self.options.home, "main", *where, "--check", "yes")
-        try:
-            proof = subprocess.run(check, env=launch.environment(), capture_output=True, timeout=CHECK_TIMEOUT_S)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            return str(error)
-        if proof.returncode != 0 or not proof.stdout.startswith(b"ready"):
-            return proof.stderr.decode(errors="replace")[-2000:] or "the new code did not answer"
-        os.kill(self.supervisor.spawner_pid, signal.SIGKILL)
-        options = self.options
-        for fd in (options.lock_fd, self.notify.fileno(), self.guard.fileno()):
-            os.set_inheritable(fd, True)
-        argv = launch.chosen_argv(self.options.home, "main", *sys.argv[1:])
-        self._leave_process()
-        os.execve(argv[0], argv, launch.environment())
-        return None
-
-    def _leave_process(self) -> None:
-        """What exec would hand on and nobody shall inherit: the wake-up pipe, and our raised limit of open files."""
-        signal.set_wakeup_fd(-1)
-        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (self.agents_nofile, hard))
+        why = becoming.why_not(self.options)
+        if why is None:
+            os.kill(self.supervisor.processes.spawner_pid, signal.SIGKILL)
+            becoming.next_init(self.options, self.notify.fileno(), self.guard.fileno())
+        return why
 
 
 def _reap() -> tuple[int, int] | None:
@@ -415,7 +327,7 @@ def _read(path: str) -> str:
 def check(home: str) -> int:
     """`--check`: can this code read that journal? Run by the former code before it becomes us."""
     journal = Journal(find_directory(home, _read(f"{home}/home.id").strip()))
-    supervisor = Supervisor(journal, "check", "", lambda *_: None, lambda *_: None)
+    supervisor = Supervisor(journal, "check", lambda *_: None, lambda *_: None)
     adopt.remember(supervisor, journal.load())
     print("ready", len(supervisor.agents))
     return 0

@@ -142,8 +142,7 @@ def go_on(supervisor: Supervisor, agent: Agent) -> bool:
             return True
     if agent.state not in ("up", "stopping", "sweeping"):
         return False
-    main = (agent.pid, agent.starttime)
-    members = tree.members(definition, supervisor.instance(agent), main, supervisor.orphans)
+    members = supervisor.processes.members(agent)
     stopped = [pid for pid in members if (process := procfs.read(pid)) is not None and process.state == "T"]
     tree.signal_all(stopped, signal.SIGCONT)
     return bool(stopped)

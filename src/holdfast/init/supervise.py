@@ -7,45 +7,31 @@ births; `settle` writes the records first, then asks the spawner for the births,
 from __future__ import annotations
 
 import errno
-import fcntl
 import heapq
 import os
 import signal
-import sys
-import termios
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
-from holdfast.init import kernel, procfs, tree
+from holdfast.init import procfs, tree
 from holdfast.init.agent import LIVING, Agent, judge_restart
+from holdfast.init.exit_codes import ExitCodes, Status, status_from_wait
+from holdfast.init.held_output import HeldOutput
 from holdfast.init.journal import Journal
 from holdfast.init.memory import Memory
-from holdfast.init.protocol import INSTANCE_ENV, AgentDef, Permit
+from holdfast.init.processes import Processes, signal_main
+from holdfast.init.protocol import AgentDef, Permit
 
 SWEEP_FIRST_S = 0.001
 SWEEP_MAX_S = 0.1
 SWEEP_GRACE_S = 0.02
-STATUS_PATIENCE_S = 0.25  # an orphan's exit code arrives this soon from guard or kernel, or stays unknown
-STATUS_ASK_S = 0.005
 SPAWN_RETRY_S = 0.2  # the spawner could not fork: memory or pids are short
 SPAWN_RETRIES_UNTOLD = 25  # 5 s: a short shortage is nobody's failure
 SERVICE_QUICK_S = 5.0
 SERVICE_DELAY_MAX_S = 5.0
 GUARDED_GONE = None
-
-Status = dict[str, int]
-
-
-def status_from_wait(wait_status: int | None) -> Status:
-    """{"code": N} | {"signal": N} | {} when unknown."""
-    if wait_status is None:
-        return {}
-    if os.WIFSIGNALED(wait_status):
-        return {"signal": os.WTERMSIG(wait_status)}
-    return {"code": os.WEXITSTATUS(wait_status)}
 
 
 def stat_guarded(paths: list[str]) -> dict[str, list[int] | None]:
@@ -66,28 +52,21 @@ class Supervisor(Memory):
         self,
         journal: Journal,
         home_id: str,
-        notify_path: str,
         watch_pidfd: Callable[[int, str], None],
         forget_pidfd: Callable[[int], None],
     ) -> None:
         super().__init__(journal)
-        self.home_id, self.notify_path = home_id, notify_path
         self.watch_pidfd, self.forget_pidfd = watch_pidfd, forget_pidfd
+        self.processes = Processes(home_id)
+        self.codes = ExitCodes(self.agents, forget_pidfd, self.exited, self.look_at)
+        self.output = HeldOutput()
         self.strangers: Callable[[Agent], None] | None = None  # set when the journal was lost
-        self.spawner_pid = 0
         self.replaced = False  # guard started this init in the place of one that died
-        self.by_pid: dict[int, str] = {}
         self.early_exits: dict[int, int] = {}  # pid -> wait status of children the spawner has not named yet
-        self.guard_exits: dict[tuple[int, int], int] = {}  # (pid, starttime) -> wait status, told by guard
-        self.awaiting: dict[str, float] = {}  # adopted agents that died, until their code must be known
         self.timers: list[tuple[float, str]] = []
         self.births: deque[str] = deque()
         self.joins: dict[str, None] = {}  # agents whose processes are to be brought into their cgroups; see joining.py
-        # Who took the orphans in while all of Holdfast was dead: what adopted agents leave behind goes there too.
-        self.foreign_parents: set[int] = set()
-        self.unread: list[int] = []  # FIFOs of forgotten agents
         self.in_flight: set[str] = set()  # births asked for and not answered
-        self._orphans: list[int] | None = None  # looked up once a turn
 
     # --- what the keeper asks for --------------------------------------------------------------------------
     def define(self, name: str, definition: AgentDef, permit: Permit, epoch_floor: int = 0) -> None:
@@ -104,26 +83,9 @@ class Supervisor(Memory):
         else:
             agent.definition, agent.permit, agent.next = definition, permit, None
         agent.epoch = max(agent.epoch, epoch_floor)
-        self.hold_output(agent)
+        self.output.hold(agent)
         self.records.append(agent.definition_record())
         self._note(agent)
-
-    def hold_output(self, agent: Agent) -> None:
-        """Keep the agent's FIFO open: the kernel forgets what is in one that nobody has open."""
-        try:
-            fd = os.open(agent.definition.fifo, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return  # not there yet, or descriptors are short: then the agent and the logger hold it
-        if agent.fifo_fd >= 0:
-            os.close(agent.fifo_fd)
-        agent.fifo_fd = fd
-
-    def let_go_of_output(self) -> None:
-        """Each beat: close the FIFOs of forgotten agents once a logger has read them empty."""
-        for fd in self.unread[:]:
-            if not int.from_bytes(fcntl.ioctl(fd, termios.FIONREAD, bytes(4)), sys.byteorder):
-                self.unread.remove(fd)
-                os.close(fd)
 
     def set_permit(self, agent: Agent, permit: Permit) -> None:
         agent.permit = permit
@@ -153,8 +115,8 @@ class Supervisor(Memory):
         if agent.state == "up":
             agent.state, agent.expected = "stopping", True
             self._arm(agent, now + grace_s)
-            self._signal_main(agent, number)
-            self._signal_main(agent, signal.SIGCONT)
+            signal_main(agent, number)
+            signal_main(agent, signal.SIGCONT)
         elif agent.state == "stopping":
             self._arm(agent, min(agent.due_mono, now + grace_s))
         self._note(agent)
@@ -174,8 +136,7 @@ class Supervisor(Memory):
         if agent.state in LIVING:
             return False
         self.agents.pop(agent.name, None)
-        if agent.fifo_fd >= 0:
-            self.unread.append(agent.fifo_fd)
+        self.output.outlive(agent)
         self.records.append({"t": "forget", "n": agent.name})
         return True
 
@@ -209,18 +170,6 @@ class Supervisor(Memory):
             return float("inf")
         return int(usec) / 2e6 if usec.isascii() and usec.isdigit() else 0.0
 
-    def instance(self, agent: Agent) -> str:
-        return f"{self.home_id}:{agent.name}:{agent.epoch}"
-
-    def birth_request(self, agent: Agent) -> dict[str, Any]:
-        env = dict(agent.definition.env)
-        env[INSTANCE_ENV] = self.instance(agent)
-        if agent.definition.notify:
-            env["NOTIFY_SOCKET"] = self.notify_path
-        definition = asdict(agent.definition)
-        del definition["env"]
-        return {"agent": agent.name, "epoch": agent.epoch, "def": definition, "env": env}
-
     def born(self, message: dict[str, Any]) -> None:
         """The spawner's answer, or the newborn's own report that it could not exec."""
         agent = self.agents.get(message["agent"])
@@ -241,7 +190,7 @@ class Supervisor(Memory):
     def _up(self, agent: Agent, pid: int, starttime: int) -> None:
         agent.state, agent.pid, agent.starttime = "up", pid, starttime
         agent.spawned_mono, agent.spawned_at = time.monotonic(), time.time()
-        self.by_pid[pid] = agent.name
+        self.processes.by_pid[pid] = agent.name
         self._emit("spawned", agent, pid=pid, starttime=starttime, cause=agent.cause)
         self._note(agent)
         after, agent.after = agent.after, ""
@@ -268,7 +217,7 @@ class Supervisor(Memory):
             return
         self._emit("spawn_failed", agent, **{key: message[key] for key in ("failed", "stage", "reason")})
         if message.get("pid"):
-            self.by_pid[message["pid"]] = agent.name  # its exit ends the story
+            self.processes.by_pid[message["pid"]] = agent.name  # its exit ends the story
             agent.state, agent.pid, agent.expected = "up", message["pid"], True
             agent.after = "ask" if agent.after != "down" else "down"
             early = self.early_exits.pop(message["pid"], None)
@@ -283,7 +232,7 @@ class Supervisor(Memory):
     # --- deaths --------------------------------------------------------------------------------------------
     def reaped(self, pid: int, wait_status: int) -> None:
         """A child of ours ended."""
-        name = self.by_pid.get(pid)
+        name = self.processes.by_pid.get(pid)
         if name is None:
             if self.in_flight:
                 self.early_exits[pid] = wait_status
@@ -292,43 +241,11 @@ class Supervisor(Memory):
             return
         self.exited(self.agents[name], status_from_wait(wait_status))
 
-    def orphan_exited(self, name: str) -> None:
-        """The pidfd of an adopted agent became readable: find its exit code, by guard or by kernel."""
-        agent = self.agents[name]
-        status = self.guard_exits.pop((agent.pid, agent.starttime), None)
-        if status is None:
-            status = kernel.exit_status_of_reaped(agent.pidfd)
-        if status is not None:
-            self.exited(agent, status_from_wait(status))
-        elif name not in self.awaiting:
-            self.awaiting[name] = time.monotonic() + STATUS_PATIENCE_S
-            heapq.heappush(self.timers, (time.monotonic() + STATUS_ASK_S, name))
-            kept = os.dup(agent.pidfd)  # asked again until the code is known, and no longer waited for
-            self.forget_pidfd(agent.pidfd)
-            agent.pidfd = kept
-
-    def _await_code(self, agent: Agent, now: float) -> None:
-        """The parent that an orphan was given reaps it soon; only then the kernel tells its code."""
-        status = kernel.exit_status_of_reaped(agent.pidfd) if agent.pidfd >= 0 else None
-        if status is not None or self.awaiting[agent.name] <= now:
-            self.exited(agent, status_from_wait(status))
-        else:
-            heapq.heappush(self.timers, (min(now + STATUS_ASK_S, self.awaiting[agent.name]), agent.name))
-
-    def guard_told(self, pid: int, starttime: int, wait_status: int) -> None:
-        if len(self.guard_exits) > 8192:
-            self.guard_exits.clear()
-        self.guard_exits[(pid, starttime)] = wait_status
-        for name in list(self.awaiting):
-            agent = self.agents[name]
-            if (agent.pid, agent.starttime) == (pid, starttime):
-                self.exited(agent, status_from_wait(wait_status))
-
     def exited(self, agent: Agent, status: Status) -> None:
         """The main process is gone; the rest of the tree follows before anything else happens."""
-        if self.by_pid.get(agent.pid) == agent.name:
-            del self.by_pid[agent.pid]
-        self.awaiting.pop(agent.name, None)
+        if self.processes.by_pid.get(agent.pid) == agent.name:
+            del self.processes.by_pid[agent.pid]
+        self.codes.awaited.pop(agent.name, None)
         if agent.pidfd >= 0:
             self.forget_pidfd(agent.pidfd)
             agent.pidfd = -1
@@ -343,42 +260,28 @@ class Supervisor(Memory):
 
     def _sweep(self, agent: Agent, now: float) -> None:
         """Nothing of the instance may be left. Leftovers of a planned stop keep the rest of its grace."""
-        definition, instance, main = agent.definition, self.instance(agent), (agent.pid, agent.starttime)
-        group = definition.cgroup_v2
-        if group:
-            empty = tree.is_empty_v2(group)
-        else:
-            empty = not tree.members(definition, instance, main, self.orphans)
+        group = agent.definition.cgroup_v2
+        empty = tree.is_empty_v2(group) if group else not self.processes.members(agent)
         if empty:
             self._swept(agent, now)
             return
         in_grace = agent.expected and agent.due_mono > now and agent.after != "ask"
         if in_grace and agent.strays == 0:
-            left = tree.members(definition, instance, main, self.orphans)
+            left = self.processes.members(agent)
             agent.strays = len(left)
-            tree.signal_all(left, _number(definition.stop_signal))
+            tree.signal_all(left, _number(agent.definition.stop_signal))
         elif not in_grace:
-            seen = tree.kill(definition, instance, main, self.orphans)
-            agent.strays = max(agent.strays, seen)
+            agent.strays = max(agent.strays, self.processes.kill(agent))
         # Looked at again soon: the deadline of the grace stays in due_mono, the next look only in the timers.
         pause = SWEEP_GRACE_S if in_grace else min(SWEEP_MAX_S, SWEEP_FIRST_S * 2**agent.rounds)
         agent.rounds += 1
-        heapq.heappush(self.timers, (now + pause, agent.name))
+        self.look_at(agent.name, now + pause)
         self._note(agent)
 
     def settle(self) -> None:
         """The end of a turn: what was looked up in it is no longer true."""
-        self._orphans = None
+        self.processes.look_anew()
         super().settle()
-
-    def orphans(self) -> list[int]:
-        """Children of init, guard and foreign parents which are no agent's main process and none of our own."""
-        if self._orphans is None:
-            known = set(self.by_pid) | {os.getpid(), os.getppid(), self.spawner_pid}
-            parents = {os.getpid(), os.getppid(), *self.foreign_parents}
-            candidates = [child for parent in parents for child in procfs.children(parent)]
-            self._orphans = [pid for pid in candidates if pid not in known]
-        return self._orphans
 
     def _swept(self, agent: Agent, now: float) -> None:
         if agent.strays:
@@ -442,30 +345,21 @@ class Supervisor(Memory):
         self._emit("down", agent, reason=reason)
         self._note(agent)
 
-    def _signal_main(self, agent: Agent, number: int) -> None:
-        try:
-            if agent.pidfd >= 0:
-                signal.pidfd_send_signal(agent.pidfd, number)
-            elif agent.pid:
-                os.kill(agent.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass
-
     # --- time ----------------------------------------------------------------------------------------------
     def next_due(self) -> float | None:
         return self.timers[0][0] if self.timers else None
 
     def on_time(self, now: float) -> None:
         due: dict[str, None] = {}
-        self._orphans = None
+        self.processes.look_anew()
         while self.timers and self.timers[0][0] <= now:
             due[heapq.heappop(self.timers)[1]] = None
         for name in due:
             agent = self.agents.get(name)
             if agent is None:
                 continue
-            if name in self.awaiting:
-                self._await_code(agent, now)
+            if name in self.codes.awaited:
+                self.codes.look(agent, now)
             elif agent.state == "sweeping":
                 self._sweep(agent, now)
             elif agent.state == "stopping" and agent.due_mono <= now:
@@ -474,14 +368,17 @@ class Supervisor(Memory):
                 self._spawn(agent, agent.cause or "permit")
 
     def _kill_tree(self, agent: Agent, now: float) -> None:
-        main = (agent.pid, agent.starttime)
-        tree.kill(agent.definition, self.instance(agent), main, self.orphans)
-        self._signal_main(agent, signal.SIGKILL)
+        self.processes.kill(agent)
+        signal_main(agent, signal.SIGKILL)
         self._arm(agent, now + SWEEP_MAX_S)
 
     def _arm(self, agent: Agent, due: float) -> None:
         agent.due_mono = due
-        heapq.heappush(self.timers, (due, agent.name))
+        self.look_at(agent.name, due)
+
+    def look_at(self, name: str, due: float) -> None:
+        """Have `on_time` look at an agent then; earlier looks stay."""
+        heapq.heappush(self.timers, (due, name))
 
 
 def _number(name: str) -> int:
