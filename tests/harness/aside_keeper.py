@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.api.serve import serve_keeper
-from holdfast.healing.model import Arm, CalledBack, SetAside
+from holdfast.healing.actions import Arm
+from holdfast.healing.model import CalledBack, SetAside
 from holdfast.keeper.acting.healer import Healer
 from holdfast.keeper.keeper import Keeper
 from holdfast.keeper.main import main

@@ -9,8 +9,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from holdfast.healing import actions, triage
 from holdfast.healing import model as m
-from holdfast.healing import triage
 from holdfast.healing.model import ASIDE_PHASES, Ladder, Phase, Policy, Tier
 from tests.simulation.bugs import Doors, after, before, bug, rearmed, without
 
@@ -87,7 +87,7 @@ def being_set_aside_spends_a_restart() -> Doors:
 def one_called_back_asks_for_no_start() -> Doors:
     def patch(old: Ladder, seen: Any, new: Ladder, acts: Any, policy: Policy, now: float) -> Any:
         if type(seen) is m.CalledBack and new.phase is Phase.QUEUED and old.phase in ASIDE_PHASES:
-            return replace(new, due_mono=None), without(rearmed(acts, None), m.AskSlot)
+            return replace(new, due_mono=None), without(rearmed(acts, None), actions.AskSlot)
         return new, acts
 
     return after(patch)
@@ -98,7 +98,7 @@ def the_shed_stay_down_after_a_reboot() -> Doors:
     def patch(old: Ladder, seen: Any, new: Ladder, acts: Any, policy: Policy, now: float) -> Any:
         if type(seen) is m.NodeBooted and old.aside == "shed" and new.phase is Phase.QUEUED:
             new = replace(new, aside="shed", phase=Phase.SHED, due_mono=None)
-            return new, without(rearmed(acts, None), m.AskSlot)
+            return new, without(rearmed(acts, None), actions.AskSlot)
         return new, acts
 
     return after(patch)
@@ -108,7 +108,7 @@ def the_shed_stay_down_after_a_reboot() -> Doors:
 def the_stop_that_sets_aside_is_said_only_once() -> Doors:
     def patch(old: Ladder, seen: Any, new: Ladder, acts: Any, policy: Policy, now: float) -> Any:
         if old.aside and old.phase is Phase.STOPPING and type(seen) in (m.Timer, m.Adopted) and new.aside:
-            acts = without(acts, m.StopTree)
+            acts = without(acts, actions.StopTree)
         return new, acts
 
     return after(patch)
@@ -117,7 +117,7 @@ def the_stop_that_sets_aside_is_said_only_once() -> Doors:
 @bug("remembered")
 def setting_aside_is_acted_upon_before_it_is_stored() -> Doors:
     def patch(old: Ladder, seen: Any, new: Ladder, acts: Any, policy: Policy, now: float) -> Any:
-        return new, without(acts, m.Remember) if type(seen) is m.SetAside else acts
+        return new, without(acts, actions.Remember) if type(seen) is m.SetAside else acts
 
     return after(patch)
 

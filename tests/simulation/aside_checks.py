@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from holdfast.healing import actions, restart
 from holdfast.healing import model as m
-from holdfast.healing import restart
 from holdfast.healing.model import ASIDE_PHASES, Ladder, Phase, Policy, Tier
 
 Fail = Callable[[str, str], None]
 WORDS = (m.SetAside, m.CalledBack, m.Commanded)  # looked at even if they changed nothing
-_NEVER = (m.Start, m.RestartTree, m.Recreate, m.Restore, m.OpenIncident, m.Alert)
+_NEVER = (actions.Start, actions.RestartTree, actions.Recreate, actions.Restore, actions.OpenIncident, actions.Alert)
 
 
 def decided(old: Ladder, seen: Any, new: Ladder, acts: tuple[Any, ...], policy: Policy, now: float, fail: Fail) -> None:

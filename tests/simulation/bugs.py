@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from holdfast.density import admission
+from holdfast.healing import actions, triage
 from holdfast.healing import model as m
-from holdfast.healing import triage
 from holdfast.healing.model import Ladder, Phase, Policy, Tier
 from holdfast.health.model import Verdict
 
@@ -63,7 +63,7 @@ def before(patch: Callable[[Ladder, Any, Policy, float], tuple[Ladder, Any, Poli
 
 
 def rearmed(acts: tuple[Any, ...], due: float | None) -> tuple[Any, ...]:
-    return tuple(m.Arm(due_mono=due) if type(a) is m.Arm else a for a in acts)
+    return tuple(actions.Arm(due_mono=due) if type(a) is actions.Arm else a for a in acts)
 
 
 def without(acts: tuple[Any, ...], *kinds: type) -> tuple[Any, ...]:
@@ -136,8 +136,8 @@ def recreation_is_never_charged() -> Doors:
         if new.tier is Tier.ALERT and new.recreated_mono is not None and old.tier is Tier.RECREATE:
             again = replace(new, phase=Phase.RECOVERING, tier=Tier.RECREATE, pending=Tier.RECREATE, recreated_mono=now)
             again = replace(again, alerted=False, next_try_mono=None, due_mono=now + 60.0)
-            kept = rearmed(without(acts, m.Alert), again.due_mono)
-            return again, (*kept, m.Recreate(instance=new.instance, grace_s=policy.hung_grace_s))
+            kept = rearmed(without(acts, actions.Alert), again.due_mono)
+            return again, (*kept, actions.Recreate(instance=new.instance, grace_s=policy.hung_grace_s))
         return new, acts
 
     return after(patch)
@@ -147,7 +147,7 @@ def recreation_is_never_charged() -> Doors:
 def each_quiet_try_alerts_again() -> Doors:
     def patch(old: Ladder, seen: Any, new: Ladder, acts: Any, policy: Policy, now: float) -> Any:
         if new.quiet_tries > old.quiet_tries:
-            acts = (*acts, m.Alert(incident=new.incident, cause=new.cause))
+            acts = (*acts, actions.Alert(incident=new.incident, cause=new.cause))
         return new, acts
 
     return after(patch)
@@ -188,7 +188,7 @@ def the_start_deadline_runs_on_while_starved() -> Doors:
     def patch(old: Ladder, seen: Any, new: Ladder, acts: Any, policy: Policy, now: float) -> Any:
         if type(seen) is m.Starved and seen.on and old.deadline_mono is not None and new.phase is Phase.STARTING:
             new = replace(new, deadline_mono=old.deadline_mono, deadline_left_s=None, due_mono=old.due_mono)
-            return new, without(acts, m.Arm)
+            return new, without(acts, actions.Arm)
         return new, acts
 
     return after(patch)
@@ -198,7 +198,7 @@ def the_start_deadline_runs_on_while_starved() -> Doors:
 def degraded_agents_are_restarted() -> Doors:
     def patch(old: Ladder, seen: Any, new: Ladder, acts: Any, policy: Policy, now: float) -> Any:
         if type(seen) is m.Degraded and seen.text and new.phase is Phase.DEGRADED:
-            acts = (*acts, m.RestartTree(instance=new.instance, tier=Tier.RESTART, hung=False, grace_s=1.0))
+            acts = (*acts, actions.RestartTree(instance=new.instance, tier=Tier.RESTART, hung=False, grace_s=1.0))
         return new, acts
 
     return after(patch)
@@ -228,7 +228,7 @@ def an_expected_exit_is_a_death() -> Doors:
 @bug("never_silent")
 def an_unanswered_start_is_not_sent_again() -> Doors:
     def patch(old: Ladder, seen: Any, new: Ladder, acts: Any, policy: Policy, now: float) -> Any:
-        if any(type(a) is m.Start for a in acts):
+        if any(type(a) is actions.Start for a in acts):
             return replace(new, due_mono=None), rearmed(acts, None)
         return new, acts
 
@@ -267,7 +267,7 @@ def the_gate_alone_is_recovery() -> Doors:
 def escalation_is_acted_upon_before_it_is_stored() -> Doors:
     def patch(old: Ladder, seen: Any, new: Ladder, acts: Any, policy: Policy, now: float) -> Any:
         if new.quiet_tries > old.quiet_tries:
-            acts = without(acts, m.Remember)
+            acts = without(acts, actions.Remember)
         return new, acts
 
     return after(patch)
@@ -287,7 +287,7 @@ def a_refusal_by_a_former_instance_is_believed() -> Doors:
 def a_restart_is_sent_without_its_fence() -> Doors:
     def patch(old: Ladder, seen: Any, new: Ladder, acts: Any, policy: Policy, now: float) -> Any:
         later = new.instance + 1
-        kinds = (m.RestartTree, m.Recreate)
+        kinds = (actions.RestartTree, actions.Recreate)
         return new, tuple(replace(a, instance=later) if type(a) in kinds else a for a in acts)
 
     return after(patch)
@@ -297,7 +297,7 @@ def a_restart_is_sent_without_its_fence() -> Doors:
 def an_order_to_stop_is_forgotten_by_a_late_start() -> Doors:
     def patch(old: Ladder, seen: Any, new: Ladder, acts: Any, policy: Policy, now: float) -> Any:
         if type(seen) is m.Spawned and not old.wanted and new is not old:
-            return replace(new, wanted=True, phase=Phase.STARTING, planned_stop=False), without(acts, m.StopTree)
+            return replace(new, wanted=True, phase=Phase.STARTING, planned_stop=False), without(acts, actions.StopTree)
         return new, acts
 
     return after(patch)

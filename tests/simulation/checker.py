@@ -36,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from holdfast.healing import actions
 from holdfast.healing import model as m
 from holdfast.healing.model import ASIDE_PHASES, Ladder, Phase, Policy, Tier
 from holdfast.healing.table import TRANSITIONS
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
 EPS = 1e-6
 ENCODE = msgspec.json.Encoder().encode
 DECODE = msgspec.json.Decoder(Ladder).decode
-STARTS = (m.Start, m.RestartTree, m.Recreate, m.Restore)
-INIT_ACTS = (*STARTS, m.StopTree)
+STARTS = (actions.Start, actions.RestartTree, actions.Recreate, actions.Restore)
+INIT_ACTS = (*STARTS, actions.StopTree)
 UP = (Phase.HEALTHY, Phase.DEGRADED)
 BAD = (Verdict.SLOW, Verdict.FAILING, Verdict.REFUSED, Verdict.FOREIGN)
 STALE = (m.Exited, m.Spawned, m.GatePassed, m.Checked, m.StartProgressed, m.SpawnFailed, m.Asked, m.Down, m.Adopted)
@@ -154,22 +155,22 @@ class Checker:
 
     def _acts(self, old: Ladder, seen: Any, new: Ladder, acts: tuple[Any, ...], now: float) -> None:
         kind = type(seen)
-        stored = acts[0].level if type(acts[0]) is m.Remember else ""
+        stored = acts[0].level if type(acts[0]) is actions.Remember else ""
         for act in acts:
             what = type(act)
-            if what is m.Remember or what is m.Arm:
+            if what is actions.Remember or what is actions.Arm:
                 continue
             if what in INIT_ACTS:
                 self._reason(kind, seen, old, act)
-                if what is not m.StopTree and not new.wanted:
+                if what is not actions.StopTree and not new.wanted:
                     self.fail("stop_wins", f"{act!r} of an unwanted agent on {seen!r}")
                 first = new.quiet_tries != old.quiet_tries or new.recreated_mono != old.recreated_mono
-                durable = what is m.StopTree and (old.wanted is not new.wanted or old.aside != new.aside)
+                durable = what is actions.StopTree and (old.wanted is not new.wanted or old.aside != new.aside)
                 if (first or durable) and stored != "durable":
                     self.fail("remembered", f"{act!r} before it was stored durably")
             if new is not old and new.phase is not old.phase and not stored:
                 self.fail("remembered", f"{act!r} before anything was stored")
-            if what is m.Alert and stored != "durable":
+            if what is actions.Alert and stored != "durable":
                 self.fail("remembered", "an alert before it was stored durably")
 
     def _reason(self, kind: type, seen: Any, old: Ladder, act: Any) -> None:
@@ -177,7 +178,7 @@ class Checker:
             self.fail("degraded", repr(act))
         if kind is m.Starved:
             self.fail("starved", repr(act))
-        if kind is m.StateDamaged and (type(act) is not m.Restore or (old.running and old.gate_passed)):
+        if kind is m.StateDamaged and (type(act) is not actions.Restore or (old.running and old.gate_passed)):
             self.fail("damaged", f"{act!r} of {old!r}")
         if kind is m.Checked:
             verdict = seen.verdict
@@ -205,9 +206,9 @@ class Checker:
         """The keeper stored this decision: what it tells is told now, even if the keeper dies before it acts."""
         for act in acts:
             what = type(act)
-            if what is m.Recreate or what is m.Restore:
+            if what is actions.Recreate or what is actions.Restore:
                 self._recreate(what.__name__, old, new, self.world.now)
-            elif what is m.Alert or what is m.OpenIncident or what is m.CloseIncident:
+            elif what is actions.Alert or what is actions.OpenIncident or what is actions.CloseIncident:
                 self._told(act, seen)
 
     def rolled_back(self, state: Ladder) -> None:
@@ -218,13 +219,13 @@ class Checker:
 
     def _told(self, act: Any, seen: Any) -> None:
         what = type(act)
-        if what is m.Alert:
+        if what is actions.Alert:
             if act.incident in self.alerts:
                 self.fail("one_alert", f"a second alert for incident {act.incident}")
             if act.incident not in self.opened or act.incident in self.closed:
                 self.fail("one_alert", f"an alert for incident {act.incident}, which is not open")
             self.alerts.add(act.incident)
-        elif what is m.OpenIncident:
+        elif what is actions.OpenIncident:
             if act.incident in self.opened:
                 self.fail("incident_order", f"incident {act.incident} opened twice")
             self._justified(act, seen)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from holdfast.healing import actions
 from holdfast.healing import model as m
 from holdfast.healing.model import Ladder, Phase, Tier
 from tests.simulation.ground import DECODE, ENCODE, Ground
@@ -33,7 +34,7 @@ class Shell(Ground):
             self.keeper_dies()
             return
         self.check.stored(old, observation, new, acts)
-        level = acts[0].level if acts and type(acts[0]) is m.Remember else None
+        level = acts[0].level if acts and type(acts[0]) is actions.Remember else None
         if level is not None:
             self.stored = ENCODE(new)
             if level == "durable":
@@ -44,17 +45,17 @@ class Shell(Ground):
         self.send_permit()  # before the acts: a later instance would void it
         for act in acts:
             kind = type(act)
-            if kind is m.Arm:
+            if kind is actions.Arm:
                 if act.due_mono is not None:
                     self.at(max(0.0, act.due_mono - self.now), self.timer, self.keeper_run, act.due_mono)
-            elif kind is m.AskSlot:
+            elif kind is actions.AskSlot:
                 self.at(self.rand() * 20, self.slot)
-            elif kind in (m.Start, m.RestartTree, m.StopTree, m.Recreate, m.Restore):
+            elif kind in (actions.Start, actions.RestartTree, actions.StopTree, actions.Recreate, actions.Restore):
                 self.at(0.0002, self.command, act, self.init_run)
 
     def say(self, observation: Any, new: Ladder, acts: Any) -> None:
         assert self.trace is not None
-        told = " ".join(repr(a) for a in acts if type(a) not in (m.Remember, m.Arm))
+        told = " ".join(repr(a) for a in acts if type(a) not in (actions.Remember, actions.Arm))
         due = "-" if new.due_mono is None else f"{new.due_mono:.3f}"
         self.trace.append(
             f"{self.now:12.3f} {observation!r} -> {new.phase} tier={int(new.tier)} n={new.instance} "
@@ -167,6 +168,6 @@ class Shell(Ground):
                 self.at(
                     0.05 + self.rand(),
                     self.command,
-                    m.Start(instance=event.instance, tier=Tier.RECREATE),
+                    actions.Start(instance=event.instance, tier=Tier.RECREATE),
                     self.init_run,
                 )

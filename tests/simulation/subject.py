@@ -11,8 +11,8 @@ from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
+from holdfast.healing import actions, triage
 from holdfast.healing import model as m
-from holdfast.healing import triage
 from holdfast.healing.model import Ladder, Phase, Policy, Tier
 from holdfast.health import beats, command, file_beat, log_watch, push
 from holdfast.health.model import Judgement, Observed, Verdict
@@ -32,7 +32,7 @@ FILE = FileBeat(path="/run/beat", max_age_s=200.0)
 LOG = LogWatch(silence_s=200.0, patterns=(LogPattern(pattern="retrying", count=3, within_s=60.0),))
 PUSH = PushBeat(every_s=120.0, grace_s=120.0)
 COMMAND = CommandProbe(command=("probe",), interval_s=60.0)
-ACTS = (m.RestartTree, m.Recreate, m.Start)
+ACTS = (actions.RestartTree, actions.Recreate, actions.Start)
 
 
 class Doors(NamedTuple):
@@ -278,12 +278,12 @@ class Subject:
         before = self.ladder
         self.ladder, acts = self.doors.decide(before, seen, self.policy, self.now, 0.0)
         for act in acts:
-            if type(act) is m.Arm and act.due_mono is not None:
+            if type(act) is actions.Arm and act.due_mono is not None:
                 self.at(max(0.0, act.due_mono - self.now), self.timer)
             elif type(act) in ACTS:
                 self.check_act(seen, act)
                 self.at(0.05, self.reborn)
-            elif type(act) is m.OpenIncident and self.sick_since is None:
+            elif type(act) is actions.OpenIncident and self.sick_since is None:
                 raise Violation("innocent", self.told(f"{act!r} of a healthy {self.kind} on {seen!r}"))
         new = self.ladder
         if (
@@ -304,7 +304,7 @@ class Subject:
             raise Violation("innocent", self.told(f"{act!r} of a healthy {self.kind} on {seen!r}"))
         if type(seen) in (m.Degraded, m.Starved):
             raise Violation("innocent", self.told(f"{act!r} on {seen!r}"))
-        if type(act) is m.RestartTree and act.tier is Tier.RESTART and not act.hung:
+        if type(act) is actions.RestartTree and act.tier is Tier.RESTART and not act.hung:
             raise Violation("evidence", self.told(f"{act!r} takes no evidence of what hangs"))
 
     def reborn(self) -> None:

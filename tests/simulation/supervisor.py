@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from holdfast.healing import actions
 from holdfast.healing import model as m
 from holdfast.healing.model import Tier
 from tests.simulation.checker import UP
@@ -24,19 +25,19 @@ class Supervisor(Shell):
         if init_run != self.init_run or not self.init_up:
             return
         kind = type(act)
-        if kind is m.StopTree:
+        if kind is actions.StopTree:
             self.stop("down", act.grace_s, Tier.NONE)
         elif act.instance < self.epoch:
             return
-        elif self.state == "finished" and kind is not m.Start:
+        elif self.state == "finished" and kind is not actions.Start:
             self.emit(m.Down(reason="finished", instance=self.epoch))
-        elif kind is m.Start:
+        elif kind is actions.Start:
             self.check.start_arrives(self.alive and self.state == "up")
             if self.state in ("down", "waiting", "asking", "finished"):
                 self.spawn("start", act.tier)
             elif self.state in ("stopping", "sweeping"):
                 self.after, self.cause, self.tier = "spawn", "start", act.tier
-        elif kind is m.RestartTree:
+        elif kind is actions.RestartTree:
             self.check.restart_arrives(act, self.alive, self.spoilt)
             self.stop("spawn", act.grace_s, act.tier)
         else:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from holdfast.healing import restart
-from holdfast.healing.model import Action, Alert, Ladder, Outcome, Phase, Policy, Tier
+from holdfast.healing.actions import Action, Alert, Outcome
+from holdfast.healing.model import Ladder, Phase, Policy, Tier
 
 
 def quiet_delay_s(policy: Policy, tries: int, roll: float) -> float:

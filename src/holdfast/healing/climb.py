@@ -10,17 +10,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from holdfast.healing import alert, recreate, restart, restore
-from holdfast.healing.model import (
-    Action,
-    CloseIncident,
-    Ladder,
-    OpenIncident,
-    Outcome,
-    Phase,
-    Policy,
-    StateDamaged,
-    Tier,
-)
+from holdfast.healing.actions import Action, CloseIncident, OpenIncident, Outcome
+from holdfast.healing.model import Ladder, Phase, Policy, StateDamaged, Tier
 from holdfast.limits import ACT_PATIENCE_S, HANDS_OFF_LOOK_S, PERMIT_SLACK_S, RECREATE_PATIENCE_S
 
 _FAILING = frozenset({Phase.STARTING, Phase.UNHEALTHY, Phase.RECOVERING, Phase.BACKOFF})

@@ -10,18 +10,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from holdfast.healing import climb, presence, restart, setting_aside, validate
-from holdfast.healing.model import (
-    ASIDE_PHASES,
-    Adopted,
-    AskSlot,
-    Exited,
-    Ladder,
-    NodeBooted,
-    Outcome,
-    Phase,
-    Policy,
-    Tier,
-)
+from holdfast.healing.actions import AskSlot, Outcome
+from holdfast.healing.model import ASIDE_PHASES, Adopted, Exited, Ladder, NodeBooted, Phase, Policy, Tier
 from holdfast.limits import ACT_PATIENCE_S, QUEUE_ASK_S
 
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from holdfast.healing import restart, setting_aside, validate
-from holdfast.healing.model import ASIDE_PHASES, AskSlot, Commanded, Ladder, Outcome, Phase, Policy, StopTree, Tier
+from holdfast.healing.actions import AskSlot, Outcome, StopTree
+from holdfast.healing.model import ASIDE_PHASES, Commanded, Ladder, Phase, Policy, Tier
 from holdfast.healing.presence import start_now
 from holdfast.limits import ACT_PATIENCE_S, QUEUE_ASK_S
 

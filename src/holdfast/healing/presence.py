@@ -12,22 +12,18 @@ import signal
 from msgspec.structs import replace
 
 from holdfast.healing import alert, climb, restart, setting_aside, validate
+from holdfast.healing.actions import Action, CloseIncident, Outcome, Start, StopTree
 from holdfast.healing.model import (
     ASIDE_PHASES,
-    Action,
     Asked,
-    CloseIncident,
     Down,
     Exited,
     Ladder,
-    Outcome,
     Phase,
     Policy,
     SlotGranted,
     Spawned,
     SpawnFailed,
-    Start,
-    StopTree,
     Swept,
     Tier,
 )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from holdfast.healing.model import Action, Ladder, Policy, Recreate, Tier
+from holdfast.healing.actions import Action, Recreate
+from holdfast.healing.model import Ladder, Policy, Tier
 
 
 def available(state: Ladder) -> bool:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from holdfast.healing.model import ASIDE_PHASES, Action, Ladder, PermitTerms, Phase, Policy, RestartTree, Start, Tier
+from holdfast.healing.actions import Action, RestartTree, Start
+from holdfast.healing.model import ASIDE_PHASES, Ladder, PermitTerms, Phase, Policy, Tier
 
 _NEVER_BY_PERMIT = frozenset({Phase.STOPPING, Phase.STOPPED, Phase.FINISHED, Phase.ESCALATED}) | ASIDE_PHASES
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from holdfast.healing.model import Action, Ladder, Policy, Restore, Tier
+from holdfast.healing.actions import Action, Restore
+from holdfast.healing.model import Ladder, Policy, Tier
 
 
 def available(state: Ladder, policy: Policy) -> bool:

@@ -12,17 +12,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from holdfast.healing import restart
-from holdfast.healing.model import (
-    AskSlot,
-    CalledBack,
-    Ladder,
-    Outcome,
-    Phase,
-    Policy,
-    SetAside,
-    StopTree,
-    Tier,
-)
+from holdfast.healing.actions import AskSlot, Outcome, StopTree
+from holdfast.healing.model import CalledBack, Ladder, Phase, Policy, SetAside, Tier
 from holdfast.limits import ACT_PATIENCE_S, QUEUE_ASK_S
 
 # Nothing runs and init holds no permit: what is set aside here has nothing to stop.

@@ -15,13 +15,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from holdfast.healing import alert, climb, found, orders, presence, restart, setting_aside, validate
+from holdfast.healing.actions import Action, Arm, AskSlot, Outcome, Remember
 from holdfast.healing.model import (
     ASIDE_PHASES,
-    Action,
     Adopted,
-    Arm,
     Asked,
-    AskSlot,
     Behaved,
     CalledBack,
     Checked,
@@ -33,10 +31,8 @@ from holdfast.healing.model import (
     Ladder,
     NodeBooted,
     Observation,
-    Outcome,
     Phase,
     Policy,
-    Remember,
     SetAside,
     SlotGranted,
     Spawned,

@@ -12,15 +12,13 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from holdfast.healing import alert, climb, restart
+from holdfast.healing.actions import Action, CloseIncident, Outcome
 from holdfast.healing.model import (
-    Action,
     Behaved,
     Checked,
-    CloseIncident,
     Degraded,
     GatePassed,
     Ladder,
-    Outcome,
     Phase,
     Policy,
     StartProgressed,

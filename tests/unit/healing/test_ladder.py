@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from holdfast.healing import actions
 from holdfast.healing import model as m
 from holdfast.healing.model import Phase, Policy, Tier
 from holdfast.healing.triage import decide, permit
@@ -21,16 +22,16 @@ class Run:
         self.policy = policy
         self.state = state or m.Ladder()
         self.now = 1000.0
-        self.acts: list[m.Action] = []
+        self.acts: list[actions.Action] = []
 
-    def see(self, observation: m.Observation, after_s: float = 0.0) -> list[m.Action]:
+    def see(self, observation: m.Observation, after_s: float = 0.0) -> list[actions.Action]:
         self.now += after_s
         self.state, acts = decide(self.state, observation, self.policy, self.now, 0.0)
-        told = [a for a in acts if not isinstance(a, m.Remember | m.Arm)]
+        told = [a for a in acts if not isinstance(a, actions.Remember | actions.Arm)]
         self.acts += told
         return told
 
-    def due(self) -> list[m.Action]:
+    def due(self) -> list[actions.Action]:
         """Jump to the due time and fire the timer."""
         assert self.state.due_mono is not None
         self.now = max(self.now, self.state.due_mono)
@@ -44,13 +45,13 @@ class Run:
             self.see(m.GatePassed(instance=self.state.instance), 1.0)
         return self
 
-    def die(self, code: int = 1, after_s: float = 1.0) -> list[m.Action]:
+    def die(self, code: int = 1, after_s: float = 1.0) -> list[actions.Action]:
         return self.see(m.Exited(instance=self.state.instance, code=code), after_s)
 
-    def respawn(self, after_s: float = 0.01, cause: str = "permit") -> list[m.Action]:
+    def respawn(self, after_s: float = 0.01, cause: str = "permit") -> list[actions.Action]:
         return self.see(m.Spawned(instance=self.state.instance + 1, cause=cause), after_s)  # type: ignore[arg-type]
 
-    def check(self, verdict: Verdict, after_s: float = 2.0) -> list[m.Action]:
+    def check(self, verdict: Verdict, after_s: float = 2.0) -> list[actions.Action]:
         return self.see(m.Checked(instance=self.state.instance, verdict=verdict), after_s)
 
     def kinds(self) -> list[str]:
@@ -81,7 +82,7 @@ def escalated(policy: Policy = PLAIN) -> Run:
 
 def test_a_slot_starts_a_queued_agent_and_without_a_gate_it_is_healthy_at_once() -> None:
     run = Run()
-    assert run.see(m.SlotGranted()) == [m.Start(instance=0, tier=Tier.NONE)]
+    assert run.see(m.SlotGranted()) == [actions.Start(instance=0, tier=Tier.NONE)]
     assert run.state.phase is Phase.STARTING
     run.see(m.Spawned(instance=1))
     assert (run.state.phase, run.state.incident) == (Phase.HEALTHY, 0)
@@ -90,7 +91,7 @@ def test_a_slot_starts_a_queued_agent_and_without_a_gate_it_is_healthy_at_once()
 def test_a_crash_is_left_to_init_and_is_an_incident_that_closes_after_the_confirmation() -> None:
     run = Run(GATED).up()
     assert delays(run) == (0.0, 10.0, 60.0)
-    assert run.die() == [m.OpenIncident(incident=1, cause="exited with 1")]
+    assert run.die() == [actions.OpenIncident(incident=1, cause="exited with 1")]
     assert run.state.phase is Phase.BACKOFF
     assert run.state.due_mono == run.now + PERMIT_SLACK_S
     run.respawn()
@@ -98,7 +99,7 @@ def test_a_crash_is_left_to_init_and_is_an_incident_that_closes_after_the_confir
     assert delays(run) == (10.0, 60.0)
     run.see(m.GatePassed(instance=2), 1.0)
     assert run.state.phase is Phase.RECOVERING
-    assert run.due() == [m.CloseIncident(incident=1, outcome="recovered")]
+    assert run.due() == [actions.CloseIncident(incident=1, outcome="recovered")]
     assert (run.state.phase, run.state.tier, run.state.incident) == (Phase.HEALTHY, Tier.NONE, 0)
 
 
@@ -110,7 +111,7 @@ def test_three_restarts_then_one_recreation_then_one_alert_then_quiet_tries_for_
     for _ in range(8):
         before = run.now
         acts = run.due()
-        assert acts == [m.Start(instance=run.state.instance, tier=Tier.ALERT)]
+        assert acts == [actions.Start(instance=run.state.instance, tier=Tier.ALERT)]
         gaps.append(run.now - before)
         run.respawn(0.0, "start")
         run.die(after_s=0.0)
@@ -125,11 +126,11 @@ def test_the_first_failure_of_a_recreated_agent_escalates() -> None:
         run.die()
         run.respawn()
     assert delays(run) == ()
-    assert run.die() == [m.Recreate(instance=4, grace_s=5.0)]
+    assert run.die() == [actions.Recreate(instance=4, grace_s=5.0)]
     assert run.see(m.Asked(instance=4)) == []
     run.see(m.Spawned(instance=5, cause="start"))
     assert delays(run) == ()
-    assert [type(a) for a in run.die()] == [m.Alert]
+    assert [type(a) for a in run.die()] == [actions.Alert]
 
 
 def test_recovery_from_tier_4_closes_the_incident() -> None:
@@ -138,7 +139,7 @@ def test_recovery_from_tier_4_closes_the_incident() -> None:
     run.respawn(cause="start")
     assert run.state.phase is Phase.ESCALATED
     run.see(m.GatePassed(instance=run.state.instance), 5.0)
-    assert run.due() == [m.CloseIncident(incident=1, outcome="recovered")]
+    assert run.due() == [actions.CloseIncident(incident=1, outcome="recovered")]
     assert run.state.phase is Phase.HEALTHY
 
 
@@ -241,10 +242,10 @@ def test_slowness_needs_strikes_and_a_refused_connection_does_not(verdicts: list
     run = Run(GATED).up()
     for verdict in verdicts:
         run.check(verdict)
-    restarts = [a for a in run.acts if isinstance(a, m.RestartTree)]
+    restarts = [a for a in run.acts if isinstance(a, actions.RestartTree)]
     assert bool(restarts) is acts
     if acts:
-        assert restarts == [m.RestartTree(instance=1, tier=Tier.RESTART, hung=True, grace_s=5.0)]
+        assert restarts == [actions.RestartTree(instance=1, tier=Tier.RESTART, hung=True, grace_s=5.0)]
         assert run.state.phase is Phase.RECOVERING
 
 
@@ -270,7 +271,7 @@ def test_a_refused_connection_of_a_process_known_to_be_dead_acts_once_only() -> 
 
 def test_the_exit_that_arrives_after_a_refused_connection_is_the_same_failure() -> None:
     run = Run(GATED).up()
-    assert [type(a) for a in run.check(Verdict.REFUSED)] == [m.OpenIncident, m.RestartTree]
+    assert [type(a) for a in run.check(Verdict.REFUSED)] == [actions.OpenIncident, actions.RestartTree]
     assert run.die(after_s=0.0) == []
     run.respawn()
     assert (len(run.state.restarts_mono), run.state.tier) == (1, Tier.RESTART)
@@ -317,7 +318,7 @@ def test_a_good_check_while_starved_confirms_a_run_whose_time_is_up() -> None:
     run = recovering_and_starved()
     assert run.due() == []
     assert (run.state.phase, run.state.due_mono) == (Phase.RECOVERING, None)
-    assert run.check(Verdict.OK) == [m.CloseIncident(incident=1, outcome="recovered")]
+    assert run.check(Verdict.OK) == [actions.CloseIncident(incident=1, outcome="recovered")]
     assert run.state.phase is Phase.HEALTHY
 
 
@@ -327,7 +328,7 @@ def test_spells_of_starvation_do_not_prolong_a_good_run() -> None:
     run.check(Verdict.OK)
     run.see(m.Starved(on=False), 10.0)
     assert run.state.due_mono == due
-    assert run.due() == [m.CloseIncident(incident=1, outcome="recovered")]
+    assert run.due() == [actions.CloseIncident(incident=1, outcome="recovered")]
 
 
 def test_a_run_nobody_saw_for_starvation_begins_anew_and_a_bad_check_ends_it() -> None:
@@ -346,7 +347,7 @@ def test_a_start_that_burns_its_cpu_gets_more_time() -> None:
     run.see(m.Spawned(instance=1))
     run.see(m.StartProgressed(instance=1, until_mono=run.now + 90.0))
     assert run.see(m.Timer(), 60.0) == []
-    assert [type(a) for a in run.see(m.Timer(), 31.0)] == [m.OpenIncident, m.RestartTree]
+    assert [type(a) for a in run.see(m.Timer(), 31.0)] == [actions.OpenIncident, actions.RestartTree]
 
 
 def test_degraded_is_shown_and_never_acted_upon() -> None:
@@ -354,7 +355,7 @@ def test_degraded_is_shown_and_never_acted_upon() -> None:
     assert run.see(m.Degraded(text="no model")) == []
     assert run.state.phase is Phase.DEGRADED
     run.see(m.Degraded(text=""))
-    assert (run.state.phase, run.acts) == (Phase.HEALTHY, [m.Start(instance=0, tier=Tier.NONE)])
+    assert (run.state.phase, run.acts) == (Phase.HEALTHY, [actions.Start(instance=0, tier=Tier.NONE)])
 
 
 def test_a_port_taken_by_another_process_is_named_as_the_cause() -> None:
@@ -377,7 +378,7 @@ def test_a_job_that_runs_once_finishes_with_0_and_climbs_otherwise(code: int) ->
 
 def test_exit_0_of_an_agent_that_should_run_is_a_death() -> None:
     run = Run().up()
-    assert [type(a) for a in run.die(0)] == [m.OpenIncident]
+    assert [type(a) for a in run.die(0)] == [actions.OpenIncident]
 
 
 def test_a_missing_command_climbs_without_a_single_process() -> None:
@@ -408,13 +409,15 @@ def test_a_late_instance_of_a_stopped_agent_is_stopped_again() -> None:
     run = Run().up()
     run.see(m.Commanded(what="stop"))
     run.see(m.Down(reason="stopped", instance=1))
-    assert run.respawn() == [m.StopTree(instance=2, grace_s=30.0)]
+    assert run.respawn() == [actions.StopTree(instance=2, grace_s=30.0)]
     assert run.state.phase is Phase.STOPPING
 
 
 def test_a_planned_restart_spends_no_budget() -> None:
     run = Run().up()
-    assert run.see(m.Commanded(what="restart")) == [m.RestartTree(instance=1, tier=Tier.NONE, hung=False, grace_s=30.0)]
+    assert run.see(m.Commanded(what="restart")) == [
+        actions.RestartTree(instance=1, tier=Tier.NONE, hung=False, grace_s=30.0)
+    ]
     run.see(m.Exited(instance=1, code=0, expected=True))
     run.respawn(cause="restart")
     assert (run.state.phase, run.state.restarts_mono, run.state.incident) == (Phase.HEALTHY, (), 0)
@@ -422,11 +425,11 @@ def test_a_planned_restart_spends_no_budget() -> None:
 
 def test_a_person_takes_an_escalated_agent_back_to_the_first_rung_and_validation_closes_its_incident() -> None:
     run = escalated(GATED)
-    assert run.see(m.Commanded(what="start")) == [m.Start(instance=run.state.instance, tier=Tier.NONE)]
+    assert run.see(m.Commanded(what="start")) == [actions.Start(instance=run.state.instance, tier=Tier.NONE)]
     run.respawn(cause="start")
     assert (run.state.tier, run.state.incident, run.state.phase) == (Tier.NONE, 1, Phase.STARTING)
     run.see(m.GatePassed(instance=run.state.instance))
-    assert run.due() == [m.CloseIncident(incident=1, outcome="recovered")]
+    assert run.due() == [actions.CloseIncident(incident=1, outcome="recovered")]
 
 
 def test_when_it_fails_again_after_a_person_acted_that_is_a_new_incident_with_an_alert_of_its_own() -> None:
@@ -434,8 +437,8 @@ def test_when_it_fails_again_after_a_person_acted_that_is_a_new_incident_with_an
     run.see(m.Commanded(what="restart"))
     run.respawn(cause="start")
     assert run.die() == [
-        m.CloseIncident(incident=1, outcome="escalated"),
-        m.OpenIncident(incident=2, cause="exited with 1"),
+        actions.CloseIncident(incident=1, outcome="escalated"),
+        actions.OpenIncident(incident=2, cause="exited with 1"),
     ]
     assert not run.state.alerted
 
@@ -443,20 +446,20 @@ def test_when_it_fails_again_after_a_person_acted_that_is_a_new_incident_with_an
 def test_init_that_asks_gets_its_start_at_the_time_of_the_delay_without_the_slack() -> None:
     run = Run().up()
     run.die()
-    assert run.see(m.Asked(instance=1)) == [m.Start(instance=1, tier=Tier.RESTART)]
+    assert run.see(m.Asked(instance=1)) == [actions.Start(instance=1, tier=Tier.RESTART)]
     run.respawn(cause="start")
     run.die()
     assert run.see(m.Asked(instance=2)) == []
     assert run.state.due_mono == run.now + 10.0
     assert run.see(m.Asked(instance=2)) == []
-    assert run.due() == [m.Start(instance=2, tier=Tier.RESTART)]
+    assert run.due() == [actions.Start(instance=2, tier=Tier.RESTART)]
 
 
 def test_an_act_without_an_echo_is_sent_again_and_charged_once() -> None:
     run = Run().up()
     run.die()
     run.due()
-    assert run.due() == [m.Start(instance=1, tier=Tier.RESTART)]
+    assert run.due() == [actions.Start(instance=1, tier=Tier.RESTART)]
     assert run.state.due_mono == run.now + ACT_PATIENCE_S
     run.respawn(cause="start")
     assert len(run.state.restarts_mono) == 1
@@ -469,12 +472,12 @@ def test_a_keeper_that_comes_back_sends_the_act_under_way_again() -> None:
     assert run.see(m.Adopted(instance=1, running=True)) == [act]
     run = Run().up()
     run.see(m.Commanded(what="stop"))
-    assert run.see(m.Adopted(instance=1, running=True)) == [m.StopTree(instance=1, grace_s=30.0)]
+    assert run.see(m.Adopted(instance=1, running=True)) == [actions.StopTree(instance=1, grace_s=30.0)]
 
 
 def test_a_reboot_queues_what_was_wanted_without_an_incident() -> None:
     run = Run().up()
-    assert run.see(m.NodeBooted()) == [m.AskSlot()]
+    assert run.see(m.NodeBooted()) == [actions.AskSlot()]
     assert (run.state.phase, run.state.incident, run.state.running) == (Phase.QUEUED, 0, False)
     run = escalated()
     run.see(m.NodeBooted())
@@ -497,7 +500,7 @@ def test_the_present_good_state_costs_nothing() -> None:
 def test_what_must_survive_the_machine_is_remembered_durably() -> None:
     def level(run: Run, observation: m.Observation) -> str:
         run.state, acts = decide(run.state, observation, run.policy, run.now, 0.0)
-        return next((a.level for a in acts if isinstance(a, m.Remember)), "")
+        return next((a.level for a in acts if isinstance(a, actions.Remember)), "")
 
     assert level(Run().up(), m.Commanded(what="stop")) == "durable"
     assert level(Run().up(), m.Exited(instance=1, code=1)) == "plain"
@@ -512,12 +515,12 @@ def test_tier_3_is_used_only_where_a_version_can_be_restored() -> None:
     for _ in range(3):
         run.die()
         run.respawn()
-    for kind in (m.Recreate, m.Restore):
+    for kind in (actions.Recreate, actions.Restore):
         run.die()
         run.due()
         assert isinstance(run.acts[-1], kind)
         run.respawn(cause="start")
-    assert isinstance(run.die()[-1], m.Alert)
+    assert isinstance(run.die()[-1], actions.Alert)
 
 
 def test_damaged_state_is_restored_at_once_without_waiting_for_the_lower_tiers() -> None:
@@ -528,12 +531,12 @@ def test_damaged_state_is_restored_at_once_without_waiting_for_the_lower_tiers()
     assert terms(run).delays_s == ()
     run.die()
     acts = run.see(m.Asked(instance=2))
-    assert isinstance(acts[-1], m.Restore)
+    assert isinstance(acts[-1], actions.Restore)
     assert (run.state.tier, run.state.pending, run.state.cause) == (Tier.RESTORE, Tier.RESTORE, "state.db is malformed")
     run.respawn(cause="restart")
     assert run.state.phase is Phase.RECOVERING
     # It was the last rung: what fails after a restore is a person's.
-    assert isinstance(run.die()[-1], m.Alert)
+    assert isinstance(run.die()[-1], actions.Alert)
 
 
 @pytest.mark.parametrize(
@@ -563,14 +566,14 @@ def test_what_runs_well_is_never_restored_for_what_its_files_look_like() -> None
 
 def test_a_restart_of_a_job_that_was_done_before_it_came_is_a_start() -> None:
     run = Run(Policy(jitter=0.0, once=True)).up()
-    assert isinstance(run.see(m.Commanded(what="restart"))[-1], m.RestartTree)
-    assert isinstance(run.due()[-1], m.RestartTree)
-    assert isinstance(run.see(m.Down(reason="finished", instance=1))[-1], m.Start)
+    assert isinstance(run.see(m.Commanded(what="restart"))[-1], actions.RestartTree)
+    assert isinstance(run.due()[-1], actions.RestartTree)
+    assert isinstance(run.see(m.Down(reason="finished", instance=1))[-1], actions.Start)
     assert run.see(m.Down(reason="finished", instance=1)) == []
 
 
 def test_an_agent_that_a_former_order_stopped_is_started_again_without_an_incident() -> None:
     run = Run().up()
-    assert isinstance(run.see(m.Down(reason="stopped", instance=1))[-1], m.Start)
+    assert isinstance(run.see(m.Down(reason="stopped", instance=1))[-1], actions.Start)
     assert run.state.incident == 0
     assert run.see(m.Down(reason="stopped", instance=1)) == []

@@ -6,23 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.healing import triage
-from holdfast.healing.model import (
-    Adopted,
-    Arm,
-    Behaved,
-    Checked,
-    Exited,
-    Ladder,
-    Observation,
-    OpenIncident,
-    Phase,
-    Policy,
-    Remember,
-    RestartTree,
-    Start,
-    Tier,
-    Timer,
-)
+from holdfast.healing.actions import Arm, OpenIncident, Remember, RestartTree, Start
+from holdfast.healing.model import Adopted, Behaved, Checked, Exited, Ladder, Observation, Phase, Policy, Tier, Timer
 from holdfast.health.model import Verdict
 from holdfast.limits import HANDS_OFF_LOOK_S
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdfast.healing import actions
 from holdfast.healing import model as m
 from holdfast.healing.model import Phase, Policy, Tier
 from holdfast.healing.triage import decide, permit
@@ -59,7 +60,7 @@ def test_any_observation_in_any_phase_has_an_answer_that_is_never_silent(seed: i
         assert decide(before, seen, policy, now, 0.5) == (state, acts)
         permit(state, policy, now, 0.5)
         assert msgspec.json.decode(msgspec.json.encode(state), type=m.Ladder) == state
-        assert msgspec.json.decode(msgspec.json.encode(acts), type=tuple[m.Action, ...]) == acts
+        assert msgspec.json.decode(msgspec.json.encode(acts), type=tuple[actions.Action, ...]) == acts
         assert msgspec.json.decode(msgspec.json.encode(seen), type=m.Observation) == seen
         if state.wanted and not state.running and state is not before:
             assert state.due_mono is not None or state.phase is Phase.QUEUED, (before, seen)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from holdfast.healing.model import Recreate, RestartTree, Start, StopTree, Tier
+from holdfast.healing.actions import Recreate, RestartTree, Start, StopTree
+from holdfast.healing.model import Tier
 from holdfast.spec.model import AgentSpec
 from tests.unit.keeper.test_hands_evidence import Scene
 

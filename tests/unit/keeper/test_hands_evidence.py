@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.healing.model import Ladder, Recreate, RestartTree, StopTree, Tier
+from holdfast.healing.actions import Recreate, RestartTree, StopTree
+from holdfast.healing.model import Ladder, Tier
 from holdfast.init.protocol import AgentDef
 from holdfast.keeper.acting.hands import InitHands
 from holdfast.keeper.agent import Agent

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.healing.model import Recreate, RestartTree, Restore, Start, Tier
+from holdfast.healing.actions import Recreate, RestartTree, Restore, Start
+from holdfast.healing.model import Tier
 from holdfast.keeper.agent import Agent
 from tests.unit.keeper.test_hands_evidence import Scene
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from holdfast.healing.model import Start, StopTree, Tier
+from holdfast.healing.actions import Start, StopTree
+from holdfast.healing.model import Tier
 from holdfast.keeper.agent import Agent
 from tests.unit.keeper.test_hands_evidence import Scene
 

@@ -16,7 +16,8 @@ import msgspec
 
 from holdfast import limits
 from holdfast.errors import HoldfastError
-from holdfast.healing.model import Recreate, RestartTree, Restore, Start, StopTree, Tier
+from holdfast.healing.actions import Recreate, RestartTree, Restore, Start, StopTree
+from holdfast.healing.model import Tier
 from holdfast.init.protocol import AgentDef
 from holdfast.keeper.acting import permits
 from holdfast.keeper.acting.fold import world_of

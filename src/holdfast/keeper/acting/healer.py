@@ -13,13 +13,12 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from holdfast.healing import triage
-from holdfast.healing.model import (
+from holdfast.healing.actions import (
     Action,
     Alert,
     Arm,
     AskSlot,
     CloseIncident,
-    Observation,
     OpenIncident,
     Recreate,
     Remember,
@@ -27,8 +26,8 @@ from holdfast.healing.model import (
     Restore,
     Start,
     StopTree,
-    Timer,
 )
+from holdfast.healing.model import Observation, Timer
 from holdfast.keeper.agent import Agent, pack_ladder
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.telling import words

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Any, Protocol
 
-from holdfast.healing.model import Restore
+from holdfast.healing.actions import Restore
 from holdfast.init.protocol import AgentDef
 from holdfast.keeper.agent import Agent
 from holdfast.spec.model import AgentSpec

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from holdfast import errors, limits
 from holdfast.errors import HoldfastError
-from holdfast.healing.model import Restore
+from holdfast.healing.actions import Restore
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.state.halting import Halting
 from holdfast.keeper.state.restore_course import By, Restoration, Stage, Undone, Verdict, judge, stamp, told

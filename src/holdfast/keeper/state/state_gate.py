@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from holdfast import recipes
 from holdfast.errors import HoldfastError
-from holdfast.healing.model import Restore
+from holdfast.healing.actions import Restore
 from holdfast.keeper.acting.preparing import Holding
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.state.tier_three import validators

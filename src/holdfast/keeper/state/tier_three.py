@@ -13,7 +13,8 @@ from msgspec import to_builtins
 
 from holdfast import recipes
 from holdfast.errors import HoldfastError
-from holdfast.healing.model import Restore, Tier
+from holdfast.healing.actions import Restore
+from holdfast.healing.model import Tier
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.state.restore_course import By, Restoration, Stage, Undone, choices
 from holdfast.keeper.state.state_jobs import words

@@ -21,7 +21,7 @@ from holdfast import limits
 from holdfast.clock import Clock
 from holdfast.errors import AGENT_ESCALATED, HoldfastError
 from holdfast.evidence.model import Bundle
-from holdfast.healing.model import Alert, CloseIncident, OpenIncident
+from holdfast.healing.actions import Alert, CloseIncident, OpenIncident
 from holdfast.home import Home
 from holdfast.incidents import files, model
 from holdfast.incidents.causes import UNKNOWN
