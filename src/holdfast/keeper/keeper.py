@@ -171,7 +171,7 @@ class Keeper:
         self.semaphore = loop_wiring.build(self)
         self.histories = Histories(self.semaphore.lease, lambda name: self.checkpoint.agent(name))
         self.resources.looked.append(self.histories.looked)
-        self.telling = Telling(self, self.alarms)
+        self.telling = Telling(self.semaphore, self.alarms)
         self.health.followers.append(self.telling.follow)
         self.sleepers = sleeping_wiring.build(self)
         self.growth = growth_wiring.growth(self)

@@ -46,11 +46,11 @@ def test_what_cannot_fit_is_an_alarm_until_it_fits() -> None:
         Declared(name="a", priority=1, floor_bytes=900 * MB),
     ]
     keeper, alarms = _keeper(node_memory.check(NODE, fleet)), _Alarms()
-    telling = Telling(keeper, alarms)  # type: ignore[arg-type]
+    telling = Telling(keeper.semaphore, alarms)  # type: ignore[arg-type]
     for _ in range(3):
         telling.look()
     assert [code for code, _, _ in alarms.said] == ["HF4021", "HF4022", "HF4022"]
-    assert [one.kind.code for one in warnings(keeper)] == ["HF4021", "HF4022", "HF4022"]
+    assert [one.kind.code for one in warnings(keeper.semaphore, keeper.agents)] == ["HF4021", "HF4022", "HF4022"]
     assert "not kept for a" in alarms.said[0][2]
     keeper.semaphore.problems = node_memory.check(NODE, fleet[1:])
     telling.look()
@@ -59,12 +59,12 @@ def test_what_cannot_fit_is_an_alarm_until_it_fits() -> None:
     assert alarms.known["node-memory:larger:a"].on is True
     waiting = Standing(name="a", position=1, why="needs 900 MB", estimate_s=None)
     keeper.agents["a"] = _agent("a", 1, Phase.QUEUED, waiting)
-    assert [one.kind.code for one in warnings(keeper)] == ["HF4021", "HF4022"]
+    assert [one.kind.code for one in warnings(keeper.semaphore, keeper.agents)] == ["HF4021", "HF4022"]
 
 
 def test_a_node_without_room_says_so() -> None:
     keeper = _keeper(node_memory.check(node_memory.which(1024 * MB, kept=1020 * MB), []))
-    assert [one.kind.code for one in warnings(keeper)] == ["HF4020"]
+    assert [one.kind.code for one in warnings(keeper.semaphore, keeper.agents)] == ["HF4020"]
 
 
 def test_who_is_shed_and_who_waits_for_memory_is_shown_the_most_important_first() -> None:
@@ -76,7 +76,7 @@ def test_who_is_shed_and_who_waits_for_memory_is_shown_the_most_important_first(
         *(_agent(one.name, 1, Phase.QUEUED, one) for one in (*held, soon)),
         _agent("up", 1, Phase.HEALTHY, held[0]),
     )
-    shed, waits = warnings(keeper)
+    shed, waits = warnings(keeper.semaphore, keeper.agents)
     assert shed.summary == "5 agent(s) went for the memory of more important ones: s4, s3, s2 and 2 more"
     assert waits.summary == "2 start(s) are held back; first q1: needs 1 MB"
     assert some([]) == "nobody"

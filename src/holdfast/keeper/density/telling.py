@@ -7,18 +7,16 @@ with each look at its agents.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from holdfast import errors
 from holdfast.density.node_memory import Problem
 from holdfast.errors import HoldfastError
 from holdfast.healing.model import Phase
 from holdfast.keeper.agent import Agent
+from holdfast.keeper.density.loop import Semaphore
 from holdfast.keeper.telling.alarms import Alarms
-
-if TYPE_CHECKING:
-    from holdfast.keeper.keeper import Keeper
 
 _NAMED = 3  # agents in one line; the rest are counted
 _KEY: Final = "node-memory:"
@@ -41,18 +39,18 @@ def some(names: tuple[str, ...] | list[str]) -> str:
     return (", ".join(names[:_NAMED]) or "nobody") + more
 
 
-def warnings(keeper: Keeper) -> Iterator[HoldfastError]:
+def warnings(semaphore: Semaphore, agents: Mapping[str, Agent]) -> Iterator[HoldfastError]:
     """All that hold now, the gravest first."""
-    for problem in keeper.semaphore.problems:
+    for problem in semaphore.problems:
         yield said(problem)
-    shed = [agent for agent in keeper.agents.values() if agent.ladder.phase is Phase.SHED]
+    shed = [agent for agent in agents.values() if agent.ladder.phase is Phase.SHED]
     if shed:
         shed.sort(key=lambda agent: (-agent.spec.priority, agent.name))
         yield HoldfastError(errors.AGENTS_SHED, count=len(shed), agents=some([agent.name for agent in shed]))
-    too_large = {one.agents[0] for one in keeper.semaphore.problems if one.code == "larger"}
+    too_large = {one.agents[0] for one in semaphore.problems if one.code == "larger"}
     held = [
         (agent.standing.position, agent.name, agent.standing.why)
-        for agent in keeper.agents.values()
+        for agent in agents.values()
         if agent.standing is not None and agent.standing.estimate_s is None and agent.ladder.phase is Phase.QUEUED
         if agent.name not in too_large  # which is told already
     ]
@@ -64,8 +62,8 @@ def warnings(keeper: Keeper) -> Iterator[HoldfastError]:
 class Telling:
     """Raises an alarm for what cannot work on this node, and takes it back."""
 
-    def __init__(self, keeper: Keeper, alarms: Alarms) -> None:
-        self._keeper, self._alarms = keeper, alarms
+    def __init__(self, semaphore: Semaphore, alarms: Alarms) -> None:
+        self._semaphore, self._alarms = semaphore, alarms
         self._told: tuple[Problem, ...] | None = None
 
     def follow(self, agent: Agent, now: float) -> None:
@@ -74,8 +72,8 @@ class Telling:
 
     def look(self) -> None:
         """As `follow`."""
-        problems = self._keeper.semaphore.problems
-        if self._told == problems or self._keeper.semaphore.node is None:
+        problems = self._semaphore.problems
+        if self._told == problems or self._semaphore.node is None:
             return
         self._told = problems
         keys = {}

@@ -45,7 +45,7 @@ def _warnings(keeper: Keeper) -> Iterator[Warning]:
         yield _warning(errors.ALERT_FAILED, channel=channel, reason=reason)
     for said in state_wiring.warnings(keeper):
         yield Warning(code=said.kind.code, message=said.summary, next=said.next_step)
-    for said in telling.warnings(keeper):
+    for said in telling.warnings(keeper.semaphore, keeper.agents):
         yield Warning(code=said.kind.code, message=said.summary, next=said.next_step)
     if keeper.neighbours.names:
         yield _warning(errors.NOISY_NEIGHBOUR, detail="; ".join(keeper.neighbours.names))
