@@ -141,6 +141,7 @@ class Init:
         elif fd == self.spawner.fd:
             self.spawner.hear()
         elif fd in self.pidfds:
+            self.supervisor.processes.look_anew()
             self.supervisor.codes.orphan_exited(self.pidfds[fd])
         elif fd == self.notify.fileno():
             self._beats()
@@ -161,12 +162,14 @@ class Init:
         first = _reap()
         if first is None:
             return
+        self.supervisor.processes.look_anew()  # what it left behind is below us only now
         self._child_ended(*first)
         self._settle()  # its successor is asked for before the kernel looks through all children once more
         dead: list[tuple[int, int]] = []
         while (found := _reap()) is not None:
             dead.append(found)
-        # Reap all first: the lists of orphans looked at below then hold what every one of them left behind.
+        # Reap all first: the list of orphans looked up below then holds what every one of them left behind.
+        self.supervisor.processes.look_anew()
         for pid, status in dead:
             self._child_ended(pid, status)
 
@@ -186,6 +189,7 @@ class Init:
         if not data:
             self._become_guard()
         self.guard_missed = 0
+        self.supervisor.processes.look_anew()  # whoever guard tells of died before this
         self.guard_incoming += data
         *lines, self.guard_incoming = self.guard_incoming.split(b"\n")
         for line in lines:

@@ -14,7 +14,7 @@ from holdfast.init.agent import Agent
 
 
 class Processes:
-    """`look_anew` at the end of a turn: what was looked up in it is no longer true."""
+    """`look_anew` at the end of a turn, and before the end of a process is acted on: what it left is seen only then."""
 
     def __init__(self, home_id: str) -> None:
         self.home_id = home_id
@@ -35,8 +35,9 @@ class Processes:
         """Children of init, guard and foreign parents which are no agent's main process and none of our own."""
         if self._orphans is None:
             known = set(self.by_pid) | {os.getpid(), os.getppid(), self.spawner_pid}
-            parents = {os.getpid(), os.getppid(), *self.foreign_parents}
-            candidates = [child for parent in parents for child in procfs.children(parent)]
+            others = {os.getppid(), *self.foreign_parents}
+            candidates = [child for parent in others for child in procfs.all_children(parent)]
+            candidates += procfs.children(os.getpid())
             self._orphans = [pid for pid in candidates if pid not in known]
         return self._orphans
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 from holdfast.init.protocol import INSTANCE_ENV
 
+LISTINGS_MAX = 8  # of children, until two are equal
+
 
 class Process(NamedTuple):
     """One line of /proc/PID/stat. `starttime` in clock ticks since boot: with the pid it names a process."""
@@ -47,7 +49,11 @@ def table() -> dict[int, Process]:
 
 
 def children(pid: int) -> list[int]:
-    """Direct children, as the kernel lists them; empty where it does not."""
+    """Direct children, as the kernel lists them; empty where it does not.
+
+    The kernel leaves out others when one that it has just listed is reaped meanwhile: right only for our own children,
+    which nobody else reaps, or where a miss does no harm. See `all_children`.
+    """
     found: list[int] = []
     try:
         for task in os.listdir(f"/proc/{pid}/task"):
@@ -56,6 +62,21 @@ def children(pid: int) -> list[int]:
     except OSError:
         pass
     return found
+
+
+def all_children(pid: int) -> list[int]:
+    """Direct children of a process that reaps on its own: none is left out.
+
+    A list that left somebody out names one that was reaped, which the next list cannot name: two that are equal are
+    whole. Where children come and go too fast for that, the whole machine is read.
+    """
+    listed = children(pid)
+    for _ in range(LISTINGS_MAX):
+        again = children(pid)
+        if again == listed:
+            return listed
+        listed = again
+    return [process.pid for process in table().values() if process.ppid == pid]
 
 
 def instance_of(pid: int) -> str | None:
