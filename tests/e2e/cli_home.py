@@ -47,7 +47,7 @@ class CliHome:
             text=True,
             check=False,
             stdin=subprocess.DEVNULL,
-            timeout=PATIENCE_S * 2,
+            timeout=PATIENCE_S * 4,
         )
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
@@ -69,9 +69,18 @@ class CliHome:
         return path
 
     def ps(self) -> dict[str, Any]:
-        """The status; an empty one while the keeper is away."""
-        done = self.run("ps", "--json")
-        return json.loads(done.stdout) if done.stdout else {"agents": [], "holdfast": {"processes": []}}
+        """The status, told by a keeper that has met init: before, it knows nobody's pid. An empty one while there is
+        no keeper."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            done = self.run("ps", "--json")
+            found: dict[str, Any] = json.loads(done.stdout) if done.stdout else {}
+            rows = found.get("holdfast", {}).get("processes", [])
+            if any(row["name"] == "init" and row["pid"] for row in rows) or time.monotonic() >= deadline:
+                return found
+            if not found:
+                return {"agents": [], "holdfast": {"processes": []}}
+            time.sleep(0.02)
 
     def agents(self) -> dict[str, dict[str, Any]]:
         return {row["name"]: row for row in self.ps()["agents"]}

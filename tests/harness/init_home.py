@@ -210,7 +210,11 @@ class InitHome:
         if not (self.home.path / "home.id").exists():
             shutil.rmtree(self.directory, ignore_errors=True)
             return
-        for _ in range(200):
+        for path in self.groups:
+            with contextlib.suppress(OSError):  # whoever stands still cannot die
+                (path / "freezer.state").write_text("THAWED")
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
             mine = self.own_processes() + [pid for pids in self.instances().values() for pid in pids]
             mine += self.lock_holders()
             if not mine:
@@ -222,11 +226,10 @@ class InitHome:
         for path in self.groups:
             with contextlib.suppress(OSError):
                 (path / "cgroup.kill").write_text("1")
-            for _ in range(100):
+            deadline = time.monotonic() + PATIENCE_S  # the kernel may take its time with memory of the dead
+            while path.exists() and time.monotonic() < deadline:
                 with contextlib.suppress(OSError):
-                    if path.exists():
-                        path.rmdir()
-                if not path.exists():
+                    path.rmdir()
                     break
                 time.sleep(0.01)
         if self.groups:

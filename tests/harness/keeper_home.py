@@ -7,8 +7,10 @@ import os
 import sys
 from typing import Any
 
+from holdfast import errors
 from holdfast.cli import starting
 from holdfast.cli.client import KeeperClient
+from holdfast.cli.wire import WireError
 from holdfast.errors import HoldfastError
 from holdfast.node import cgroups
 from holdfast.pods import groups
@@ -16,6 +18,27 @@ from tests.harness.init_home import PATIENCE_S, InitHome, wait_until
 
 SERVICES = {"keeper": "holdfast.keeper", "logger": "holdfast.logs"}
 Row = dict[str, Any]
+
+
+class PatientClient(KeeperClient):
+    """Looks again while no keeper answers: it may be on its way back. What changes something is asked for once."""
+
+    def get(self, path: str, **query: object) -> Any:
+        found: list[Any] = []
+
+        def answered() -> bool:
+            try:
+                found.append(super(PatientClient, self).get(path, **query))
+            except HoldfastError as error:
+                if error.kind.code != errors.KEEPER_UNREACHABLE.code:
+                    raise
+            return bool(found)
+
+        wait_until(answered, f"a keeper that answers {path}")
+        return found[0]
+
+    def is_up(self) -> bool:
+        return KeeperClient(self.home, self.timeout_s).is_up()
 
 
 class KeeperHome(InitHome):
@@ -29,7 +52,7 @@ class KeeperHome(InitHome):
             for name, module in SERVICES.items()
         }
         self.home.services.write_text(json.dumps(services))
-        self.client = KeeperClient(self.home, timeout_s=PATIENCE_S)
+        self.client = PatientClient(self.home, timeout_s=PATIENCE_S)
 
     def up(self, *agents: Row, **fleet: Any) -> Row:
         """Start Holdfast unless it runs, and put this fleet."""
@@ -54,24 +77,29 @@ class KeeperHome(InitHome):
         }
 
     def status(self) -> Row:
-        """As soon as a keeper answers."""
+        """As soon as a keeper answers that has met init: one that has not knows nobody's pid."""
 
         def look() -> Row | None:
-            try:
-                shown: Row = self.client.get("/v1/status")
-            except HoldfastError:
-                return None
-            return shown
+            shown: Row = self.client.get("/v1/status")
+            return (
+                shown if any(row["name"] == "init" and row["pid"] for row in shown["holdfast"]["processes"]) else None
+            )
 
-        found: Row = wait_until(look, "a keeper that answers")
+        found: Row = wait_until(look, "a keeper that has met init")
         return found
 
     def row(self, name: str) -> Row:
         return next((row for row in self.status()["agents"] if row["name"] == name), {})
 
     def process(self, name: str) -> Row:
-        """One of Holdfast's own processes."""
-        found: Row = next(row for row in self.status()["holdfast"]["processes"] if row["name"] == name)
+        """One of Holdfast's own processes, as soon as it runs."""
+
+        def running() -> Row | None:
+            return next(
+                (row for row in self.status()["holdfast"]["processes"] if row["name"] == name and row["pid"]), None
+            )
+
+        found: Row = wait_until(running, f"{name} runs")
         return found
 
     def wait_row(self, name: str, timeout_s: float = PATIENCE_S, **match: Any) -> Row:
@@ -95,15 +123,28 @@ class KeeperHome(InitHome):
         """The pid of a process of ours that took the place of `former`, told by a keeper that answers."""
 
         def back() -> int | None:
-            pid = self.process(name)["pid"]
-            return pid if pid and pid != former else None
+            pid: int = self.process(name)["pid"]
+            return pid if pid != former else None
 
         found: int = wait_until(back, f"{name} is back")
         return found
 
     def events(self, **query: Any) -> list[Row]:
-        lines = self.client.stream("/v1/events", follow=False, **query)
-        return [json.loads(line) for line in lines if line.strip()]
+        """All of them, or from the start again when a keeper ended in the middle of its answer."""
+        whole: list[bytes] = []
+
+        def told() -> bool:
+            try:
+                whole.append(b"".join(self.client.pieces("/v1/events", {"follow": 0, **query})))
+            except (OSError, WireError):
+                return False
+            except HoldfastError as error:
+                if error.kind.code != errors.KEEPER_UNREACHABLE.code:
+                    raise
+            return bool(whole)
+
+        wait_until(told, "a keeper that tells its events")
+        return [json.loads(line) for line in whole[0].splitlines() if line.strip()]
 
     def incidents(self) -> list[Row]:
         found: list[Row] = self.client.get("/v1/incidents")["incidents"]
