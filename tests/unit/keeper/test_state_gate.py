@@ -25,12 +25,12 @@ class Bench:
         spec = AgentSpec(name="h", command=("x",), working_dir="/", recipe=recipe, recipe_data={"home": "/h"})
         policy, ladder = SimpleNamespace(restore_available=available), SimpleNamespace(running=False)
         self.agent: Any = SimpleNamespace(name="h", spec=spec, policy=policy, ladder=ladder)
-        keeper = SimpleNamespace(
-            snapshots=SimpleNamespace(jobs=SimpleNamespace(ask=self._ask)),
-            faults=SimpleNamespace(take=lambda agent, faults: self.taken.append(faults)),
-        )
+        jobs = SimpleNamespace(ask=self._ask)
         holding = SimpleNamespace(waits=lambda agent: bool(self.stuck), settle=self._settle)
-        self.gate = StateGate(cast(Any, keeper), cast(Any, holding))
+        self.gate = StateGate(cast(Any, jobs), self._take, cast(Any, holding))
+
+    def _take(self, agent: object, faults: list[dict[str, str]]) -> None:
+        self.taken.append(faults)
 
     async def _ask(self, job: str, name: str, **args: Any) -> dict[str, Any]:
         self.asked.append(job)

@@ -8,25 +8,26 @@ restoring.py as what has to be over before a start; wired by state_wiring.py.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from holdfast import recipes
 from holdfast.errors import HoldfastError
 from holdfast.healing.actions import Restore
 from holdfast.keeper.acting.preparing import Holding
 from holdfast.keeper.agent import Agent
+from holdfast.keeper.state.state_jobs import StateJobs
 from holdfast.keeper.state.tier_three import validators
 from holdfast.worker.protocol import JobFailed
 
-if TYPE_CHECKING:
-    from holdfast.keeper.keeper import Keeper
-
 
 class StateGate:
-    """See hands.Holding."""
+    """See hands.Holding. `damaged` takes what was found."""
 
-    def __init__(self, keeper: Keeper, restoring: Holding) -> None:
-        self._keeper = keeper
+    def __init__(
+        self, jobs: StateJobs, damaged: Callable[[Agent, list[dict[str, str]]], None], restoring: Holding
+    ) -> None:
+        self._jobs = jobs
+        self._damaged = damaged
         self._restoring = restoring
 
     def waits(self, agent: Agent) -> bool:
@@ -42,14 +43,14 @@ class StateGate:
         if not self._looks(agent) or agent.ladder.running:
             return ""
         try:
-            told = await self._keeper.snapshots.jobs.ask("check-state", agent.name, validators=validators(agent.spec))
+            told = await self._jobs.ask("check-state", agent.name, validators=validators(agent.spec))
         except (JobFailed, HoldfastError):
             return ""
         faults = told["faults"]
         if not faults:
             return ""
         # Told once the ladder has heard of the failed start, which opens the incident this belongs to.
-        asyncio.get_running_loop().call_soon(self._keeper.faults.take, agent, faults)
+        asyncio.get_running_loop().call_soon(self._damaged, agent, faults)
         return f"its state is damaged: {faults[0]['path']} ({faults[0]['reason']})"
 
     def by_ladder(self, agent: Agent, act: Restore) -> None:

@@ -66,9 +66,10 @@ def join_restores(keeper: Keeper) -> tuple[Restoring, StateFaults]:
             restoring.follow(keeper.agents[name])
 
     keeper.snapshots.changed = changed
-    keeper.hands.holding = StateGate(keeper, restoring)
+    faults = StateFaults(keeper)
+    keeper.hands.holding = StateGate(keeper.snapshots.jobs, faults.take, restoring)
     keeper.places.more_env = lambda spec: {**pushes_env(spec), **restoring.env(spec.name)}
-    return restoring, StateFaults(keeper)
+    return restoring, faults
 
 
 def warnings(keeper: Keeper) -> Iterator[HoldfastError]:
