@@ -39,7 +39,7 @@ async def describe(keeper: Keeper, request: Request) -> Response:
     name = request.path_params["name"]
     known = looking.describe(keeper, name)
     ahead = outlook.of(keeper.agent(name), keeper.clock.now_mono(), keeper.clock.now_at())
-    kept = await versions.of(keeper, name)
+    kept = await versions.of(keeper.agent(name), keeper.snapshots)
     return answer(Described(**structs.asdict(known), outlook=ahead, versions=kept))
 
 

@@ -9,16 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from holdfast.keeper.agent import Agent
+from holdfast.keeper.state.snapshots import Snapshots
 from holdfast.state.looking.choose import KNOWN_GOOD
 from holdfast.state.model import Snapshot
 from holdfast.state.store import names
-
-if TYPE_CHECKING:
-    from holdfast.keeper.keeper import Keeper
 
 
 class Named(Struct, frozen=True, kw_only=True):
@@ -38,18 +36,18 @@ class Versions(Struct, frozen=True, kw_only=True):
     trouble: tuple[str, ...] = ()
 
 
-async def of(keeper: Keeper, name: str) -> Versions | None:
+async def of(agent: Agent, snapshots: Snapshots) -> Versions | None:
     """None: it keeps no versions."""
-    state = keeper.agent(name).spec.state
+    state = agent.spec.state
     if not state.paths:
         return None
-    found = await asyncio.to_thread(_look, keeper.snapshots.jobs.directory(name) / "repo")
+    found = await asyncio.to_thread(_look, snapshots.jobs.directory(agent.name) / "repo")
     return Versions(
         snapshots=len(found[0]),
         newest=_named(found[0]),
         known_good=_named(found[1]),
         store=state.store or "",
-        trouble=tuple(keeper.snapshots.trouble(name)),
+        trouble=tuple(snapshots.trouble(agent.name)),
     )
 
 
