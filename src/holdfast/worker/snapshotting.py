@@ -34,7 +34,8 @@ from holdfast.worker.protocol import Fault, JobFailed
 
 
 def snapshot(call: Call) -> dict[str, Any]:
-    """answers.Taken, and `same_disk`: whether the repository lies where the agent's files do (None: not known)."""
+    """answers.Taken, `unkept` (capture.Taken) and `same_disk`: whether the repository lies where the agent's files do
+    (None: not known)."""
     args, home = call.args, opening.directory(call.args)
     with opening.locked(args) as held, opening.repository(args, make=True) as repository:
         anew = home / "cache" / scrub.ANEW
@@ -60,7 +61,8 @@ def snapshot(call: Call) -> dict[str, Any]:
         if found.snapshot is not None and found.manifest is not None:
             row = listing.row(found.snapshot, found.manifest, (), listing.remote(args))
     taken = Taken(snapshot=row, unchanged_since=found.unchanged_since)
-    return {**msgspec.to_builtins(taken), "note": found.note, "same_disk": _same_disk(home, request.paths)}
+    more = {"note": found.note, "unkept": found.unkept, "same_disk": _same_disk(home, request.paths)}
+    return {**msgspec.to_builtins(taken), **more}
 
 
 def _give_back(repository: Repository, newest: Snapshot | None) -> None:

@@ -124,6 +124,10 @@ def test_what_the_agent_may_not_read_is_left_out_with_the_reason(home: Home, wor
     assert sorted(manifest.left_out) == [
         f"{work}/{name}: it cannot be read: Permission denied" for name in ("closed", "linked", "roots")
     ]
+    os.mkfifo(work / "pipe")  # nothing to lose
+    again = home.take(work, rights=AGENT)
+    assert again.snapshot is None
+    assert again.unkept == manifest.left_out
     assert b"THE-SECRET" not in everything_stored(home)
 
 

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from holdfast import limits
 from holdfast.healing.model import Ladder, Phase, Policy
+from holdfast.keeper.telling.words import span
 from holdfast.state.looking.choose import KNOWN_GOOD
 
 
@@ -57,6 +58,11 @@ class Restoration(Struct, frozen=True, kw_only=True):
     @property
     def short(self) -> str:
         return self.snapshot[:12]
+
+
+def of_intent(left: dict[str, Any]) -> Restoration:
+    """A restore of which only its intent is known, as the worker's jobs tell it."""
+    return Restoration(snapshot=str(left.get("snapshot", "")), at=float(left.get("at", 0.0)), by=By.PERSON)
 
 
 class Undone(Exception):
@@ -137,6 +143,21 @@ def _spread(rows: Sequence[dict[str, Any]], fault_at: float) -> list[dict[str, A
 def stamp(at: float) -> str:
     """A moment as ISO 8601 in UTC, to the second."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def restored(one: Restoration, notes: Sequence[object]) -> str:
+    """What the ledger says of an exchange that was done."""
+    text = f"its state is that of {stamp(one.at)} again (snapshot {one.short}); {span(one.lost_s)} of it are lost"
+    if one.trees:
+        text += f"; what was there is kept at {', '.join(one.trees)}"
+    return text + "".join(f"; {note}" for note in notes)
+
+
+def healed(one: Restoration) -> str:
+    """What the post-mortem says of tier 3."""
+    text = f"restored its state from snapshot {one.short} of {stamp(one.at)} ("
+    text += f"{one.damage or 'the restarts did not help'}); {span(one.lost_s)} of it are lost"
+    return text + (f"; the former state is kept at {', '.join(one.trees)}" if one.trees else "")
 
 
 def told(one: Restoration) -> str:

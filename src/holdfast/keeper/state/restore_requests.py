@@ -24,7 +24,8 @@ from holdfast.worker.protocol import JobFailed
 
 if TYPE_CHECKING:
     from holdfast.keeper.keeper import Keeper
-    from holdfast.keeper.state.restoring import Course, Restoring
+    from holdfast.keeper.state.courses import Course
+    from holdfast.keeper.state.restoring import Restoring
 
 _LOOK_S = 0.05
 
@@ -85,7 +86,7 @@ class Requests:
         name, restoring = agent.name, self._restoring
         yield _stage("keeping what is there now")
         await restoring.recovered(agent, course)
-        before, warnings = await self._keep(agent)
+        before, unkept, warnings = await self._keep(agent)
         former = agent.memory.restoration
         if former is not None:  # a person who restores again has looked at what the former one brought
             await restoring.retire(agent, course, former)
@@ -104,6 +105,7 @@ class Requests:
             raise
         yield _stage("stopping it" if agent.ladder.running else "exchanging")
         now_at = self._keeper.clock.now_at()
+        unkept = [each for each in unkept if each.startswith(str(built.get("path", "")))]
         one = Restoration(
             snapshot=str(built["snapshot"]),
             at=float(built["at"]),
@@ -112,6 +114,7 @@ class Requests:
             path=str(built.get("path", "")),
             before=before,
             lost_s=max(0.0, now_at - float(built["at"])),
+            left_behind=bool(unkept),
         )
         try:
             one = await restoring.exchange(agent, course, one, grace_s=agent.spec.stop.grace_s)
@@ -123,14 +126,21 @@ class Requests:
         warnings += [*built["notes"], *stale]
         if not before and one.trees:
             warnings.append(f"what was there is kept at {', '.join(one.trees)}")
+        elif unkept and one.trees:
+            more = f" and {len(unkept) - 1} more" if len(unkept) > 1 else ""
+            some = f"{unkept[0]}{more}"
+            warnings.append(f"not all that was there is in a snapshot ({some}): it stays at {', '.join(one.trees)}")
         yield _stage("starting it")
         yield _result(name, snapshot, built, warnings, before)
 
-    async def _keep(self, agent: Agent) -> tuple[str, list[str]]:
-        """(id of a snapshot of what is there, what there is to say). Bounded; its failure stops no restore."""
+    async def _keep(self, agent: Agent) -> tuple[str, list[str], list[str]]:
+        """(id of a snapshot of what is there, what it could not read, what there is to say).
+
+        Bounded; its failure stops no restore.
+        """
         paths = agent.spec.state.paths
         if await state_paths.missing(self._errands, agent.name, paths) == list(paths):
-            return "", []
+            return "", [], []
         try:
             async with asyncio.timeout(limits.SNAPSHOT_BEFORE_REMOVAL_S):
                 taken = await self._keeper.snapshots.take(agent.name, Cause.RESTORE)
@@ -140,8 +150,8 @@ class Requests:
             why = words(failed)
         else:
             made = taken["snapshot"]
-            return str(made["id"] if made else taken["unchanged_since"]), []
-        return "", [f"what was there could not be kept as a snapshot first: {why}"]
+            return str(made["id"] if made else taken["unchanged_since"]), list(taken.get("unkept", ())), []
+        return "", [], [f"what was there could not be kept as a snapshot first: {why}"]
 
     async def _answered(self, agent: Agent) -> None:
         """Until it is up and past its gate, in bounded time."""

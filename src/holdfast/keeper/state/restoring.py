@@ -20,16 +20,28 @@ from holdfast import errors, limits
 from holdfast.errors import HoldfastError
 from holdfast.healing.actions import Restore
 from holdfast.keeper.agent import Agent
+from holdfast.keeper.state.courses import Course
 from holdfast.keeper.state.halting import Halting
-from holdfast.keeper.state.restore_course import By, Restoration, Stage, Undone, Verdict, judge, stamp, told
+from holdfast.keeper.state.kept_looks import KeptLooks
+from holdfast.keeper.state.restore_course import (
+    By,
+    Restoration,
+    Stage,
+    Undone,
+    Verdict,
+    healed,
+    judge,
+    of_intent,
+    restored,
+    stamp,
+    told,
+)
 from holdfast.keeper.state.restore_requests import Requests
 from holdfast.keeper.state.state_jobs import result_of, words
 from holdfast.keeper.state.tier_three import TierThree
 from holdfast.keeper.state.worker_link import Message
 from holdfast.keeper.telling.cases import case_body
-from holdfast.keeper.telling.words import span
 from holdfast.state.restore.intent import INTENT_NAME
-from holdfast.state.restore.kept_trees import NAME as KEPT_NAME
 from holdfast.worker.protocol import JobFailed
 
 if TYPE_CHECKING:
@@ -37,20 +49,6 @@ if TYPE_CHECKING:
 
 VARIABLE = "HOLDFAST_RESTORED_FROM"
 STAYS = "the restored state was not taken back before the next restore"
-
-
-class Course:
-    """One restore while this keeper works on it. `hold`: the agent must not be started. `args`: what its jobs are told.
-
-    `stuck`: why it could neither be finished nor undone. `left`: it was left half-way, and is only brought to its end.
-    """
-
-    def __init__(self, args: dict[str, Any], *, hold: bool = False) -> None:
-        self.args = args
-        self.hold = hold
-        self.done = asyncio.Event()
-        self.stuck = ""
-        self.left = False
 
 
 class Restoring:
@@ -62,18 +60,18 @@ class Restoring:
         self._halting = Halting(keeper.link, keeper.hands)
         self._courses: dict[str, Course] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._kept_timer: asyncio.TimerHandle | None = None
+        self._kept_looks = KeptLooks(keeper)
         self._tier_three = TierThree(keeper, self)
         self._requests = Requests(keeper, self)
 
     def begin(self) -> None:
         """Trees that were kept are looked at from now on."""
-        self._kept_timer = asyncio.get_running_loop().call_later(limits.DAMAGED_TREE_LOOK_S, self._look_at_kept)
+        self._kept_looks.begin()
 
     def close(self) -> None:
-        for timer in (self._timer, self._kept_timer):
-            if timer is not None:
-                timer.cancel()
+        self._kept_looks.close()
+        if self._timer is not None:
+            self._timer.cancel()
 
     def restore(self, agent: str, snapshot: str, *, path: str | None = None) -> AsyncIterator[Message]:
         """A person's, in place: progress, and last answers.Restored. Raises HoldfastError, JobFailed."""
@@ -260,25 +258,17 @@ class Restoring:
             one,
             stage=Stage.PROBATION,
             trees=tuple(done.get("old_trees", ())),
-            left_behind=bool(done.get("left_behind")),
+            left_behind=one.left_behind or bool(done.get("left_behind")),
         )
         self._keeper.faults.restored(agent)
-        text = f"its state is that of {stamp(one.at)} again (snapshot {one.short}); {span(one.lost_s)} of it are lost"
-        if one.trees:
-            text += f"; what was there is kept at {', '.join(one.trees)}"
-        if done.get("notes"):
-            text += f"; {'; '.join(map(str, done['notes']))}"
         incident = agent.incident
         if incident is not None and one.by is By.LADDER:
-            incident.restored = f"restored its state from snapshot {one.short} of {stamp(one.at)} ("
-            incident.restored += f"{one.damage or 'the restarts did not help'}); {span(one.lost_s)} of it are lost"
-            if one.trees:
-                incident.restored += f"; the former state is kept at {', '.join(one.trees)}"
+            incident.restored = healed(one)
             self._keeper.casebook.rewrite(incident)
         more: dict[str, Any] = {"restored_from": told(one)}
         if incident is not None:
             more["case"] = case_body(incident)
-        self.note(agent, one, "state.restored", text, **more)
+        self.note(agent, one, "state.restored", restored(one, done.get("notes") or ()), **more)
         return one
 
     async def _land(self, name: str, course: Course, **more: Any) -> dict[str, Any]:
@@ -301,9 +291,7 @@ class Restoring:
             if one is not None and landed["outcome"] != "new":
                 self.undone(agent, one, "it was interrupted")
             if one is None and landed["outcome"] == "new":  # it was removed before that restore had proved itself
-                left = landed.get("intent", {})
-                snapshot, at = str(left.get("snapshot", "")), float(left.get("at", 0.0))
-                await self.retire(agent, course, Restoration(snapshot=snapshot, at=at, by=By.PERSON))
+                await self.retire(agent, course, of_intent(landed.get("intent", {})))
 
     async def dropped(self, name: str, course: Course) -> None:
         """What was built is not wanted any more."""
@@ -348,9 +336,7 @@ class Restoring:
                 self.undone(agent, one, "it was interrupted")
         elif one is None or one.stage is Stage.EXCHANGE:
             done = {**landed.get("intent", {}), **landed}
-            if one is None:
-                at = float(done.get("at", 0.0))
-                one = Restoration(snapshot=str(done.get("snapshot", "")), at=at, by=By.PERSON)
+            one = one or of_intent(done)
             self._exchanged(agent, replace(one, instance=agent.ladder.instance), done)
         elif one.stage is Stage.BACK:
             await self._return(agent, course, one, "it was interrupted on the way back")
@@ -411,20 +397,3 @@ class Restoring:
             self.end(agent.name, course, stuck)
             if not stuck and one.by is By.PERSON:
                 self.wake(agent, "its former state is back")
-
-    # --- trees that are kept -------------------------------------------------------------------------------------
-    def _look_at_kept(self) -> None:
-        self.begin()
-        for name, place in list(self._keeper.upkeep.places.items()):
-            if name in self._keeper.agents and (self._jobs.directory(name) / KEPT_NAME).exists():
-                # What thinning has to say is that the disk budget is short: these trees are what is missed least.
-                self._keeper.tasks.spawn(self._drop(name, everything=bool(place.said)))
-
-    async def _drop(self, name: str, *, everything: bool) -> None:
-        try:
-            gone = (await self._jobs.ask("restore-drop", name, gentle=True, everything=everything))["gone"]
-        except (JobFailed, HoldfastError):
-            return  # again with the next look
-        if gone:
-            why = "its disk budget needs the room" if everything else "their time is up"
-            self._keeper.recorder.record("state.kept-deleted", name, f"{why}: deleted {', '.join(gone)}")

@@ -189,9 +189,9 @@ async def result_of(messages: AsyncGenerator[Message, None]) -> dict[str, Any]:
 
 def words(failed: JobFailed | HoldfastError) -> str:
     """Why it failed, one clause."""
-    if isinstance(failed, HoldfastError):
-        return failed.summary
-    kind = errors.CATALOGUE.get(failed.kind)
-    if kind is None:
+    kind = failed.kind if isinstance(failed, HoldfastError) else errors.CATALOGUE.get(failed.kind)
+    if kind is None or not isinstance(failed.detail, dict):
         return str(failed.detail)
-    return HoldfastError(kind, **failed.detail).summary if isinstance(failed.detail, dict) else str(failed.detail)
+    if kind is errors.RESTORE_FAILED and "reason" in failed.detail:  # who says it says that nothing took place, too
+        return str(failed.detail["reason"])
+    return HoldfastError(kind, **failed.detail).summary

@@ -23,7 +23,8 @@ from holdfast.worker.protocol import JobFailed
 
 if TYPE_CHECKING:
     from holdfast.keeper.keeper import Keeper
-    from holdfast.keeper.state.restoring import Course, Restoring
+    from holdfast.keeper.state.courses import Course
+    from holdfast.keeper.state.restoring import Restoring
 
 
 class TierThree:

@@ -76,6 +76,7 @@ class Taken(Struct, frozen=True, kw_only=True):
     unchanged_since: str = ""
     bytes_read: int = 0
     note: str = ""  # why it is less consistent than asked for
+    unkept: tuple[str, ...] = ()  # what has content and could not be read: path and why, cut as `left_out`
 
 
 def take(
@@ -120,7 +121,13 @@ class _Capture:
             passage = self._pass(cache)
             if not self._request.always and passage.roots == self._roots_before(cache, passage.roots):
                 cache.commit(newest, _entries(passage.roots))
-                return Taken(snapshot=None, manifest=None, unchanged_since=newest, bytes_read=self._bytes_read)
+                return Taken(
+                    snapshot=None,
+                    manifest=None,
+                    unchanged_since=newest,
+                    bytes_read=self._bytes_read,
+                    unkept=tuple(passage.unkept),
+                )
             note, still = "", False
             if self._request.capture == "freeze":
                 cache, passage, note = self._stand_still(cache, passage)
@@ -133,7 +140,13 @@ class _Capture:
             if self._request.capture == "freeze" and (known := self._cached(_FIRST)) is not None:
                 known.unlink(missing_ok=True)
         manifest = self._repository.manifest(snapshot)
-        return Taken(snapshot=snapshot, manifest=manifest, bytes_read=self._bytes_read, note=note)
+        return Taken(
+            snapshot=snapshot,
+            manifest=manifest,
+            bytes_read=self._bytes_read,
+            note=note,
+            unkept=tuple(passage.unkept),
+        )
 
     def _pass(self, cache: Cache) -> Passage:
         """Look at everything once."""

@@ -31,6 +31,7 @@ _ODD = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+_NO_CONTENT = frozenset(_ODD.values())
 
 
 __all__ = ["CannotCapture", "Passage"]
@@ -62,6 +63,7 @@ class Passage:
         self.bytes = 0
         self.fuzzy: list[str] = []
         self.left_out: list[str] = []
+        self.unkept: list[str] = []  # of those the ones with content: a copy of the state is not whole without them
 
     def all(self, paths: tuple[str, ...]) -> None:
         """Raises CannotCapture, StoreError, HoldfastError."""
@@ -119,6 +121,9 @@ class Passage:
             self.fuzzy.append(_shown(path, name))
         for name, why in notes.left_out[: limits.SNAPSHOT_LISTED_MAX - len(self.left_out)]:
             self.left_out.append(f"{_shown(path, name)}: {why}")
+        unkept = [(name, why) for name, why in notes.left_out if why not in _NO_CONTENT]
+        for name, why in unkept[: limits.SNAPSHOT_LISTED_MAX - len(self.unkept)]:
+            self.unkept.append(f"{_shown(path, name)}: {why}")
 
     # --- files -----------------------------------------------------------------------------------------------
 
