@@ -15,7 +15,8 @@ from holdfast.clock import SystemClock
 from holdfast.healing.model import CalledBack, Ladder, Phase, Policy, SetAside
 from holdfast.health.beats import Beats
 from holdfast.keeper.agent import Agent, Memory, World
-from holdfast.keeper.density.sleeping import Parts, Sleepers
+from holdfast.keeper.density.idling import Parts
+from holdfast.keeper.density.sleeping import Sleepers
 from holdfast.keeper.tasks import Tasks
 from holdfast.spec.model import AgentSpec, Idle
 
@@ -98,7 +99,7 @@ class Ground:
     async def looked(self, times: int = 3) -> None:
         """So many looks from now on are over."""
         for _ in range(times):
-            await self.sleepers._look()
+            await self.sleepers._idling.look()
 
 
 def live(action: str, life: Callable[[Ground], Coroutine[Any, Any, None]]) -> None:

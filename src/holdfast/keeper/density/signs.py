@@ -1,7 +1,7 @@
 """Whether agents do nothing: what they say, who talks to them, what CPU they take.
 
 Invariant: looking costs nothing while nobody may sleep, and reads /proc beside the keeper's loop. What cannot be seen
-is None, never 0. Called by sleeping.py.
+is None, never 0. Called by idling.py.
 """
 
 from __future__ import annotations

@@ -1,57 +1,32 @@
-"""Agents that sleep because they have nothing to do: who falls asleep, what wakes them, and what it saved.
+"""Agents that sleep because they have nothing to do: how they fall asleep, what wakes them, and what it saved.
 
 Invariants: the ledger says that an agent sleeps before it is frozen or stopped, so that the next keeper neither takes
 it for sick nor forgets to wake it; whoever acts on a sleeper wakes it first; while it sleeps nothing asks it and its
-silence says nothing. The rule is density/hibernation.py. Made by the keeper; read by the semaphore and the views.
+silence says nothing. Who is idle is looked for in idling.py. Made by the keeper; read by the semaphore and the views.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import defaultdict
 
 from msgspec import structs, to_builtins
 
 from holdfast import limits
-from holdfast.clock import Clock
 from holdfast.density import hibernation
-from holdfast.density.hibernation import Rest, Sleep
+from holdfast.density.hibernation import Rest
 from holdfast.healing.model import CalledBack, Phase, SetAside
-from holdfast.keeper.acting.healer import Healer
-from holdfast.keeper.acting.places import NodePlaces
 from holdfast.keeper.agent import Agent
-from holdfast.keeper.density import signs, sockets
+from holdfast.keeper.density import idling, sockets
 from holdfast.keeper.density.asleep import Asleep, How, shown
 from holdfast.keeper.density.frozen_watch import FrozenWatch
-from holdfast.keeper.density.groups import AgentGroups
+from holdfast.keeper.density.idling import Idling, Parts, Sleeper
 from holdfast.keeper.density.port_keeper import PortKeeper
-from holdfast.keeper.density.signs import Sight
-from holdfast.keeper.recorder import Recorder
-from holdfast.keeper.tasks import Tasks
-from holdfast.keeper.watching.beats import idle as says_idle
 from holdfast.node import processes
 from holdfast.pods.memory_bare import MemoryBare
 from holdfast.pods.memory_group import MemoryGroup
 
 _DOWN = frozenset({Phase.HIBERNATING, Phase.QUEUED})  # of the stopped kind: its ports are held
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """Of the keeper, as far as sleepers need them."""
-
-    agents: dict[str, Agent]
-    clock: Clock
-    recorder: Recorder
-    healer: Healer
-    groups: AgentGroups
-    places: NodePlaces
-    tasks: Tasks
-    scarce: Callable[[], bool]  # memory is short: whoever is idle sleeps at once
-    next_at: Callable[[Agent], float | None]  # its next planned restart, wall clock
-    quiet: Callable[[Agent, bool], None]  # nothing is asked of the agent from now on, or again
-    ready: Callable[[], bool]  # the world is known, and Holdfast stays
 
 
 class Sleepers:
@@ -62,23 +37,19 @@ class Sleepers:
         self._agents = parts.agents
         self._watch = FrozenWatch(self._stirred)
         self._ports = PortKeeper(self._called, self._not_held)
-        self._rests: dict[str, Rest] = {}
-        self._sights: dict[str, Sight] = {}
-        self._waking: dict[str, float] = {}  # stopped ones that were called back: since when
-        self._looking = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._known: defaultdict[str, Sleeper] = defaultdict(Sleeper)
+        self._idling = Idling(parts, self._known, self, self._ports.passing)
 
     def begin(self) -> None:
         """Called when the keeper's loop runs: who slept under the last keeper is not asked by this one."""
         for agent in self._agents.values():
             if agent.memory.asleep is not None:
                 agent.rest_view = shown(agent.memory.asleep)
-        self._set()
+        self._idling.plan()
 
     def close(self) -> None:
         """Sleepers go on sleeping; their ports are free until the next keeper takes them."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._idling.close()
         self._watch.close()
         self._ports.close()
 
@@ -86,15 +57,14 @@ class Sleepers:
         """The world is known, to this keeper or by a new init, which has to hear again who is to stand still."""
         for agent in list(self._agents.values()):
             if agent.memory.asleep is not None:
-                self._keep(agent, agent.memory.asleep, again=True)
-        self._set()
+                self.keep(agent, agent.memory.asleep, again=True)
+        self._idling.plan()
 
     def gone(self, name: str) -> None:
         """It was taken out of the fleet."""
         self._watch.drop(name)
         self._ports.give_up(name)
-        for known in (self._rests, self._sights, self._waking):
-            known.pop(name, None)
+        self._known.pop(name, None)
 
     # --- for the semaphore and the views -------------------------------------------------------------------------
     def is_frozen(self, name: str) -> bool:
@@ -104,30 +74,29 @@ class Sleepers:
 
     def idle(self, name: str) -> bool:
         """Whether it is known to do nothing now."""
-        rest = self._rests.get(name)
-        return rest is not None and rest.asleep_mono is None and rest.idle_mono is not None
+        one = self._known.get(name)
+        return one is not None and one.rest.asleep_mono is None and one.rest.idle_mono is not None
 
     def may(self, name: str) -> bool:
         """Whether it may be put to sleep for memory's sake."""
         agent = self._agents.get(name)
-        if agent is None or not _by_itself(agent) or self.why_not(agent):
+        if agent is None or not idling.by_itself(agent) or self.why_not(agent):
             return False
-        now = self._parts.clock.now_mono()
-        return hibernation.rested(self._rests.get(name, Rest()), agent.spec.idle.after_s, now)
+        return hibernation.rested(self._known[name].rest, agent.spec.idle.after_s, self._parts.clock.now_mono())
 
     def why_not(self, agent: Agent) -> str:
         """Why it cannot be put to sleep now, one clause; ""."""
-        return signs.why_awake(agent) if self._parts.ready() else "init does not answer yet"
+        return self._idling.why_not(agent)
 
     # --- who acts ------------------------------------------------------------------------------------------------
     def sleep_now(self, agent: Agent, why: str, *, by_hand: bool = False) -> bool:
         """Put it to sleep in the way it declared; False when that cannot be now. Idempotent."""
         if agent.memory.asleep is not None:
             return True
-        if self.why_not(agent) or not (by_hand or _by_itself(agent)):
+        if self.why_not(agent) or not (by_hand or idling.by_itself(agent)):
             return False
         how: How = "stop" if agent.spec.idle.action == "stop" else "freeze"
-        return self._fall_asleep(agent, how, why, by_hand=by_hand)
+        return self.fall_asleep(agent, how, why, by_hand=by_hand)
 
     def wake(self, agent: Agent, why: str) -> bool:
         """Wake it; False when it does not sleep. Idempotent."""
@@ -136,10 +105,10 @@ class Sleepers:
             return False
         if known.how == "freeze":
             self._thaw(agent, why)
-        elif agent.ladder.aside == "hibernating" and agent.name not in self._waking:
+        elif agent.ladder.aside == "hibernating" and not self._is_called(agent):
             now = self._parts.clock.now_mono()
-            self._waking[agent.name] = now
-            self._rests[agent.name] = Rest(woken_mono=now)
+            one = self._known[agent.name]
+            one.called_mono, one.rest = now, Rest(woken_mono=now)
             agent.rest_view = structs.replace(agent.rest_view, asleep="", why=why)
             text = f"it is woken: {why}"
             self._parts.healer.observe(agent, CalledBack(text=why), now, record="density.wake", text=text, body={})
@@ -159,8 +128,8 @@ class Sleepers:
         """Bring what is held for it in line with its ladder. Level-triggered and cheap."""
         known = agent.memory.asleep
         if known is None:
-            if agent.spec.idle.action != "none" and self._timer is None:
-                self._set()
+            if agent.spec.idle.action != "none":
+                self._idling.begin()
             return
         ladder = agent.ladder
         if known.how == "freeze":
@@ -174,7 +143,7 @@ class Sleepers:
         elif ladder.running and ladder.instance != known.instance:
             if ladder.gate_passed:
                 self._ports.deliver(agent.name)
-                self._awake(agent, agent.rest_view.why if agent.name in self._waking else "it was started")
+                self._awake(agent, agent.rest_view.why if self._is_called(agent) else "it was started")
         elif ladder.phase in (Phase.STOPPED, Phase.FINISHED, Phase.SHED, Phase.SPARE):
             self._ports.give_up(agent.name)
             self._awake(agent, "it is down for another reason now")
@@ -182,7 +151,8 @@ class Sleepers:
             self._awake(agent, "its stop did not come to be")
 
     # --- falling asleep ------------------------------------------------------------------------------------------
-    def _fall_asleep(self, agent: Agent, how: How, why: str, *, by_hand: bool = False) -> bool:
+    def fall_asleep(self, agent: Agent, how: How, why: str, *, by_hand: bool = False) -> bool:
+        """False when it cannot be frozen, or somebody came meanwhile."""
         now = self._parts.clock.now_mono()
         group = self._parts.groups.of(agent)
         if group is None:
@@ -198,7 +168,7 @@ class Sleepers:
             addresses=sockets.listened_on(pids)[: limits.SLEEP_PORTS_MAX] if how == "stop" else (),
         )
         agent.memory.asleep = known
-        self._rests[agent.name] = Rest(asleep_mono=now, how=how)
+        self._known[agent.name].rest = Rest(asleep_mono=now, how=how)
         body = {"asleep": to_builtins(known)}
         if how == "stop":
             text = f"it goes to sleep, stopped: {why}"
@@ -217,8 +187,7 @@ class Sleepers:
             self._thaw(agent, "somebody connected while it fell asleep")
             return False
         self._parts.tasks.spawn(self._page_out(agent, known))
-        if self._timer is None:
-            self._set()  # it may be the only one that ever sleeps
+        self._idling.begin()  # it may be the only one that ever sleeps
         return True
 
     def _keep_watch(self, agent: Agent) -> bool:
@@ -231,7 +200,7 @@ class Sleepers:
         group = self._parts.groups.of(agent)
         if group is None or agent.memory.asleep is not known:
             return
-        await asyncio.to_thread(group.page_out)
+        await self._page_outs.of(agent.name, group)
         if agent.memory.asleep is known:
             agent.rest_view.saved_bytes = max(0, known.before_bytes - group.read().usage_bytes)
 
@@ -259,14 +228,18 @@ class Sleepers:
             return
         agent.memory.asleep = None
         now = self._parts.clock.now_mono()
-        self._rests[agent.name] = Rest(woken_mono=now)
+        one = self._known[agent.name]
+        one.rest = Rest(woken_mono=now)
         slept_s = max(0, round(self._parts.clock.now_at() - known.at))
-        since = self._waking.pop(agent.name, None)
+        since, one.called_mono = one.called_mono, None
         agent.rest_view = structs.replace(agent.rest_view, asleep="", since_at=None, why=why)
         if since is not None:
             agent.rest_view.wake_s = round(now - since, 3)
         body = {"asleep": None, "slept_s": slept_s, "saved_bytes": agent.rest_view.saved_bytes}
         self._parts.recorder.record("density.awake", agent.name, f"it is awake after {slept_s} s: {why}", body)
+
+    def _is_called(self, agent: Agent) -> bool:
+        return self._known[agent.name].called_mono is not None
 
     def _stirred(self, name: str, why: str) -> None:
         agent = self._agents.get(name)
@@ -281,84 +254,8 @@ class Sleepers:
     def _not_held(self, name: str, words: str) -> None:
         self._parts.recorder.record("density.port", name, words)
 
-    # --- looking -------------------------------------------------------------------------------------------------
-    def _set(self) -> None:
-        """Nobody who may sleep, and nobody asleep: no wake-up."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        wait_s = [
-            min(limits.SLEEP_LOOK_S, max(limits.SLEEP_LOOK_MIN_S, agent.spec.idle.after_s / 5))
-            for agent in self._agents.values()
-            if agent.spec.idle.action != "none" or agent.memory.asleep is not None
-        ]
-        if wait_s:
-            self._timer = asyncio.get_running_loop().call_later(min(wait_s), self._on_time)
-
-    def _on_time(self) -> None:
-        self._timer = None
-        if not self._looking and self._parts.ready():
-            self._looking = True
-            self._parts.tasks.spawn(self._look())
-        self._set()
-
-    async def _look(self) -> None:
-        """One look at everybody who may sleep."""
-        try:
-            now = self._parts.clock.now_mono()
-            asked = [self._ask(agent) for agent in self._agents.values() if self._is_in_question(agent)]
-            found = await asyncio.to_thread(signs.look, asked, self._ports.passing(), now) if asked else {}
-            seen = {name: signs.followed(self._sights.get(name), one) for name, one in found.items()}
-            for agent in list(self._agents.values()):
-                self._decide(agent, seen.get(agent.name), self._parts.clock.now_mono())
-            self._sights = seen
-        finally:
-            self._looking = False
-
-    def _is_in_question(self, agent: Agent) -> bool:
-        """Looked at closely only who may sleep and does not say that it works."""
-        may = _by_itself(agent) and agent.memory.asleep is None
-        return may and not self.why_not(agent) and says_idle(agent) is not False
-
-    def _ask(self, agent: Agent) -> signs.Ask:
-        name = agent.name
-        return signs.Ask(
-            name,
-            agent.world.pid,
-            next(iter(self._parts.places.cgroups_of(agent)), None),
-            lambda: self._parts.groups.members(name),
-        )
-
-    def _decide(self, agent: Agent, seen: Sight | None, now: float) -> None:
-        known = agent.memory.asleep
-        if known is None and agent.spec.idle.action == "none":
-            self._rests.pop(agent.name, None)
-            return
-        if known is not None:
-            self._keep(agent, known)
-            known = agent.memory.asleep
-        next_at = self._parts.next_at(agent)
-        next_s = None if next_at is None or (known and known.how == "stop") else next_at - self._parts.clock.now_at()
-        able = not self.why_not(agent) and _by_itself(agent)
-        told = signs.signs(says_idle(agent), seen, healthy=able, next_s=next_s)
-        rest = self._rests.get(agent.name, Rest())
-        if known is not None and rest.asleep_mono is None and agent.name not in self._waking:
-            rest = Rest(asleep_mono=now, how=known.how)  # it slept under the last keeper
-        action = known.how if known is not None and known.by_hand else agent.spec.idle.action
-        lead_s = agent.rest_view.wake_s or limits.SLEEP_WAKE_LEAD_S
-        idle_mono = rest.idle_mono
-        rest, acts = hibernation.decide(rest, told, action, agent.spec.idle.after_s, lead_s, self._parts.scarce(), now)
-        self._rests[agent.name] = rest
-        for act in acts:
-            if isinstance(act, Sleep):
-                how: How = "stop" if act.how == "stop" else "freeze"
-                idle_s = round(now - (now if idle_mono is None else idle_mono))
-                if not self._fall_asleep(agent, how, f"it had nothing to do for {idle_s} s"):
-                    self._rests[agent.name] = Rest(woken_mono=now)
-            else:
-                self.wake(agent, act.why)
-
-    def _keep(self, agent: Agent, known: Asleep, *, again: bool = False) -> None:
+    # --- staying asleep ------------------------------------------------------------------------------------------
+    def keep(self, agent: Agent, known: Asleep, *, again: bool = False) -> None:
         """A frozen one has to be frozen, and watched: after a keeper's death init may have let it go on."""
         if known.how != "freeze":
             self.follow(agent, self._parts.clock.now_mono())
@@ -371,11 +268,6 @@ class Sleepers:
             self._parts.groups.freeze(agent, None)  # it stands still already
         if not self._watch.watches(agent.name):
             self._keep_watch(agent)
-
-
-def _by_itself(agent: Agent) -> bool:
-    """Whether it is put to sleep without a person's word: in maintenance nothing is done to it."""
-    return agent.spec.idle.action != "none" and not agent.policy.hands_off
 
 
 def _goes_on(group: MemoryGroup, pid: int) -> bool:

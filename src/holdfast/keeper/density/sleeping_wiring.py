@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from holdfast.keeper.agent import Agent
-from holdfast.keeper.density.sleeping import Parts, Sleepers
+from holdfast.keeper.density.idling import Parts
+from holdfast.keeper.density.sleeping import Sleepers
 
 if TYPE_CHECKING:
     from holdfast.keeper.keeper import Keeper
