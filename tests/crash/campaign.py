@@ -189,15 +189,16 @@ class Campaign:
                 )
         allowed = {(name, epoch): 2 for name, (_, epoch) in agents.items()}  # main and its helper
         home_id = self.level.home.home_id()
-        seen: collections.Counter[tuple[str, int]] = collections.Counter()
+        seen: dict[tuple[str, int], list[procfs.Process]] = collections.defaultdict(list)
         for pid in procfs.pids():
             home, _, rest = (procfs.instance_of(pid) or "").partition(":")
             process = procfs.read(pid)
             if home == home_id and not rest.startswith("@") and process is not None and process.state not in "ZX":
-                seen[(rest.rpartition(":")[0], int(rest.rpartition(":")[2]))] += 1
-        for key, number in seen.items():
-            if number > allowed.get(key, 0):
-                raise Broken(f"left over after {when}: {number} processes of {key} (seed {self.seed})")
+                seen[(rest.rpartition(":")[0], int(rest.rpartition(":")[2]))].append(process)
+        for key, found in seen.items():
+            if len(found) > allowed.get(key, 0):
+                told = f"left over after {when}: {len(found)} processes of {key}: {found} (seed {self.seed})"
+                raise Broken(f"{told} {self.level.explain()}")
 
     def check_lines(self, log_of: dict[str, bytes]) -> int:
         """Every line an instance has counted as printed stands in its agent's log once, in order. Returns lines."""
