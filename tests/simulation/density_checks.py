@@ -139,8 +139,9 @@ class Checks:
                 raise Violation("innocents_breathe", f"{seen.name} stands at its ceiling, and took nothing for a while")
 
     def _is_important(self, seen: Seen, reading: Reading) -> bool:
-        levels = {one.priority for one in reading.agents if one.phase is not Phase.SHED and one.may_shed}
-        return not seen.may_shed or not levels or (len(levels) > 1 and seen.priority >= max(levels))
+        there = {one.priority for one in reading.agents if one.phase is not Phase.SHED and one.may_shed}
+        lower = any(one.may_shed and one.priority < max(there) for one in reading.agents) if there else True
+        return not seen.may_shed or not there or (lower and seen.priority >= max(there))
 
     def _protected(self, body: Body, keep: int) -> None:
         """An eighth more or less is not worth a write."""

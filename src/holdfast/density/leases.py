@@ -1,7 +1,8 @@
 """Leases: how much memory each agent may use now, so that all of them together never use more than there is.
 
 Invariant: the sum of what is used and of all slack is at most the budget (node less reserve less what others took), or
-nobody has any slack. Granted from the highest priority down, among equals by name. The important hold no ceiling; what
+nobody has any slack. Granted from the highest priority down; of equals nobody has more than the least while another of
+them lacks that, else by name. The important hold no ceiling, also when all who gave way for them are gone; what
 they may grow by is kept free for them instead. All ceilings together allow at most BREATH_SHARE of the reserve beyond
 the budget: whoever takes little is let breathe out of it, when nothing is left to grant. Pure. Called by semaphore.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import groupby
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -113,12 +115,16 @@ def _stands(seen: Seen, lease: Lease | None, bounds: Slack) -> bool:
 
 # --- who gets what -----------------------------------------------------------------------------------------------
 def protected(reading: Reading) -> frozenset[str]:
-    """The important: the highest priority (or from `protect_from` on), while anybody lower is there to give way."""
+    """The important: the highest priority that has memory (or from `protect_from` on), if anybody lower may give way,
+    did so, or waits for its start. Else they would come to stand at ceilings when all others went for them, and in v1
+    calls of the kernel fail there: Node ends itself. Are they alone too much, the node's end decides (needs.due)."""
     there = [seen for seen in reading.agents if seen.phase is not Phase.SHED]
     levels = {seen.priority for seen in there if seen.may_shed}
     if not levels:
         return frozenset(seen.name for seen in there)
-    lowest, highest = min(levels), max(levels)
+    highest = max(levels)
+    all_levels = [seen.priority for seen in reading.agents if seen.may_shed]
+    lowest = min(all_levels if reading.lowest is None else [*all_levels, reading.lowest])
     least = highest if reading.protect_from is None else reading.protect_from
     return frozenset(
         seen.name for seen in there if not seen.may_shed or (seen.priority >= least and seen.priority > lowest)
@@ -154,12 +160,9 @@ def grant(reading: Reading, held: Mapping[str, Held], bounds: Slack) -> Granted:
     there = sorted((seen for seen in reading.agents if seen.phase is not Phase.SHED), key=order)
     left = total - sum(held[seen.name].usage_bytes for seen in there)
     important = protected(reading)
-    wants: dict[str, int] = {}
-    slacks: dict[str, int] = {}
-    for seen in there:
-        want = wants[seen.name] = wanted(seen, held[seen.name], bounds)
-        slacks[seen.name] = max(0, min(want, left))
-        left -= slacks[seen.name]
+    wants = {seen.name: wanted(seen, held[seen.name], bounds) for seen in there}
+    slacks = _slacks(there, held, wants, bounds.least_bytes, max(0, left))
+    left -= sum(slacks.values())
     lent_to = [seen.name for seen in there if _borrows(seen, held[seen.name], important)]
     lent = int(max(0, left) * limits.SLACK_LENT_SHARE) // len(lent_to) if lent_to else 0
     for name in lent_to:
@@ -182,6 +185,25 @@ def grant(reading: Reading, held: Mapping[str, Held], bounds: Slack) -> Granted:
             ceiling_bytes=tops.get(seen.name),
         )
     return Granted(leases, total, left)
+
+
+def _slacks(
+    there: list[Seen], held: Mapping[str, Held], wants: Mapping[str, int], least: int, left: int
+) -> dict[str, int]:
+    """Slack of each, of what is left, level by level: what nobody does without first, by name, and comfort with the
+    rest. Else the first of equals has room to spare while the last stands at its ceiling. `there`: in order."""
+    slacks: dict[str, int] = {}
+    for _, level in groupby(there, key=lambda seen: seen.priority):
+        equals = list(level)
+        for seen in equals:
+            needed = max(least, seen.floor_bytes - held[seen.name].usage_bytes)
+            slacks[seen.name] = min(wants[seen.name], needed, left)
+            left -= slacks[seen.name]
+        for seen in equals:
+            more = min(wants[seen.name] - slacks[seen.name], left)
+            slacks[seen.name] += more
+            left -= more
+    return slacks
 
 
 def breath(missing: Mapping[str, int], reserve_bytes: int, left_bytes: int) -> dict[str, int]:

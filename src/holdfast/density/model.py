@@ -66,7 +66,8 @@ class Reading(Struct, frozen=True, kw_only=True):
     """What a shell read at one moment. `available_bytes`: what the node could still give, page cache included.
 
     `ceilings`: a kernel holds the leases, of all who are `holdable`. `protect_from`: priority from which agents are
-    protected; None: the highest one present. `swap_free_bytes`: 0 where there is none.
+    protected; None: the highest one present. `lowest`: the least priority of all who are wanted, also of those who have
+    no memory now and wait for their start; None: of those in the reading. `swap_free_bytes`: 0 where there is none.
     """
 
     node_bytes: int
@@ -75,6 +76,7 @@ class Reading(Struct, frozen=True, kw_only=True):
     agents: tuple[Seen, ...]
     ceilings: bool = True
     protect_from: int | None = None
+    lowest: int | None = None
     swap_free_bytes: int = 0
     want: Want | None = None
 

@@ -53,6 +53,18 @@ def test_memory_is_granted_from_the_highest_priority_down_and_among_equals_by_na
     assert [found[name].slack_bytes // MB for name in ("z", "a", "b")] == [20, 12, 0]
 
 
+def test_the_last_of_equals_has_the_least_slack_before_the_first_has_room_to_spare() -> None:
+    read = reading(seen("a", 50, 840), seen("b", 50, 400), seen("c", 50, 500))
+    wants = {"a": Held(usage_bytes=840 * MB, slack_bytes=200 * MB)}
+    found = granted(read, **wants).leases
+    assert [found[name].slack_bytes // MB for name in "abc"] == [20, 16, 16]
+
+
+def test_a_declared_minimum_comes_before_the_slack_of_an_equal() -> None:
+    found = granted(reading(seen("a", 50, 840, floor_bytes=1000 * MB), seen("b", 50, 900))).leases
+    assert [found[name].slack_bytes // MB for name in "ab"] == [52, 0]
+
+
 def test_nobody_has_slack_when_more_is_used_than_there_is() -> None:
     read = reading(seen("a", 90, 900), seen("b", 10, 1000))
     found = granted(read)
@@ -87,9 +99,28 @@ def test_the_important_are_protected_while_anybody_lower_lives(
     assert leases.protected(read) == names
 
 
-def test_a_shed_agent_protects_nobody_and_a_leaving_one_still_does() -> None:
-    assert leases.protected(reading(seen("a", 90), seen("b", 10, 0, phase=Phase.SHED))) == frozenset()
-    assert leases.protected(reading(seen("a", 90), seen("b", 10, phase=Phase.LEAVING))) == {"a"}
+@pytest.mark.parametrize("phase", [Phase.LEAVING, Phase.SHED])
+def test_the_important_are_protected_by_those_who_give_way_and_by_those_who_did(phase: Phase) -> None:
+    assert leases.protected(reading(seen("a", 90), seen("b", 90), seen("c", 10, 0, phase=phase))) == {"a", "b"}
+
+
+@pytest.mark.parametrize(("lowest", "names"), [(10, {"a"}), (90, set()), (95, set())])
+def test_the_important_are_protected_while_somebody_lower_waits_for_its_start(lowest: int, names: set[str]) -> None:
+    assert leases.protected(reading(seen("a", 90), lowest=lowest)) == names
+
+
+def test_a_shed_agent_of_the_same_or_a_higher_priority_protects_nobody() -> None:
+    for priority in (50, 90):
+        assert leases.protected(reading(seen("a", 50), seen("b", priority, 0, phase=Phase.SHED))) == frozenset()
+    assert leases.protected(reading(seen("a", 90, 0, phase=Phase.SHED), seen("b", 50), seen("c", 10))) == {"b"}
+
+
+def test_the_important_hold_no_ceiling_once_all_who_could_give_way_did() -> None:
+    """In v1 a ceiling fails the calls of who stands at it: three gateways that fill a node must not die of that."""
+    claws = [seen(name, 100, 590) for name in ("a", "b", "c")]
+    found = granted(reading(*claws, seen("low", 10, 0, phase=Phase.SHED)))
+    assert [lease.ceiling_bytes for lease in found.leases.values()] == [None, None, None]
+    assert found.free_bytes < 48 * MB
 
 
 def test_the_protected_hold_no_ceiling_and_the_others_do() -> None:

@@ -101,6 +101,7 @@ class Readings:
             available_bytes=node_room.left(told.available_bytes, node, used),
             agents=tuple(seen),
             ceilings=not there or any(one.holdable for one in there),
+            lowest=min((one.spec.priority for one in self._agents.values() if _is_wanted(one)), default=None),
             swap_free_bytes=told.swap_free_bytes,
             want=want,
         )
@@ -168,7 +169,7 @@ class Readings:
                 limit_bytes=agent.spec.limits.memory_bytes,
             )
             for agent in self._agents.values()
-            if agent.ladder.wanted and not agent.leaving
+            if _is_wanted(agent)
         ]
 
     def follow_starts(self, reading: Reading, state: State, now: float) -> None:
@@ -179,3 +180,8 @@ class Readings:
             agent, held = self._agents.get(one.name), state.held.get(one.name)
             if agent is not None and held is not None:
                 self.starts.follow(agent, one.usage_bytes, held.rate_bytes_s, now, held_back=held.told_starved)
+
+
+def _is_wanted(agent: Agent) -> bool:
+    """It runs, or would if it could."""
+    return agent.ladder.wanted and not agent.leaving
