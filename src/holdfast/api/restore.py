@@ -18,13 +18,14 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from holdfast import limits, recipes
+from holdfast import limits
 from holdfast.api import jobs
 from holdfast.api.jobs import Asked
 from holdfast.api.operation import Operation, Parameter, answer, integer, read_json, refused
 from holdfast.api.snapshots import rows
 from holdfast.errors import HoldfastError
 from holdfast.keeper.keeper import Keeper
+from holdfast.keeper.state import state_paths
 from holdfast.recipes.clone import definition
 from holdfast.spec.model import AgentSpec
 from holdfast.state import answers
@@ -74,14 +75,9 @@ async def plan(keeper: Keeper, request: Request) -> Response:
             good=max(good, key=lambda row: row.seq, default=None),
             newest=max(known, key=lambda row: row.seq),
             lost=await _lost(keeper, agent, found.id, path) if alive and integer(request, "compare", 1) else None,
-            warnings=() if spec is None else await asyncio.to_thread(_stale, spec),
+            warnings=() if spec is None else await state_paths.stale(keeper.removing.errands, spec),
         )
     )
-
-
-def _stale(spec: AgentSpec) -> tuple[str, ...]:
-    """Logins that may be refused afterwards. Looks at the agent's disk, so it belongs into a thread."""
-    return recipes.find(spec.recipe).stale_after_restore(spec)
 
 
 async def _lost(keeper: Keeper, agent: str, snapshot: str, path: str | None) -> Differences | None:

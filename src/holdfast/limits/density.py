@@ -71,6 +71,8 @@ CAPACITY_SAFETY = 1.1  # on what was observed: the next agent is not the last on
 UNHELD_LOOK_S = 10.0  # between two looks whether agents are in their memory cgroups: a file to read for each of them
 
 # --- agents that sleep because they are idle -------------------------------------------------------------------------
+PAGE_OUTS_AT_ONCE = 2  # they share one swap: more at once end no sooner
+PAGE_OUT_TIMEOUT_S = 60.0  # several GB to a disk; longer is a swap that does not answer
 SLEEP_LOOK_S = 5.0  # between two looks at who is idle: a quarter of an hour of patience needs no finer one
 SLEEP_LOOK_MIN_S = 0.5  # for those who declare a patience of seconds
 SLEEP_CPU_WEIGHT = 0.25  # of the latest look at its CPU: what a waiting agent does for a moment is no work

@@ -42,7 +42,7 @@ def replaced(unkept: list[str], path: str) -> tuple[Restoration, list[str]]:
         return {"snapshot": None, "unchanged_since": "cd" * 16, "unkept": unkept}
 
     state = SimpleNamespace(paths=["/"])
-    spec = SimpleNamespace(state=state, recipe="process", stop=SimpleNamespace(grace_s=1.0))
+    spec = SimpleNamespace(name="one", state=state, recipe="process", stop=SimpleNamespace(grace_s=1.0))
     agent = SimpleNamespace(
         name="one", spec=spec, memory=SimpleNamespace(restoration=None), ladder=SimpleNamespace(running=True)
     )

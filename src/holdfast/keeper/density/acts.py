@@ -7,7 +7,6 @@ actions of one decision, in their order.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ from holdfast.keeper.acting.healer import Healer
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.density.asking import Asking
 from holdfast.keeper.density.groups import AgentGroups
+from holdfast.keeper.density.page_outs import PageOuts
 from holdfast.keeper.density.readings import Sleepers
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.tasks import Tasks
@@ -56,6 +56,7 @@ class Acts:
         self._looking = Collecting(cgroups_of, self._looked_into)
         self._chosen: dict[str, Shed] = {}  # to go, not yet stopped or killed
         self._paging: set[str] = set()
+        self._page_outs = PageOuts()
         self._growers: Sequence[str] = ()
         self._relieved: dict[str, float] = {}  # since when they have what they need; not yet told
 
@@ -204,7 +205,9 @@ class Acts:
             return
         self._paging.add(agent.name)
         try:
-            asked = await asyncio.to_thread(group.page_out)
+            asked = await self._page_outs.of(agent.name, group)
+            if asked is None:
+                return
             said = f"is idle: the kernel was asked to page {size(asked)} of it out"
             self._recorder.record("density.paged_out", agent.name, said, {"asked_bytes": asked})
         finally:

@@ -21,6 +21,7 @@ from holdfast.keeper.density import idling, sockets
 from holdfast.keeper.density.asleep import Asleep, How, shown
 from holdfast.keeper.density.frozen_watch import FrozenWatch
 from holdfast.keeper.density.idling import Idling, Parts, Sleeper
+from holdfast.keeper.density.page_outs import PageOuts
 from holdfast.keeper.density.port_keeper import PortKeeper
 from holdfast.node import processes
 from holdfast.pods.memory_bare import MemoryBare
@@ -37,6 +38,7 @@ class Sleepers:
         self._agents = parts.agents
         self._watch = FrozenWatch(self._stirred)
         self._ports = PortKeeper(self._called, self._not_held)
+        self._page_outs = PageOuts()
         self._known: defaultdict[str, Sleeper] = defaultdict(Sleeper)
         self._idling = Idling(parts, self._known, self, self._ports.passing)
 

@@ -44,7 +44,7 @@ class Removing:
     def __init__(self, keeper: Keeper, jobs: StateJobs) -> None:
         self._keeper = keeper
         self._jobs = jobs
-        self._errands = Errands()
+        self.errands = Errands()
         jobs.gone = self.find
 
     # --- what was removed ----------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ class Removing:
             keeper.recorder.record("agent.undeleted", name, "a person asked: have its former snapshots back")
             keeper.snapshots.changed(name)
         else:
-            missing = await state_paths.missing(self._errands, name, gone.spec.state.paths)
+            missing = await state_paths.missing(self.errands, name, gone.spec.state.paths)
             yield _stage("starting it")
             applying.put(keeper, FleetSpec(agents=(gone.spec,)), merge=True)
             keeper.recorder.record(

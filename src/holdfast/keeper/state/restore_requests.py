@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
-from holdfast import errors, limits, recipes
+from holdfast import errors, limits
 from holdfast.errors import HoldfastError
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.state import state_paths
@@ -122,7 +122,7 @@ class Requests:
             restoring.undone(agent, one, str(why))
             raise HoldfastError(errors.RESTORE_FAILED, agent=name, reason=why) from None
         spec = agent.spec
-        stale = await asyncio.to_thread(lambda: recipes.find(spec.recipe).stale_after_restore(spec))
+        stale = await state_paths.stale(self._errands, spec)
         warnings += [*built["notes"], *stale]
         if not before and one.trees:
             warnings.append(f"what was there is kept at {', '.join(one.trees)}")

@@ -32,6 +32,7 @@ from holdfast.keeper.tasks import Tasks
 from holdfast.keeper.telling import words
 from holdfast.keeper.telling.evidence import AfterFault, Evidence
 from holdfast.keeper.telling.outgoing import Outgoing
+from holdfast.keeper.watching.errands import Errands, HeldUp
 
 
 class Ears(NamedTuple):
@@ -72,6 +73,7 @@ class Casebook:
         self._tasks = tasks
         self._outgoing = outgoing
         self._evidence = evidence
+        self._looks = Errands()  # into what may hang: files of an agent whose mount died
         self._changed, self._explained, self._judged = ears
         self._values_of = values_of  # secrets by agent
         self._boot_id = boot_id
@@ -241,9 +243,8 @@ class Casebook:
         deaths = agent.memory.deaths
         try:
             work = self._evidence.begin(agent, incident)
-            async with asyncio.timeout(limits.EVIDENCE_TIMEOUT_S):
-                found = await asyncio.to_thread(work)
-        except (OSError, TimeoutError, HoldfastError):
+            found = await self._looks.run(agent.name, work, limits.EVIDENCE_TIMEOUT_S)
+        except (OSError, HeldUp, HoldfastError):
             return None
         incident.exit, incident.log_lines = found.exit or incident.exit, tuple(found.lines)
         if found.taken:

@@ -1,8 +1,9 @@
 """Work that the kernel may hold up for ever, such as a look into a dead mount: done in threads that can be given up.
 
 Invariants: nobody waits longer than the time given; there is one thread for each key at most, and while it is held up
-everybody who asks for that key is told so at once; the process can end whatever its threads wait for. Called by
-answering.py, disk_watch.py and state_paths.py.
+everybody who asks for that key is told so at once; the process can end whatever its threads wait for. The loop's own
+threads are few: whatever may hang belongs here, or a few hung calls would hold up everybody's. Called by answering.py,
+disk_watch.py, state_paths.py, proven.py, cases.py and page_outs.py.
 """
 
 from __future__ import annotations

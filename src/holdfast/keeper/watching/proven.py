@@ -11,6 +11,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from msgspec import to_builtins
 
@@ -23,6 +24,7 @@ from holdfast.incidents.facts import Change
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.tasks import Tasks
+from holdfast.keeper.watching.errands import Errands, HeldUp
 from holdfast.spec.model import AgentSpec
 
 _GOOD = frozenset({Phase.HEALTHY, Phase.DEGRADED})
@@ -53,6 +55,7 @@ class ProvenRuns:
         self._salt = salt
         self._changed = changed
         self._timer: asyncio.TimerHandle | None = None
+        self._errands = Errands()
 
     def begin(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(limits.PROVEN_LOOK_S, self._look)
@@ -76,10 +79,13 @@ class ProvenRuns:
         return self._clock.now_mono() - ladder.good_since_mono >= limits.PROVEN_AFTER_S
 
     async def _prove(self, due: Sequence[Agent]) -> None:
-        """Files are looked at in a thread: they may be on a disk that hangs."""
+        """Files may be on a disk that hangs: the look is given up then, and holds up no other agent's."""
         for agent in due:
             instance, began_at, spec = agent.ladder.instance, agent.world.spawned_at, agent.spec
-            files = await asyncio.to_thread(_files_of, spec)
+            try:
+                files = await self._errands.run(agent.name, partial(_files_of, spec), limits.FILE_LOOK_TIMEOUT_S)
+            except HeldUp:
+                continue  # again with a later look
             if agent.ladder.instance != instance or self._agents.get(agent.name) is not agent:
                 continue
             before = agent.memory.proven.files if agent.memory.proven is not None else {}
