@@ -193,6 +193,15 @@ def _any_need_is_its_own() -> list[Patch]:
     return [(needs, "due", due)]
 
 
+def _only_who_is_there_counts() -> list[Patch]:
+    real = leases.protected
+
+    def protected(reading: Any) -> Any:
+        return real(replace(reading, agents=tuple(one for one in reading.agents if one.phase is not Phase.SHED)))
+
+    return [(leases, "protected", protected)]
+
+
 def _less_important_needs_count() -> list[Patch]:
     return [(needs.Need, "calls_for", lambda need, priority, highest: True)]
 
@@ -257,6 +266,7 @@ BUGS: dict[str, Callable[[], list[Patch]]] = {
     "breath_takes_all_of_the_reserve": lambda: [(limits, "BREATH_SHARE", 1.0)],
     "each_breathes_as_if_it_were_alone": _breath_for_each,
     "nobody_is_protected": lambda: [(leases, "protected", lambda reading: frozenset())],
+    "protection_ends_when_all_others_went": _only_who_is_there_counts,
     "nobody_is_ever_shed": lambda: [(shedding, "choose", lambda *args: None)],
     "nobody_is_ever_thawed": lambda: _without(Thaw),
     "a_lost_kill_is_not_repeated": lambda: [(shedding, "KILL_AGAIN_S", 1e9)],
