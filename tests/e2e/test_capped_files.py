@@ -20,6 +20,7 @@ SOON = """
 import runpy
 from holdfast import limits
 limits.CAPPED_LOOK_S = 1.5
+limits.CAPPED_START_WAIT_S = 90.0
 runpy.run_module("holdfast.keeper", run_name="__main__")
 """
 WRITE = """

@@ -62,8 +62,13 @@ def test_ceilings_give_way_within_seconds(home: KeeperHome) -> None:
         wait_until(partial(has_two, group), "its whole tree is in its memory group")
     wait_until(lambda: (ceiling(low) or 200 * MB) < 200 * MB, "the less important one stands below a ceiling")
     assert ceiling(high) is None, "the most important one is protected"
-    shares = [Path(f"/proc/{home.row(name)['pid']}/oom_score_adj").read_text() for name in ("low", "high")]
-    assert int(shares[0]) > int(shares[1]), "and the kernel takes it last"
+    pids = [home.wait_row(name, pid=bool)["pid"] for name in ("low", "high")]
+
+    def last_of_all() -> bool:
+        shares = [int(Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in pids]
+        return shares[0] > shares[1]
+
+    wait_until(last_of_all, "and the kernel takes it last")
     keeper, init = home.process("keeper")["pid"], home.process("init")["pid"]
     services = json.loads(home.home.services.read_text())
     services["keeper"]["argv"] = ["sleep", "1000"]

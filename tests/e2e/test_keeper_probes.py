@@ -20,6 +20,8 @@ from tests.harness.quick_keeper import QuickHome
 
 SERVER = """
 import http.server, json, os, sys, time
+while not os.path.exists(sys.argv[3]):
+    time.sleep(0.02)
 class Answer(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
@@ -31,7 +33,6 @@ class Answer(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
     def log_message(self, *args): pass
-time.sleep(float(sys.argv[3]))
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
 """
 
@@ -45,21 +46,24 @@ def home() -> Iterator[KeeperHome]:
         made.close()
 
 
-def server(home: KeeperHome, port: int, delay_s: float = 0.0, **health: object) -> Row:
+def server(home: KeeperHome, port: int, door: str = "/", **health: object) -> Row:
+    """It listens as soon as there is a file `door`. Only a silence that lasts is held against it."""
     switch = str(home.directory / "bad")
     asked = {
         "http": {"url": f"http://127.0.0.1:{port}/health", "expect": {"ok": True}},
         "interval_s": 0.2,
-        "timeout_s": 2.0,
+        "timeout_s": 20.0,
         "start_period_s": 20.0,
         **health,
     }
-    return home.spec("web", sys.executable, "-c", SERVER, str(port), switch, str(delay_s), health=asked)
+    return home.spec("web", sys.executable, "-c", SERVER, str(port), switch, door, health=asked)
 
 
 def test_an_agent_is_healthy_when_its_endpoint_says_so(home: KeeperHome) -> None:
-    home.up(server(home, free_port(), delay_s=0.5))
+    door = home.directory / "door"
+    home.up(server(home, free_port(), str(door), start_period_s=600.0))
     home.wait_row("web", phase="starting")
+    door.touch()
     row = home.wait_row("web", phase="healthy")
     assert row["health"]["endpoint"] == "ok"
     assert row["why"].startswith("healthy for")
@@ -67,7 +71,7 @@ def test_an_agent_is_healthy_when_its_endpoint_says_so(home: KeeperHome) -> None
 
 
 def test_a_hung_agent_is_restarted_with_its_own_cause(home: KeeperHome) -> None:
-    home.up(server(home, free_port()))
+    home.up(server(home, free_port(), timeout_s=2.0))
     row = home.wait_row("web", phase="healthy")
     os.kill(row["pid"], signal.SIGSTOP)
     after = home.wait_row("web", instance=2, phase="recovering")
@@ -100,10 +104,8 @@ def test_a_stranger_on_the_port_is_named(home: KeeperHome) -> None:
         assert row["why"]
         home.wait_row("web", phase="escalated")
         incident = home.incidents()[-1]
-        detail = wait_until(
-            lambda: (it := home.client.get(f"/v1/incidents/{incident['id']}"))["log_lines"] and it, "the evidence"
-        )
-        assert "Address already in use" in json.dumps(detail)
+        path = f"/v1/incidents/{incident['id']}"
+        wait_until(lambda: "Address already in use" in json.dumps(home.client.get(path)["log_lines"]), "the evidence")
     home.wait_row("web", health=lambda levels: levels and levels["endpoint"] == "ok")
 
 
@@ -117,7 +119,7 @@ def impostor_spec(home: KeeperHome, port: int, **health: object) -> Row:
 
 def test_a_stranger_that_answers_like_the_agent_does_not_pass_its_gate(home: KeeperHome) -> None:
     port = free_port()
-    thief = subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(home.directory / "never"), "0"])
+    thief = subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(home.directory / "never"), "/"])
     try:
         wait_until(lambda: processes.is_listened_on(port), "a stranger on the port")
         home.up(impostor_spec(home, port, start_period_s=600.0))
@@ -133,16 +135,18 @@ def test_a_stranger_that_answers_like_the_agent_does_not_pass_its_gate(home: Kee
 
 def test_a_start_that_fails_because_of_a_stranger_names_it_and_heals_when_it_leaves(home: KeeperHome) -> None:
     port = free_port()
-    thief = subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(home.directory / "never"), "0"])
+    thief = subprocess.Popen([sys.executable, "-c", SERVER, str(port), str(home.directory / "never"), "/"])
     try:
         wait_until(lambda: processes.is_listened_on(port), "a stranger on the port")
         home.up({**server(home, port), "restart": {"backoff_s": [0.0, 0.1], "retry_s": 0.5}})
         held = f"port {port} is held by process {thief.pid} ("
         home.wait_row("web", why=lambda why: why and held in why, phase="escalated")
         wait_until(lambda: held in home.incidents()[-1]["cause"], "the incident names the stranger")
-        deaths = home.client.get("/v1/agents/web")["deaths"]
-        assert any(held in death["exit"] for death in deaths)
-        assert any(held in death["cause"] for death in deaths)
+
+        def told(of: str) -> bool:
+            return any(held in death[of] for death in home.client.get("/v1/agents/web")["deaths"])
+
+        wait_until(lambda: told("exit") and told("cause"), "its deaths name it")
     finally:
         thief.kill()
         thief.wait()
