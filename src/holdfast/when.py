@@ -23,7 +23,7 @@ _PART = r"(?:[0-9]{1,9}(?:\.[0-9]{1,9})?|(?<![^ ])an?(?= ))"  # "an hour ago"
 _AGO = re.compile("".join(rf"(?:({_PART}) ?(?:{unit})(?![a-z])(?: (?!ago))?)?" for unit in _UNITS_S) + r"(?: ?ago)?")
 _CLOCK = re.compile(r"([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}(?:\.[0-9]{1,9})?))?")
 _SECONDS = re.compile(r"[0-9]{1,8}(?:\.[0-9]{1,9})?")
-_EPOCH = re.compile(r"@([0-9]{1,11}(?:\.[0-9]{1,9})?)")
+_EPOCH = re.compile(r"@(-?[0-9]{1,12}(?:\.[0-9]{1,9})?)")
 _DAYS = {"today": 0, "yesterday": 1}
 
 

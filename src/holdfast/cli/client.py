@@ -58,7 +58,7 @@ class KeeperClient:
         return self._call("GET", path, query, None, timeout_s)
 
     def post(self, path: str, body: dict[str, Any], *, timeout_s: float | None = None) -> Any:
-        return self._call("POST", path, {}, json.dumps(body).encode(), timeout_s)
+        return self._call("POST", path, {}, _json(body), timeout_s)
 
     def put(self, path: str, body: bytes, **query: object) -> Any:
         return self._call("PUT", path, query, body)
@@ -83,7 +83,7 @@ class KeeperClient:
     def messages(self, method: str, path: str, body: dict[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """The JSON lines of work under way, signs of life left out; takes as long as that. An answer that is cut short
         is KEEPER_UNREACHABLE: whether the work was done, nobody said."""
-        raw = None if body is None else json.dumps(body).encode()
+        raw = None if body is None else _json(body)
         with self._answer(method, path, {}, raw, None) as response:
             try:
                 while line := response.readline():
@@ -127,7 +127,10 @@ class KeeperClient:
     def _answer(
         self, method: str, path: str, query: dict[str, object], body: bytes | None, timeout_s: float | None
     ) -> Iterator[Answer]:
-        target = quote(path) + (f"?{urlencode(query)}" if query else "")
+        try:
+            target = quote(path) + (f"?{urlencode(query)}" if query else "")
+        except UnicodeEncodeError as error:
+            raise _not_text(error.object) from error
         try:
             response = wire.ask(os.fspath(self.home.api_socket), method, target, body, timeout_s)
         except PermissionError as error:
@@ -142,6 +145,19 @@ class KeeperClient:
             yield response
         finally:
             response.close()
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    """Raises HoldfastError where it holds bytes that are no UTF-8, which JSON cannot carry."""
+    try:
+        return json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise _not_text(error.object) from error
+
+
+def _not_text(said: str) -> HoldfastError:
+    reason = f"{said[:200]!a} is no UTF-8, so it cannot be asked for: name the directory above it"
+    return HoldfastError(errors.USAGE, reason=reason, command="holdfast")
 
 
 def _error_of(response: Answer, home: Home) -> HoldfastError:

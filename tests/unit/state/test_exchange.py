@@ -197,6 +197,18 @@ def test_without_an_atomic_exchange_entries_move(tmp_path: Path, monkeypatch: py
     assert single.read_bytes() == b"changed"
 
 
+def test_a_database_whose_name_leaves_no_room_for_a_journal_is_restored(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    path = place.live / ("d" * 250)
+    header = b"SQLite format 3\0" + bytes(84)
+    path.write_bytes(header + b"then")
+    taken = place.take()
+    path.write_bytes(header + b"now")
+    place.restore(taken, path)
+    assert path.read_bytes() == header + b"then"
+    assert place.left() == []
+
+
 def test_what_lies_beside_a_plain_file_is_not_taken_for_a_databases(tmp_path: Path) -> None:
     place = Place(tmp_path)
     (place.live / "day").write_text("text")

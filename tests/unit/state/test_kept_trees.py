@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from holdfast.state.model import Manifest, Snapshot
-from holdfast.state.restore import asides, exchange, intent, kept_trees, materialize
+from holdfast.state.restore import asides, exchange, intent, kept_trees, materialize, places
 from tests.harness.restore_place import Place
 
 
@@ -37,3 +39,17 @@ def test_kept_trees_of_two_restores_of_one_snapshot_go_each_at_its_time(tmp_path
     assert kept_trees.drop(place.state, 0.0, everything=True) == [left]
     assert place.left() == []
     assert (place.live / "f").read_text() == "good"
+
+
+def test_what_could_not_be_deleted_is_not_said_to_be_gone_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place(tmp_path)
+    (place.live / "f").write_text("good")
+    kept = _restored(place, place.take(), 100.0)
+    with monkeypatch.context() as away:
+        away.setattr(places.Removal, "tree", lambda self, fd, name: bool(self.left.append(f"{name}: its disk is away")))
+        assert kept_trees.drop(place.state, 150.0) == []
+    assert place.left() == kept
+    assert kept_trees.drop(place.state, 150.0) == kept
+    assert place.left() == []

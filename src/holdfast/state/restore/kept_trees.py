@@ -100,23 +100,32 @@ def make_way(state_dir: Path, short: str) -> None:
 
 
 def drop(state_dir: Path, now_at: float, *, everything: bool = False) -> list[str]:
-    """Delete those whose time is up, or all. What was deleted. Raises OSError when the list cannot be written."""
+    """Delete those whose time is up, or all. What was deleted. Raises OSError when the list cannot be written.
+
+    One that cannot be deleted whole (its disk is away) stays on the list, for another time.
+    """
     found = load(state_dir)
-    over = [kept for kept in found if everything or kept.until_at <= now_at]
-    gone = paths(over)
-    for kept in over:
-        for directory, name in kept.trees:
-            removal = places.Removal()
-            with (
-                contextlib.suppress(OSError),
-                places.opened(f"{directory}/{name}", kept.rights) as fd,
-                acting_as(kept.rights),
-            ):
-                for each in kept.names(name):
-                    removal.tree(fd, each)
+    gone: list[str] = []
+    for kept in [kept for kept in found if everything or kept.until_at <= now_at]:
+        if not all(_is_removed(directory, name, kept) for directory, name in kept.trees):
+            continue
         found.remove(kept)
         _save(state_dir, found)
+        gone += paths([kept])
     return gone
+
+
+def _is_removed(directory: str, name: str, kept: Kept) -> bool:
+    removal = places.Removal()
+    try:
+        with places.opened(f"{directory}/{name}", kept.rights) as fd, acting_as(kept.rights):
+            for each in kept.names(name):
+                removal.tree(fd, each)
+    except (FileNotFoundError, NotADirectoryError):  # the directory is gone, and all in it
+        return True
+    except OSError:
+        return False
+    return not removal.left
 
 
 def _move(directory: str, old: str, new: list[str], rights: Rights | None) -> None:

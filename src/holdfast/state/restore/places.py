@@ -62,7 +62,7 @@ def mount_table() -> dict[str, str]:
         text = _TABLE.read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return found
-    for line in text.splitlines():
+    for line in text.split("\n"):  # names may hold other signs that end a line elsewhere
         before, _, after = line.partition(" - ")
         fields = before.split(" ")
         if len(fields) > 4:
@@ -88,8 +88,10 @@ def there(fd: int, name: str) -> os.stat_result | None:
     """What has this name now, not followed; None when nothing has."""
     try:
         return os.stat(name, dir_fd=fd, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
+    except OSError as e:
+        if e.errno in (errno.ENOENT, errno.ENAMETOOLONG):  # a database's name may leave no room for its -journal
+            return None
+        raise
 
 
 def exchange(fd: int, one: str, other: str) -> None:
