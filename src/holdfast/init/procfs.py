@@ -56,11 +56,15 @@ def children(pid: int) -> list[int]:
     """
     found: list[int] = []
     try:
-        for task in os.listdir(f"/proc/{pid}/task"):
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return found
+    for task in tasks:
+        try:
             with open(f"/proc/{pid}/task/{task}/children", "rb") as file:
                 found += map(int, file.read().split())
-    except OSError:
-        pass
+        except OSError:
+            continue  # a thread that has just ended; its children are another's now
     return found
 
 

@@ -39,6 +39,18 @@ def test_a_list_that_left_somebody_out_is_not_believed(monkeypatch: pytest.Monke
     assert procfs.all_children(1) == [11, 12]
 
 
+def test_a_thread_that_ends_hides_no_children_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process above us may have many threads that come and go."""
+    listed = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: ["999999999", *listed(path)])
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        assert child.pid in procfs.children(os.getpid())
+    finally:
+        child.kill()
+        child.wait()
+
+
 def test_where_no_two_lists_are_equal_the_whole_machine_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     number = iter(range(10**6))
     monkeypatch.setattr(procfs, "children", lambda _pid: [next(number)])
