@@ -237,7 +237,17 @@ def _is_inside(pid: int, v2: str | None, v1: Sequence[str]) -> bool:
     except OSError:
         return True  # it is gone
     part = "/" + "/".join(group.rsplit("/", 2)[1:]) + "/"  # ours, and the agent's
-    return any(part in f"{line}/" for line in told.splitlines() if _counts(line.split(":", 2)[1], by_v2))
+    if any(part in f"{line}/" for line in told.splitlines() if _counts(line.split(":", 2)[1], by_v2)):
+        return True
+    return _holds_nothing(pid)
+
+
+def _holds_nothing(pid: int) -> bool:
+    """Whether it gave back its memory: the kernel takes a process that ends out of its v1 groups after that."""
+    try:
+        return Path(f"/proc/{pid}/statm").read_bytes().startswith(b"0 ")
+    except OSError:
+        return True
 
 
 def _counts(controllers: str, by_v2: bool) -> bool:
