@@ -10,6 +10,11 @@ _UNITS = ((10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "K"))
 _TURNS = 0.9995  # of the next unit: what rounds up to it is told in it
 
 
+def counted(number: int, one: str, many: str = "") -> str:
+    """For a sentence: "1 agent", "2 agents", "0 entries"."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 def size(count_bytes: float, figures: int = 3) -> str:
     """For a sentence: "812 B", "4.1 MB", "1.34 GB"."""
     number, unit = _scaled(count_bytes, figures)

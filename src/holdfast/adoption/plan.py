@@ -137,7 +137,8 @@ def words_of(found: Found) -> str:
 
 def told(found: Found) -> list[str]:
     """What was found, in plain words."""
-    run = f"runs as process {found.pid} of {found.user}" if found.running else "does not run"
+    owner = f"user {found.user}" if found.user.isdigit() else found.user  # one without a name
+    run = f"runs as process {found.pid} of {owner}" if found.running else "does not run"
     lines = [f"{words_of(found)}: {run}, port {found.port}{'' if found.port_known else ' (its default)'}"]
     lines.append(f"  kept alive by {found.former.words}")
     if found.version:

@@ -9,6 +9,7 @@ import click
 
 from holdfast.cli.session import Command, Session, pass_session
 from holdfast.errors import HoldfastError
+from holdfast.sizes import counted
 
 if TYPE_CHECKING:
     from holdfast.recipes import Effective, Problem
@@ -57,8 +58,8 @@ def check(session: Session, file: str | None, explain: bool) -> int:
     if explain:
         click.echo("\n".join(explain_lines(rows)))
     count = len(loaded.fleet.agents)
-    verdict = f"{wrong} error(s)" if wrong else "ok"
-    click.echo(f"{path}: {verdict}, {count} agent{'s' if count != 1 else ''}")
+    verdict = counted(wrong, "error") if wrong else "ok"
+    click.echo(f"{path}: {verdict}, {counted(count, 'agent')}")
     return code
 
 

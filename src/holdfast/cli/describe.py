@@ -9,7 +9,7 @@ import click
 
 from holdfast import errors
 from holdfast.cli.describe_memory import memory_pairs
-from holdfast.cli.selecting import Choice, chosen, selector_option
+from holdfast.cli.selecting import Choice, all_option, chosen, selector_option
 from holdfast.cli.session import Command, Session, complete_agent, pass_session
 from holdfast.errors import HoldfastError
 
@@ -28,9 +28,10 @@ MARK_OF = {"ok": "ok", "degraded": "degraded", "failing": "FAILING", "unknown": 
 )
 @click.argument("agents", nargs=-1, metavar="[AGENT]...", shell_complete=complete_agent)
 @selector_option
+@all_option
 @click.option("--config", is_flag=True, help="Also every setting in force, and where each one comes from.")
 @pass_session
-def describe(session: Session, agents: tuple[str, ...], selector: str | None, config: bool) -> None:
+def describe(session: Session, agents: tuple[str, ...], selector: str | None, everybody: bool, config: bool) -> None:
     """Show agents: state, budgets, last deaths, what each source says, what happens next, place and limits.
 
     Secrets are masked.
@@ -38,8 +39,9 @@ def describe(session: Session, agents: tuple[str, ...], selector: str | None, co
     from holdfast.cli.render import terminal_width
 
     client = session.client()
-    choice = Choice(agents, selector)
-    names = list(dict.fromkeys(agents)) if agents and not selector else [row["name"] for row in chosen(client, choice)]
+    choice = Choice(agents, selector, everybody)
+    named = agents and not (selector or everybody)
+    names = list(dict.fromkeys(agents)) if named else [row["name"] for row in chosen(client, choice)]
     found = [client.get(f"/v1/agents/{name}") for name in names]
     settings = [_settings(session, known) if config else None for known in found]
     if session.as_json:
@@ -108,7 +110,8 @@ def _state(known: Known) -> list[tuple[str, str]]:
     from holdfast.cli.render import NOTHING, duration, one_line, size
 
     beat, labels = known.get("beat") or {}, known.get("labels") or {}
-    memory = size(known.get("rss_bytes"))
+    used = known.get("usage_bytes")  # as `ps` shows it, where it is read
+    memory = size(known.get("rss_bytes") if used is None or not known.get("pid") else used)
     limit = ((known.get("spec") or {}).get("limits") or {}).get("memory_bytes")
     return [
         ("health", f"{health_text(known)} (process/endpoint/behaviour)"),

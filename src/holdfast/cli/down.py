@@ -15,6 +15,7 @@ import click
 from holdfast import errors
 from holdfast.cli.session import Command, Session, pass_session
 from holdfast.errors import HoldfastError
+from holdfast.sizes import counted
 
 DOWN_MAX_S = 120.0  # above the default grace of 30 s, several times
 INIT_ANSWER_MAX_S = 5.0
@@ -59,7 +60,7 @@ def bring_down(session: Session, timeout_s: float) -> Outcome:
         # Holdfast was killed as a whole and its agents live on: only a Holdfast that adopted them can stop them
         # with their own signal and grace.
         agents = {name for name in left.values() if not name.startswith(OWN_MARK)}
-        session.hint(f"{len(agents)} agent(s) run without Holdfast: adopting them to stop them")
+        session.hint(f"still running without Holdfast: {counted(len(agents), 'agent')}; adopting them to stop them")
         starting.start_holdfast(session, session.client(), None, timeout_s)
     _ask(session, timeout_s)
     free = starting.wait_for(lambda: not starting.is_owned(home), timeout_s)
@@ -82,7 +83,7 @@ def _ask(session: Session, timeout_s: float) -> None:
     try:
         answer = session.client(timeout_s=10.0).post("/v1/down", {"timeout_s": timeout_s})
         if stopping := (answer or {}).get("stopping", 0):
-            session.hint(f"stopping {stopping} agent(s) …")
+            session.hint(f"stopping {counted(stopping, 'agent')} …")
         return
     except HoldfastError as error:
         if error.kind.code not in (errors.KEEPER_UNREACHABLE.code, errors.KEEPER_FAILED.code):

@@ -102,10 +102,15 @@ def events(
     query: dict[str, object] = {name: value for name, value in asked.items() if value not in (None, "")}
     if after is None and since is None and not everything:
         query["last"] = SHOWN_BEFORE
-    for record in follow_events(session, after or 0, query, follow=follow or last_kind is not None):
+    shown = 0
+    for shown, record in enumerate(  # noqa: B007
+        follow_events(session, after or 0, query, follow=follow or last_kind is not None), start=1
+    ):
         if session.as_json:
             session.answer(record)
         else:
             click.echo(event_line(record))
         if record.get("kind") == last_kind:
             return
+    if agent is not None and not shown:
+        session.client().get(f"/v1/agents/{agent}")  # a slip in the name is told; who was removed has records

@@ -146,7 +146,8 @@ def _verdict(known: dict[str, Any]) -> list[str]:
 
     lines = []
     if known.get("likely"):
-        lines.append(f"  most likely: {one_line(known['likely'])} ({known.get('confidence')})")
+        sure = known.get("confidence")
+        lines.append(f"  most likely: {one_line(known['likely'])}" + (f" ({sure})" if sure != "none" else ""))
     lines += [f"    because: {one_line(line)}" for line in (known.get("verdict") or {}).get("because") or []]
     if known.get("function"):
         lines.append(f"  hung in: {one_line(known['function'])}")

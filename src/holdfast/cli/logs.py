@@ -160,6 +160,7 @@ def _all_agents(session: Session) -> list[str]:
     try:
         return sorted(entry.name for entry in os.scandir(session.home.logs) if entry.is_dir(follow_symlinks=False))
     except OSError:
+        session.hint(f"no agent has printed anything in {session.home.path}")
         return []
 
 

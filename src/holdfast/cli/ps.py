@@ -52,8 +52,8 @@ def ps(
     """Show agents: phase, health, restarts, and what happens next.
 
     HEALTH is process/endpoint/behaviour. TIER is the step of the ladder at work: 0 none, 1 restart, 2 recreate,
-    4 alert. Exit code 3 when an agent shown is neither healthy, finished, hibernating, spare nor
-    stopped on request.
+    3 restore, 4 alert. Exit code 3 when an agent shown is neither healthy, finished, hibernating, spare nor stopped on
+    request.
     """
     from holdfast.cli.fleet_view import status_lines, unsettled
     from holdfast.cli.render import terminal_width

@@ -34,7 +34,7 @@ def rm(session: Session, agents: tuple[str, ...], selector: str | None, yes: boo
     agent back, `holdfast restore AGENT --to DIR` reads its state meanwhile. While a holdfast.yaml declares it, the next
     `holdfast up` with that file starts it again.
     """
-    rows = chosen(session.client(), Choice(agents, selector))
+    rows = chosen(session.client(), Choice(agents, selector), has_all=False)
     if not yes:
         _agree(session, rows)
     for row in rows:

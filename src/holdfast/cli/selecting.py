@@ -76,13 +76,13 @@ def status_of(client: KeeperClient, choice: Choice) -> dict[str, Any]:
     return status
 
 
-def chosen(client: KeeperClient, choice: Choice) -> list[Row]:
+def chosen(client: KeeperClient, choice: Choice, *, has_all: bool = True) -> list[Row]:
     """The rows of the chosen agents, for a command that acts: names in the order given, else as `ps` shows them.
 
-    Raises USAGE when nothing was chosen, AGENT_NOT_FOUND and NO_AGENT_MATCHES.
+    `has_all`: the command knows --all. Raises USAGE when nothing was chosen, AGENT_NOT_FOUND and NO_AGENT_MATCHES.
     """
     if choice.is_open:
-        raise click.UsageError("name agents, or choose them by --selector LABELS or --all")
+        raise click.UsageError(f"name agents, or choose them by --selector LABELS{' or --all' if has_all else ''}")
     if choice.everybody and (choice.names or choice.selector):
         raise click.UsageError("--all stands alone: leave the names and the selector out")
     rows: list[Row] = status_of(client, choice)["agents"]

@@ -9,6 +9,7 @@ from holdfast.cli.session import Command, Session, complete_agent, pass_session
 
 WAIT_MAX_S = 600.0  # a stop with its grace, or a start that waits for memory
 _WORDS = {"": "awake", "frozen": "asleep (frozen)", "stopped": "asleep (stopped)"}
+_DOWN = frozenset({"stopped", "finished", "escalated", "shed", "spare", "backoff"})  # neither awake nor asleep
 
 
 def _act(session: Session, verb: str, choice: Choice, *, wait: bool) -> None:
@@ -20,7 +21,8 @@ def _act(session: Session, verb: str, choice: Choice, *, wait: bool) -> None:
     for name in names:
         timeout_s = WAIT_MAX_S if wait else None
         result = client.post(f"/v1/agents/{name}/{verb}", {"wait": wait}, timeout_s=timeout_s)
-        session.say(f"{name}: {_WORDS[result['asleep']]}, {result['phase']}")
+        down = not result["asleep"] and result["phase"] in _DOWN
+        session.say(f"{name}: {'does not sleep' if down else _WORDS[result['asleep']]}, {result['phase']}")
         results.append(result)
     if session.as_json:
         session.answer({"agents": results})

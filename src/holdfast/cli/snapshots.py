@@ -88,7 +88,7 @@ def _lines(
 
     trouble = [f"warning: {one_line(text)}" for text in found.get("trouble") or []]
     if not shown:
-        return [f"{agent}: no snapshots; `holdfast snapshot {agent}` takes one", *trouble]
+        return [f"{agent}: no snapshots; `holdfast snapshot {agent}` takes one of what its `state` declares", *trouble]
     lines = [f"{agent}:"] if many else []
     lines += snapshot_lines(shown, now(), terminal_width())
     older = f", {len(rows) - len(shown):,} older not shown (-n 0)" if len(rows) > len(shown) else ""

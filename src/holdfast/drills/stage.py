@@ -154,7 +154,15 @@ class Stage:
 
     def begin(self, fault: Fault) -> bool:
         """Wait until the agent may be hurt: well, and no longer being healed of something else. False: it is not."""
-        return bool(self.wait_for(lambda: self._settled() and len(self.pids()) >= OWN_PROCESSES, self.calm_max_s))
+        return bool(self.wait_for(self._begins, self.calm_max_s) == "settled")
+
+    def _begins(self) -> str:
+        """ "settled", "" for not yet, or "down": waiting does not make it well, a person has to."""
+        if self._settled() and len(self.pids()) >= OWN_PROCESSES:
+            return "settled"
+        row = self.row()
+        down = row is not None and row["phase"] in ("stopped", "finished", "escalated", "spare")
+        return "down" if down and not self.throw_away else ""
 
     def _settled(self) -> bool:
         row = self.row()

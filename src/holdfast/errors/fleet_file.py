@@ -5,7 +5,7 @@ from holdfast.errors.catalogue import entry as _kind
 SPEC_INVALID = _kind(
     "HF1001",
     "SpecInvalid",
-    "{file} has {count} error(s):\n{problems}",
+    "{file} has {errors}:\n{problems}",
     "Correct the lines named, then run `holdfast check -f {file}`. Nothing was changed.",
     2,
 )

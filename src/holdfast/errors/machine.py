@@ -36,7 +36,7 @@ DISK_NEARLY_FULL = _kind(
 NODE_TROUBLE = _kind(
     "HF4012",
     "NodeTrouble",
-    "{cause}; {count} agent(s) are held back from healing because of it: {agents}",
+    "{cause}; healing is held back because of it for {count} of the agents: {agents}",
     "Remove the cause on this machine; see `holdfast incidents show {incident}`. Nobody is restarted meanwhile.",
 )
 
@@ -61,13 +61,13 @@ AGENT_TOO_LARGE = _kind(
 AGENTS_SHED = _kind(
     "HF4023",
     "AgentsShed",
-    "{count} agent(s) went for the memory of more important ones: {agents}",
+    "{count} of the agents went for the memory of more important ones: {agents}",
     "They come back by themselves when there is room; see `holdfast events --kind density.shed`.",
 )
 STARTS_HELD = _kind(
     "HF4024",
     "StartsHeld",
-    "{count} start(s) are held back; first {agent}: {reason}",
+    "starts held back: {count}; first {agent}: {reason}",
     "See `holdfast top` for the queue. They begin by themselves when the reason is gone.",
 )
 NOISY_NEIGHBOUR = _kind(

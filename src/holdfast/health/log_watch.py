@@ -83,7 +83,7 @@ def _judged(rule: LogWatch, start_period_s: float, state: LogState, heard: Heard
                 return Judgement.UNKNOWN, f"{late}, but the machine is starved"
             return Judgement.FAILING, late
         if state.hearing.silent_s > max(rule.silence_s, start_period_s):
-            said.append("has not printed a line since it started")
+            said.append("has not printed a line since it is watched (from just after its start on)")
     said += heard.disabled
     if heard.behind:
         said.append(heard.behind)

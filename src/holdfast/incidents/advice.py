@@ -22,6 +22,8 @@ _BY_KIND = {
     "provider": "Look at the status of the service it calls; a retry with growing pauses belongs into the agent.",
     "dependency": "Look at the agents it depends on first.",
     "hung": "Look at the named function: what does it wait for, and has that wait a time-out?",
+    "not-started": "Correct what its start needs; `holdfast check` and `holdfast doctor` name what is missing.",
+    "reported": "Ask what reported it, with the same words: it knows more than Holdfast, which only acted upon it.",
     "crash": "Update the program or its libraries; a core dump tells more where the system keeps them.",
     "own-error": "Correct the error that its last lines name.",
     "changed": "Take the change back and see whether it helps.",

@@ -14,7 +14,7 @@ from holdfast.incidents import curve, grouping
 from holdfast.incidents.model import Outcome
 from holdfast.incidents.report import Act, Report
 from holdfast.incidents.stuck import place
-from holdfast.sizes import size
+from holdfast.sizes import counted, size
 
 _SURE = {"certain": "certain", "likely": "likely", "possible": "only possible", "none": ""}
 
@@ -82,7 +82,9 @@ def _timeline(report: Report) -> list[str]:
     parts = ["", "## Timeline (UTC)", ""]
     parts += [f"- {_stamp(moment.at)} {_text(moment.text)}" for moment in incident.timeline]
     if incident.moments_dropped:
-        parts.append(f"- ({incident.moments_dropped} entries in the middle are left out; the ledger has them)")
+        parts.append(
+            f"- (left out in the middle: {counted(incident.moments_dropped, 'entry', 'entries')}; the ledger has all)"
+        )
     return parts
 
 

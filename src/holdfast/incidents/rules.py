@@ -12,7 +12,7 @@ import signal
 from holdfast import limits
 from holdfast.incidents import memory_death, stuck
 from holdfast.incidents.causes import Case, Found, Rule, from_log, log_lines
-from holdfast.sizes import size
+from holdfast.sizes import counted, size
 
 _PROVIDER = re.compile(
     r"(?i)\b429\b.{0,60}(?:too many|rate|quota|limit|error)|rate.?limit(?:ed|_error| exceeded| reached)"
@@ -24,6 +24,7 @@ _PROVIDER = re.compile(
 )
 _ERROR_LINE = re.compile(r"^\s*(?:Uncaught )?(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception)\b.*")
 _CONNECTION = re.compile(r"(?i)connect|refused|unreachable|timed? ?out|reset by peer|resol(?:ve|ution)|broken ?pipe")
+_TOLD = re.compile(r"did not behave \((?P<words>(?:push: it reported|command: |function: |log: /).*?)\)?", re.DOTALL)
 _CRASHES = frozenset({"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT", "SIGTRAP", "SIGSYS", "SIGXCPU", "SIGXFSZ"})
 
 
@@ -43,7 +44,8 @@ def _memory_limit(case: Case) -> Found | None:
         f"the kernel killed {each.name} (process {each.pid}, {size(each.anon_bytes)} of its own)" for each in victims
     ]
     if memory.oom_kills:
-        lines.append(f"memory.events: {memory.oom_kills} processes killed for memory in this instance's life")
+        processes = counted(memory.oom_kills, "process", "processes")
+        lines.append(f"memory.events: {processes} killed for memory in this instance's life")
     if memory.peak_bytes is not None:
         lines.append(f"peak {size(memory.peak_bytes)}")
     died_at = facts.exit.at if facts.exit is not None else case.incident.opened_at
@@ -214,6 +216,22 @@ def _hung(case: Case) -> Found | None:
     return Found(_where(case), [f"its stack when it was killed: {_where(case)}"])
 
 
+def _not_started(case: Case) -> Found | None:
+    """No instance of it came to be, and whoever tried said why."""
+    head, found, why = case.incident.cause.partition("could not be started: ")
+    return (
+        Found(why.rstrip("."), [case.incident.cause])
+        if found and not head and why and case.facts.exit is None
+        else None
+    )
+
+
+def _reported(case: Case) -> Found | None:
+    """A source that somebody set up to say so: a push, a command, a line of its log, a question of its recipe."""
+    told = _TOLD.fullmatch(case.incident.cause)
+    return Found(told["words"].rstrip("."), [case.incident.cause]) if told and case.facts.exit is None else None
+
+
 def _exit_words(case: Case) -> Found | None:
     end = case.facts.exit
     if end is None or (end.code is None and end.signal is None) or not end.words:
@@ -228,6 +246,7 @@ def _where(case: Case) -> str:
 
 RULES: tuple[Rule, ...] = (
     Rule("node", "certain", "One cause on the machine hit several agents: {words}.", _node_cause),
+    Rule("not-started", "certain", "It could not be started: {words}.", _not_started),
     Rule("memory-lease", "certain", "Memory was short, and the kernel killed it at its ceiling{words}.", _memory_lease),
     Rule("memory-limit", "certain", "It reached its memory limit{words} and the kernel killed it.", _memory_limit),
     Rule("kernel-oom", "certain", "The machine ran out of memory and the kernel killed it.{words}", _kernel_oom),
@@ -256,6 +275,7 @@ RULES: tuple[Rule, ...] = (
     Rule("provider", "likely", "A service it needs was down or refused it: {words}", _provider),
     Rule("dependency", "possible", "What it depends on was not well: {words}.", _dependency),
     Rule("hung", "likely", "It hung in {words}.", _hung),
+    Rule("reported", "likely", "It was reported to be sick: {words}.", _reported),
     Rule("crash", "certain", "Its program crashed: {words}.", _crash),
     Rule("own-error", "likely", "It ended with an error of its own: {words}", _own_error),
     Rule("changed", "possible", "It failed soon after a change: {words}.", _changed),

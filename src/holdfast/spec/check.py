@@ -51,6 +51,8 @@ class _Checker:
             self._program(("command",), spec.command[0], spec, identity)
             if spec.health.command is not None:
                 self._program(("health", "command"), spec.health.command.command[0], spec, identity)
+        if spec.health.http is None:
+            self._without_http()
         for finding in findings:
             self._note(finding.field, finding.found, finding.expected, finding.meant, finding.severity)
 
@@ -61,6 +63,14 @@ class _Checker:
         field = setting.field if setting is not None and written else ".".join(("agents", self.one.spec.name, *path))
         file = setting.file if setting is not None and written else self.one.file
         self.problems.add(line, field, found, expected, meant, file=file, severity=severity)
+
+    def _without_http(self) -> None:
+        """Settings of the question over HTTP, where none is asked: whoever wrote them expects something of them."""
+        for name in ("interval", "timeout", "retries"):
+            setting = self.one.settings.get(("health", name))
+            if setting is not None and setting.line > 0 and setting.field.startswith("agents."):
+                expected = f"http beside it, or {name} inside command: {{command: [...], {name}: ...}}"
+                self._note(("health", name), "a setting of `http` without http", expected, severity="warning")
 
     def _identity(self, user: str | None) -> Identity | None:
         """Who the agent will be; None when that cannot be known here."""

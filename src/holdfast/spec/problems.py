@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from holdfast import errors, limits
+from holdfast.sizes import counted
 
 SHOWN_MAX_CHARS = 60
 
@@ -80,7 +81,12 @@ class Problems:
         if len(ordered) > len(lines):
             lines.append(f"... and {len(ordered) - len(lines)} more")
         raise errors.HoldfastError(
-            errors.SPEC_INVALID, file=self.file, count=len(ordered), problems="\n".join(lines), items=tuple(ordered)
+            errors.SPEC_INVALID,
+            file=self.file,
+            errors=counted(len(ordered), "error"),
+            count=len(ordered),
+            problems="\n".join(lines),
+            items=tuple(ordered),
         )
 
 

@@ -164,6 +164,8 @@ class Reading:
         self.declared.setdefault(key.text, []).append(name)
         if len(self.names) > limits.AGENTS_MAX:
             said = f"more than {limits.AGENTS_MAX} agents"
+            if len(self.names) > limits.AGENTS_MAX + 1:
+                return  # said once, of the first one too many
             self.problems.add(at.node.line, "agents", said, "fewer on one machine", file=file)
             return
         found = self.resolver.agent(name, at, key.line, layers, flawed=flawed)

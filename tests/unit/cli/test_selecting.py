@@ -117,3 +117,9 @@ def test_a_rolling_restart_restarts_each_and_stops_at_the_first_that_fails(cli: 
     done = cli("restart", "--all", "--rolling", "--settle", "0", "--json")
     assert done.code == 0
     assert [one["agent"] for one in json.loads(done.out)["agents"]] == ["a", "b", "c"]
+
+
+def test_a_choice_that_is_missing_is_asked_for_in_words_that_the_command_knows(cli: Any, fleet: Any) -> None:
+    assert "or --all" in cli("stop").err
+    assert "--all" in cli("describe").err
+    assert "--all" not in cli("rm").err

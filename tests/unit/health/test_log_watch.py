@@ -42,7 +42,7 @@ def test_an_agent_that_prints_is_well_and_one_that_stops_fails() -> None:
 def test_silence_counts_from_the_first_line_on() -> None:
     watch = Watch(SILENCE)
     assert Judgement.FAILING not in watch.quiet(200)
-    assert "has not printed a line since" in watch.detail
+    assert "has not printed a line since it is watched" in watch.detail
 
 
 def test_after_a_gap_of_ours_silence_is_unknown_until_watched_for_its_full_length() -> None:

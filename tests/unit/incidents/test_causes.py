@@ -118,8 +118,29 @@ def test_a_cause_on_the_node_names_the_agents_and_comes_first() -> None:
     assert "a, b" in " ".join(found.because)
 
 
+@pytest.mark.parametrize(
+    ("cause", "kind", "words"),
+    [
+        ("could not be started: web: user hf-web cannot reach /root", "not-started", "hf-web cannot reach /root."),
+        ("did not behave (push: it reported a failure)", "reported", "sick: push: it reported a failure."),
+        ("did not behave (log: /FATAL/ printed: FATAL (1) here.)", "reported", "printed: FATAL (1) here."),
+        ("did not behave (command: exit 2: no answer from the queue)", "reported", "no answer from the queue."),
+        ("did not behave (log: no line for 5 min (at most 60 s))", "unknown", "unknown"),
+        ("did not behave (push: no success for 5 min)", "unknown", "unknown"),
+        ("did not behave (beat: no beat that advanced for 4.7 s (due every 2 s; cycle 3))", "unknown", "unknown"),
+    ],
+)
+def test_what_holdfast_was_told_or_met_itself_is_no_unknown_cause(cause: str, kind: str, words: str) -> None:
+    found = judge(cause=cause)
+    assert found.kind == kind
+    assert words in found.sentence
+    assert judge(cause=cause, facts=died(3, words="exit 3")).kind == "exit"  # an end of its own says more
+    assert judge(cause=cause, facts=Facts(taken="port 80 is held by nginx")).kind in ("port-taken", "not-started")
+
+
 def test_every_rule_has_a_case() -> None:
-    assert {rule.name for rule in rules.RULES} == {row[0] for row in TABLE} - {"unknown"} | {"node"}
+    of_their_own = {"node", "not-started", "reported"}
+    assert {rule.name for rule in rules.RULES} == {row[0] for row in TABLE} - {"unknown"} | of_their_own
     assert len({rule.name for rule in rules.RULES}) == len(rules.RULES)
 
 

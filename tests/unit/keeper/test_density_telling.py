@@ -77,6 +77,6 @@ def test_who_is_shed_and_who_waits_for_memory_is_shown_the_most_important_first(
         _agent("up", 1, Phase.HEALTHY, held[0]),
     )
     shed, waits = warnings(keeper.semaphore, keeper.agents)
-    assert shed.summary == "5 agent(s) went for the memory of more important ones: s4, s3, s2 and 2 more"
-    assert waits.summary == "2 start(s) are held back; first q1: needs 1 MB"
+    assert shed.summary == "5 of the agents went for the memory of more important ones: s4, s3, s2 and 2 more"
+    assert waits.summary == "starts held back: 2; first q1: needs 1 MB"
     assert some([]) == "nobody"

@@ -142,6 +142,17 @@ def test_a_file_full_of_mistakes_is_told_in_bounded_length(tmp_path: Path) -> No
     assert lines[-1] == "... and 400 more"
 
 
+def test_too_many_agents_are_one_mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "AGENTS_MAX", 3)
+    file = tmp_path / "holdfast.yaml"
+    file.write_text("agents:\n" + "".join(f"  a{number}: {{command: [x]}}\n" for number in range(9)))
+    error = _refusal(file)
+    assert (
+        error.summary
+        == f"{file} has 1 error:\n{file}:5: agents: found more than 3 agents, expected fewer on one machine"
+    )
+
+
 def test_a_removed_current_directory_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()

@@ -63,6 +63,12 @@ def test_a_missing_directory_is_an_error(tmp_path: Path) -> None:
     assert "which is a file" in found
 
 
+def test_settings_of_a_question_over_http_that_nobody_asks_are_a_warning(tmp_path: Path) -> None:
+    (found,) = _check(tmp_path, "command: [/bin/true]\n    health: {interval: 5s, command: [/bin/true]}")
+    assert found.startswith("warning :4: agents.a.health.interval: found a setting of `http` without http, expected")
+    assert _check(tmp_path, "command: [/bin/true]\n    health: {interval: 5s, http: 'http://127.0.0.1:1/x'}") == []
+
+
 def test_a_missing_user_is_an_error(tmp_path: Path) -> None:
     found = _check(tmp_path, "{command: [sh], user: no-such-user-here}")
     assert "error :3: agents.a.user: found no user no-such-user-here, expected a user of this machine" in found

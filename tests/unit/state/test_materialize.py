@@ -323,7 +323,7 @@ def test_foreign_files_become_the_agents_and_lose_their_set_id_bits(ground: Path
     mine, theirs = (place.live / "mine").stat(), (place.live / "theirs").stat()
     assert (stat.S_IMODE(mine.st_mode), mine.st_uid) == (0o4755, AGENT.uid)
     assert (stat.S_IMODE(theirs.st_mode), theirs.st_uid) == (0o755, AGENT.uid)
-    assert "1 entries belonged" in built.notes[0]
+    assert "1 entry of another user" in built.notes[0]
 
 
 @as_root

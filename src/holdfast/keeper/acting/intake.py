@@ -29,6 +29,7 @@ from holdfast.keeper.telling.views import Death, ProcessRow
 from holdfast.keeper.telling.words import span
 from holdfast.keeper.watching.beats import BeatsLoop
 from holdfast.keeper.watching.health import HealthLoop
+from holdfast.sizes import counted
 
 OWN = ("guard", "init", "keeper", "logger")
 
@@ -219,7 +220,7 @@ class Intake:
             text = f"could not be started: {seen.reason}"
             agent.fault_mono = agent.fault_mono or now
         elif isinstance(seen, Swept):
-            text = f"{seen.left} processes that it left behind were killed"
+            text = f"{counted(seen.left, 'process', 'processes')} left behind by it: killed"
         else:
             text = f"is down: {event.get('why') or event.get('reason')}"
         self._healer.observe(agent, seen, now, record=f"agent.{event['ev']}", text=text, body=body)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast import errors, limits
-from holdfast.sizes import size
+from holdfast.sizes import counted, size
 from holdfast.state import opening
 from holdfast.state.identity import acting_as
 from holdfast.state.looking import contents
@@ -61,7 +61,8 @@ class _Tally:
     def all_notes(self) -> list[str]:
         notes = self.notes[: limits.RESTORE_NOTES_MAX]
         if self.foreign:
-            notes.append(f"{self.foreign} entries belonged to another user or group; they belong to the agent's now")
+            foreign = counted(self.foreign, "entry", "entries")
+            notes.append(f"{foreign} of another user or group: what is there belongs to the agent's now")
         return notes
 
 
