@@ -47,7 +47,7 @@ GROUNDS = (
 BUGS = ("naive-copy", "no-guard", "stale-pieces")
 TRIALS_A_WRITER = 20
 _NOBODY = 65_534
-_WAIT_S = 30.0
+_WAIT_S = 90.0
 
 
 class Broken(AssertionError):

@@ -78,7 +78,7 @@ def test_a_service_takes_over_a_running_holdfast_is_restarted_and_taken_away_and
     assert done.returncode == 0, done.stderr
     wait_until(lambda: home.own().get("guard") not in (None, guard), "the unit's guard")
     assert pids(home) == before
-    assert status(home)["ok"] is True
+    wait_until(lambda: status(home)["ok"] is True, "the unit is in charge")
     assert "enable-linger" in (home.directory / "systemd/state/calls").read_text()
 
     guard = own(home)["guard"]
@@ -108,7 +108,7 @@ def test_a_killed_guard_is_replaced_by_the_units_own_and_down_stays_down(home: C
     assert "RestartPreventExitStatus=10" in text
     done = home.run("up", "--wait")  # through the unit
     assert done.returncode == 0, done.stderr
-    assert status(home)["in_charge"] is True
+    wait_until(lambda: status(home)["in_charge"] is True, "the unit is in charge")
 
 
 def zombie(pid: int) -> bool:
@@ -117,6 +117,7 @@ def zombie(pid: int) -> bool:
 
 def test_guard_in_the_foreground_says_by_its_exit_code_whether_it_was_sent_away_or_taken_down(home: CliHome) -> None:
     first = subprocess.Popen([*HOLDFAST, "service", "run"], env=home.environment, stdin=subprocess.DEVNULL)
+    wait_until(lambda: home.own().get("guard") == first.pid, "the first guard")  # or `up` might start one as well
     agents = up(home)
     first.terminate()
     assert first.wait(PATIENCE_S) == 0

@@ -7,9 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from holdfast import limits
 from tests.crash.databases import BUGS, Broken, campaign, planted
 
 _TRIALS = int(os.environ.get("HOLDFAST_DATABASE_TRIALS", "40"))
+
+
+PATIENCE = (
+    "FREEZE_MAX_S", "FREEZE_HOLD_S", "FREEZE_REACH_S", "FREEZE_WATCHER_WAIT_S", "GUARD_SLACK_S",
+    "GUARD_COPY_MAX_S",
+)  # fmt: skip
 
 
 def _place(tmp_path: Path) -> str | None:
@@ -17,7 +24,10 @@ def _place(tmp_path: Path) -> str | None:
     return str(tmp_path) if os.geteuid() else None
 
 
-def test_every_copy_is_one_moment_of_its_database(tmp_path: Path) -> None:
+def test_every_copy_is_one_moment_of_its_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PATIENCE:  # on a slow machine a copy within them may not be possible, and says so
+        monkeypatch.setattr(limits, name, 60.0)
+    monkeypatch.setattr(limits, "GUARD_WAIT_S", 1.5)  # waited for whenever a writer keeps its database to itself
     report = campaign(_TRIALS, seed=20261121, place=_place(tmp_path))
     assert report.trials == _TRIALS
     assert not report.fuzzy

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,12 @@ def context_switches(pid: int) -> int:
     """Voluntary ones: how often the process went to sleep, so how often it had woken."""
     status = Path(f"/proc/{pid}/status").read_text().splitlines()
     return int(next(line for line in status if line.startswith("voluntary")).split()[1])
+
+
+def cpu_ticks(pid: int) -> int:
+    """Of 10 ms."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def test_what_agents_print_is_stored_and_agents_may_come_later(tmp_path: Path) -> None:
@@ -88,7 +95,7 @@ def test_a_second_logger_leaves_with_a_word(tmp_path: Path) -> None:
 )
 def test_wrong_arguments_are_told_without_a_traceback(arguments: list[str], code: int) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "holdfast.logs", *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "holdfast.logs", *arguments], capture_output=True, text=True, timeout=90, check=False
     )
     assert done.returncode == code
     assert done.stderr
@@ -179,10 +186,15 @@ def test_a_replaced_fifo_is_read_and_the_old_one_until_its_last_writer_left(tmp_
         os.write(old, b"old 3\n")
         until(lambda: b"old 3" in stored(home, "a"))
         os.close(old)
-        until(lambda: len(os.listdir(f"/proc/{logger.pid}/fd")) == descriptors)
-        calm = context_switches(logger.pid)
-        until(lambda: Path(f"/proc/{logger.pid}/stat").read_text().rpartition(")")[2].split()[0] == "S")
-        assert context_switches(logger.pid) - calm < 5, "a hung-up FIFO must not spin"
+        until(lambda: len(os.listdir(f"/proc/{logger.pid}/fd")) <= descriptors)
+
+        def rests() -> bool:
+            """A hung-up FIFO must not spin. What is done now and then may fall into one moment."""
+            switches, ticks = context_switches(logger.pid), cpu_ticks(logger.pid)
+            time.sleep(0.3)
+            return context_switches(logger.pid) - switches < 5 and cpu_ticks(logger.pid) - ticks <= 1
+
+        until(rests)
 
 
 def test_a_deleted_agent_is_let_go_and_its_survivors_do_not_block(tmp_path: Path) -> None:
@@ -195,9 +207,7 @@ def test_a_deleted_agent_is_let_go_and_its_survivors_do_not_block(tmp_path: Path
         for _ in range(20):
             os.write(survivor, b"x" * 60_000)  # blocks for ever unless somebody drains it
         os.close(survivor)
-        until(
-            lambda: not any("/logs/a/" in os.readlink(f"/proc/{logger.pid}/fd/{fd}") for fd in descriptors(logger.pid))
-        )
+        until(lambda: not any("/logs/a/" in opened(logger.pid, fd) for fd in descriptors(logger.pid)))
         make_home(tmp_path, "a")
         say(home, "a", b"again\n")
         until(lambda: stored(home, "a") == b"again\n")
@@ -216,10 +226,17 @@ def test_an_agent_that_left_and_keeps_its_logs_costs_no_descriptor(tmp_path: Pat
             say(home, f"agent-{number}", b"bye\n")
             until(lambda name=f"agent-{number}": stored(home, name) == b"bye\n")
             home.agent_fifo(f"agent-{number}").unlink()
-        until(lambda: len(descriptors(logger.pid)) == before)
+        until(lambda: len(descriptors(logger.pid)) <= before)
         make_home(tmp_path, "agent-3")
         say(home, "agent-3", b"again\n")
         until(lambda: stored(home, "agent-3") == b"bye\nagain\n")
+
+
+def opened(pid: int, fd: str) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/fd/{fd}")
+    except FileNotFoundError:  # closed meanwhile
+        return ""
 
 
 def descriptors(pid: int) -> list[str]:

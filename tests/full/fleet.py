@@ -15,16 +15,18 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.full.processes import Process, cgroups_named, marked
 
 POLL_S = 0.5
 PROGRESS_EVERY_S = 10.0
-COMMAND_TIMEOUT_S = 60.0
-KEEPER_BACK_S = 15.0
+COMMAND_TIMEOUT_S = 180.0
+KEEPER_BACK_S = 60.0
+LEFT_S = 60.0  # until the last process and cgroup of what was taken down are gone
 EXIT_UNREACHABLE = 5
 Row = dict[str, Any]
+T = TypeVar("T")
 Say = Callable[[str], None]
 
 
@@ -79,8 +81,11 @@ class Fleet:
         return done.stdout
 
     def row(self, agent: str) -> Row:
-        """The agent's row of `ps --json`."""
+        """The agent's row of `ps --json`; {} while there is none."""
         answer = json.loads(self.command("ps", "--json").stdout or "{}")
+        own: list[Row] = answer.get("holdfast", {}).get("processes", [])
+        if not any(row["name"] == "init" and row["pid"] for row in own):
+            return {}  # a keeper that has not met init yet knows nobody's pid
         rows: list[Row] = [row for row in answer.get("agents", []) if row["name"] == agent]
         return rows[0] if rows else {}
 
@@ -156,15 +161,19 @@ class Fleet:
         self.must("down", timeout_s=timeout_s)
 
     def left_running(self) -> list[str]:
-        """Every process that belongs to this home or its agents: by environment, command line and cgroup."""
-        found = marked(str(self.folder))
-        if (identity := self._home_id()) is not None:
-            found += [process for process in marked(identity) if process not in found]
-        return [f"{process.pid} {process.command[:150]}" for process in found]
+        """Every process that belongs to this home or its agents and stays: by environment, command line and cgroup."""
+
+        def look() -> list[str]:
+            found = marked(str(self.folder))
+            if (identity := self._home_id()) is not None:
+                found += [process for process in marked(identity) if process not in found]
+            return [f"{process.pid} {process.command[:150]}" for process in found]
+
+        return _what_stays(look)
 
     def cgroups_left(self) -> list[Path]:
         identity = self._home_id()
-        return cgroups_named(identity) if identity else []
+        return _what_stays(lambda: cgroups_named(identity)) if identity else []
 
     def close(self, keep: bool) -> None:
         """Take everything down, by force if need be; the folder stays when `keep`."""
@@ -183,6 +192,13 @@ class Fleet:
             return (self.home / "home.id").read_text().strip()
         except OSError:
             return None
+
+
+def _what_stays(look: Callable[[], list[T]]) -> list[T]:
+    deadline = time.monotonic() + LEFT_S
+    while (left := look()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left
 
 
 def kill(process: Process, number: int = signal.SIGKILL) -> None:

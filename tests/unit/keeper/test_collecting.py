@@ -23,6 +23,7 @@ from holdfast.spec.model import AgentSpec
 
 Heard = list[tuple[str, Bundle | None, str]]
 HANDS_ONE = 'import sys; sys.stdin.read(); print(\'{"agent": "a", "instance": 1, "complete": true}\', flush=True)'
+LONG_S = 90.0  # for those that end by themselves
 HANDS_ONE_THEN_HANGS = HANDS_ONE + "; import time; time.sleep(600)"
 
 
@@ -42,13 +43,15 @@ def collecting(heard: Heard, *program: str) -> Collecting:
     )
 
 
-def run(*agents: Agent, program: str, again: int = 1) -> tuple[Heard, float]:
+def run(*agents: Agent, program: str, again: int = 1, within_s: float = limits.EVIDENCE_BOUND_S) -> tuple[Heard, float]:
     heard: Heard = []
 
     async def all_at_once() -> float:
         looking = collecting(heard, program)
         began = asyncio.get_running_loop().time()
-        await asyncio.gather(*(looking.look(agent, agent.world.epoch) for agent in agents for _ in range(again)))
+        await asyncio.gather(
+            *(looking.look(agent, agent.world.epoch, within_s) for agent in agents for _ in range(again))
+        )
         took_s = asyncio.get_running_loop().time() - began
         await asyncio.gather(*looking._leaving)
         return took_s
@@ -56,26 +59,24 @@ def run(*agents: Agent, program: str, again: int = 1) -> tuple[Heard, float]:
     return heard, asyncio.run(all_at_once())
 
 
-@pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "EVIDENCE_BOUND_S", 3.0)
-
-
 def test_what_was_seen_is_told() -> None:
-    heard, _ = run(hung(), program=HANDS_ONE)
+    heard, _ = run(hung(), program=HANDS_ONE, within_s=LONG_S)
     assert heard[0][1] is not None
     assert heard[0][1].complete
     assert heard[0][2] == ""
 
 
 def test_one_instance_is_looked_into_once_however_often_its_act_is_repeated() -> None:
-    heard, _ = run(hung(), program=HANDS_ONE, again=5)
+    heard, _ = run(hung(), program=HANDS_ONE, again=5, within_s=LONG_S)
     assert len(heard) == 1
 
 
-def test_a_collector_that_hangs_is_killed_and_what_it_gave_is_kept(short: None) -> None:
-    heard, _ = run(hung(), program=HANDS_ONE_THEN_HANGS)
-    assert heard[0][1] is not None
+def test_a_collector_that_hangs_is_killed_and_what_it_gave_is_kept() -> None:
+    for within_s in (limits.EVIDENCE_BOUND_S, 10.0, LONG_S):  # on a slow machine it has not begun in the first
+        heard, _ = run(hung(), program=HANDS_ONE_THEN_HANGS, within_s=within_s)
+        if heard[0][1] is not None:
+            return
+    raise AssertionError("what it gave is lost")
 
 
 def test_a_collector_that_gives_nothing_says_so() -> None:
@@ -149,8 +150,7 @@ time.sleep(600)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may attach to any process")
-def test_whom_a_tool_had_stopped_when_the_look_was_cut_short_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "EVIDENCE_BOUND_S", 0.5)
+def test_whom_a_tool_had_stopped_when_the_look_was_cut_short_goes_on() -> None:
     target = subprocess.Popen(["sleep", "600"])
     try:
         agent = hung()
