@@ -19,6 +19,7 @@ from holdfast.health.model import HealthValue
 from holdfast.home import Home
 from holdfast.keeper.tasks import Tasks
 from holdfast.keeper.telling import looking, views
+from holdfast.keeper.watching.errands import Errands
 from holdfast.spec.model import FleetSpec
 from holdfast.state.answers import Deleted
 from holdfast.worker.protocol import Fault, JobFailed
@@ -49,6 +50,7 @@ class StateKeeper:
         spec = SimpleNamespace(name="bot", recipe="process", labels={}, state=SimpleNamespace(paths=("/srv/bot",)))
         self.agents = {"bot": SimpleNamespace(name="bot", ladder=ladder, spec=spec)}
         self.snapshots = self.restoring = self.removing = self
+        self.errands = Errands()
         self.gone: list[Deleted] = []  # what `listed` answers
         self.missing: list[str] = []
         self.fleet = FleetSpec(source="/f.yaml")

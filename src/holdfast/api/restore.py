@@ -61,7 +61,7 @@ async def plan(keeper: Keeper, request: Request) -> Response:
     agent = request.path_params["name"]
     known = await rows(keeper, agent)
     found = _chosen(keeper, agent, known, request.query_params.get("snapshot") or choose.NEWEST)
-    good = [row for row in known if choose.KNOWN_GOOD in row.pins]
+    good = [row for row in known if choose.KNOWN_GOOD in row.pins and not row.damaged]
     path = _absolute(keeper, agent, request.query_params.get("path") or None)
     alive, spec = keeper.agents.get(agent), _spec(keeper, agent)
     return answer(
@@ -71,6 +71,7 @@ async def plan(keeper: Keeper, request: Request) -> Response:
             off_s=found.off_s,
             clock_changed=found.clock_changed,
             empty=found.empty,
+            damaged=found.damaged,
             phase="" if alive is None else str(alive.ladder.phase),
             good=max(good, key=lambda row: row.seq, default=None),
             newest=max(known, key=lambda row: row.seq),

@@ -235,6 +235,9 @@ def _distance(found: dict[str, Any]) -> list[str]:
         lines.append(
             paint(f"{count(found['empty'], 'newer snapshot')} passed over: no file was left by then", "yellow")
         )
+    if found.get("damaged"):
+        passed = f"{count(found['damaged'], 'newer snapshot')} passed over: damaged, see `holdfast state verify`"
+        lines.append(paint(passed, "yellow"))
     if found.get("clock_changed"):
         lines.append(paint("this machine's clock was set meanwhile: compare with `holdfast snapshots`", "yellow"))
     return lines

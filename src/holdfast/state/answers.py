@@ -216,6 +216,7 @@ class RestorePlan(Struct, frozen=True, kw_only=True):
     off_s: float | None = None
     clock_changed: bool = False
     empty: int = 0  # newer snapshots passed over, since they hold no file
+    damaged: int = 0  # and since they cannot be read
     phase: str = ""
     good: SnapshotRow | None = None
     newest: SnapshotRow | None = None

@@ -110,3 +110,9 @@ def test_what_was_taken_after_everything_was_deleted_is_not_the_newest() -> None
     assert (found.id[:2], found.empty) == ("b0", 2)
     assert choose.choose("bot", [*ROWS, *empty], Wish(at=NOW)).id.startswith("e60")  # who names a moment gets it
     assert choose.choose("bot", empty, Wish()).id.startswith("e60")  # there never was a file
+
+
+def test_what_cannot_be_read_is_not_the_newest_and_not_said_to_be_empty() -> None:
+    damaged = structs.replace(row(5, 10.0, "e50"), files=0, damaged="its manifest is damaged")
+    found = choose.choose("bot", [*ROWS, damaged], Wish())
+    assert (found.id[:2], found.empty, found.damaged) == ("b0", 0, 1)

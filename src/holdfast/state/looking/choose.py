@@ -39,6 +39,8 @@ class Known(Protocol):
     @property
     def files(self) -> int: ...
     @property
+    def damaged(self) -> str: ...
+    @property
     def pins(self) -> tuple[str, ...]: ...
 
 
@@ -54,7 +56,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     """`off_s`: how far the snapshot lies from the moment wished, negative when it is earlier; None: no moment was.
 
     `clock_changed`: a snapshot that was made later says that it is older, so that times must be read with care.
-    `empty`: so many newer ones were passed over, since they hold no file.
+    `empty`: so many newer ones were passed over, since they hold no file; `damaged`: or cannot be read.
     """
 
     id: str
@@ -62,6 +64,7 @@ class Choice(Struct, frozen=True, kw_only=True):
     off_s: float | None = None
     clock_changed: bool = False
     empty: int = 0
+    damaged: int = 0
 
 
 def wish(text: str, now_at: float, zone: tzinfo | None = None, *, prefer_id: bool = False) -> Wish:
@@ -92,8 +95,10 @@ def choose(agent: str, snapshots: Sequence[Known], wished: Wish) -> Choice:
     found = _found(agent, snapshots, wished)
     off_s = None if wished.at is None else found.at - wished.at
     disorder = any((one.seq > found.seq) != (one.at > found.at) for one in snapshots if one.at != found.at)
-    empty = sum(one.seq > found.seq for one in snapshots) if wished == Wish() else 0
-    return Choice(id=found.id, at=found.at, off_s=off_s, clock_changed=disorder, empty=empty)
+    passed = [one for one in snapshots if one.seq > found.seq] if wished == Wish() else []
+    damaged = sum(bool(one.damaged) for one in passed)
+    empty = len(passed) - damaged
+    return Choice(id=found.id, at=found.at, off_s=off_s, clock_changed=disorder, empty=empty, damaged=damaged)
 
 
 def _found(agent: str, snapshots: Sequence[Known], wished: Wish) -> Known:
