@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from msgspec.structs import replace
 
+from holdfast.healing.model import Ladder
 from holdfast.keeper.state.courses import Course
 from holdfast.keeper.state.restore_course import Restoration
 from holdfast.keeper.state.restore_requests import Requests
@@ -43,9 +44,7 @@ def replaced(unkept: list[str], path: str) -> tuple[Restoration, list[str]]:
 
     state = SimpleNamespace(paths=["/"])
     spec = SimpleNamespace(name="one", state=state, recipe="process", stop=SimpleNamespace(grace_s=1.0))
-    agent = SimpleNamespace(
-        name="one", spec=spec, memory=SimpleNamespace(restoration=None), ladder=SimpleNamespace(running=True)
-    )
+    agent = SimpleNamespace(name="one", spec=spec, memory=SimpleNamespace(restoration=None), ladder=Ladder())
     clock = SimpleNamespace(now_at=lambda: 61.0)
     keeper = SimpleNamespace(clock=clock, snapshots=SimpleNamespace(take=take))
     restoring = Restoring(path)
