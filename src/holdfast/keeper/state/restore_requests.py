@@ -130,7 +130,8 @@ class Requests:
             more = f" and {len(unkept) - 1} more" if len(unkept) > 1 else ""
             some = f"{unkept[0]}{more}"
             warnings.append(f"not all that was there is in a snapshot ({some}): it stays at {', '.join(one.trees)}")
-        yield _stage("starting it")
+        if agent.ladder.wanted and not agent.ladder.aside:  # one that was stopped or sleeps stays so: see wake
+            yield _stage("starting it")
         yield _result(name, snapshot, built, warnings, before)
 
     async def _keep(self, agent: Agent) -> tuple[str, list[str], list[str]]:
