@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -53,6 +54,8 @@ class Gateway:
         return {pid for pid in living if fake_systemd.starttime(pid) > 0}
 
     def answers(self) -> dict[str, str]:
+        """As soon as it listens."""
+        wait_until(lambda: listens(self.port), "its port")
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=PATIENCE_S) as response:
             found: dict[str, str] = json.loads(response.read())
         return found
@@ -92,7 +95,8 @@ def gateway() -> Iterator[Gateway]:
             made.systemctl("stop", UNIT)
             home.end()
             for pid in made.alive():
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def listens(port: int) -> bool:

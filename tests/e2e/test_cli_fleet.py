@@ -33,7 +33,7 @@ def test_up_starts_what_the_file_says_and_down_leaves_nothing(home: CliHome) -> 
     rows = home.agents()
     assert set(rows) == {"ticker", "sleeper"}
     assert {row["phase"] for row in rows.values()} == {"healthy"}
-    assert set(home.own()) == {"guard", "init", "keeper", "logger"}
+    wait_until(lambda: set(home.own()) == {"guard", "init", "keeper", "logger"}, "all of Holdfast")
     assert home.run("ps").returncode == 0
     assert "ticker" in home.run("ps").stdout
     done = home.run("down")
@@ -74,11 +74,11 @@ def test_two_ups_at_once_make_one_holdfast(home: CliHome) -> None:
     home.write(FLEET)
     both = [home.start("up", "-d", "--wait", "--timeout", "60") for _ in range(2)]
     for process in both:
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=2 * PATIENCE_S)
         assert process.returncode == 0, out + err
     rows = home.agents()
     assert all(row["instance"] == 1 for row in rows.values())
-    own = home.own()
+    own = wait_until(lambda: found if len(found := home.own()) == 4 else None, "all of Holdfast")
     assert len([pid for pid in home.left() if pid in own.values()]) == 4
 
 
@@ -214,12 +214,13 @@ def test_in_the_foreground_term_stops_everything(home: CliHome) -> None:
     for name in ("ticker", "sleeper"):
         wait_until(lambda name=name: [line for line in reader.out if f"{name}: healthy" in line], f"{name} is healthy")
     process.terminate()
-    assert process.wait(timeout=90) == 0, reader.err
-    assert not home.left()
+    assert process.wait(timeout=2 * PATIENCE_S) == 0, reader.err
+    wait_until(lambda: not home.left(), "nothing is left")
 
 
 def test_waiting_too_long_is_exit_code_3_and_says_for_whom(home: CliHome) -> None:
     home.write("version: 1\nagents:\n  never: {command: [sh, -c, exit 1], restart: {backoff: [0s, 50s]}}\n")
+    assert home.run("up", "-d").returncode == 0
     done = home.run("up", "-d", "--wait", "--timeout", "3")
     assert done.returncode == 3
     assert "HF2012" in done.stderr

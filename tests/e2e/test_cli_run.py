@@ -19,14 +19,14 @@ def test_a_command_is_restarted_until_control_c_and_holdfast_goes_with_it(home: 
     wait_until(lambda: [line for line in reader.err if "restarted as pid" in line], "a word about the restart")
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=PATIENCE_S) == 0
-    assert not home.left()
+    wait_until(lambda: not home.left(), "nothing is left")
 
 
 def test_a_job_that_is_done_ends_the_command(home: CliHome) -> None:
     done = home.run("run", "--once", "--", "sh", "-c", "echo first; echo last >&2")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "first\nlast\n"
-    assert not home.left()
+    wait_until(lambda: not home.left(), "nothing is left")
 
 
 def test_beside_a_running_fleet_only_its_own_agent_is_stopped(home: CliHome) -> None:
@@ -37,9 +37,8 @@ def test_beside_a_running_fleet_only_its_own_agent_is_stopped(home: CliHome) -> 
     wait_until(lambda: home.agents().get("sleep", {}).get("phase") == "healthy", "it runs")
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=PATIENCE_S) == 0
-    rows = home.agents()
-    assert rows["sleep"]["phase"] == "stopped"
-    assert rows["other"]["pid"] == other
+    wait_until(lambda: home.agents()["sleep"]["phase"] == "stopped", "its agent is stopped")
+    assert home.agents()["other"]["pid"] == other
 
 
 def test_mistakes_are_told_before_anything_starts(home: CliHome) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.cli_home import HOLDFAST, PATIENCE_S, CliHome, cli_home
+from tests.e2e.cli_home import HOLDFAST, PATIENCE_S, CliHome, cli_home, wait_until
 
 PROGRAM = "import time\nwhile True:\n    print('at work', flush=True)\n    time.sleep(1)\n"
 
@@ -65,7 +65,7 @@ class Terminal:
         while self.process.poll() is None and time.monotonic() < deadline:
             os.write(self.master, b"\x03")
             with contextlib.suppress(subprocess.TimeoutExpired):  # a second one while it ends would cut its ending off
-                self.process.wait(3)
+                self.process.wait(15)
 
     def end(self) -> int:
         deadline = time.monotonic() + PATIENCE_S
@@ -106,7 +106,7 @@ def test_a_few_answers_bring_a_program_under_care_and_prove_that_somebody_is_tol
     terminal.expect("measured now")
     assert terminal.end() == 0
     assert json.loads((home.directory / "told").read_text())["kind"] == "test"
-    assert home.agents()["agent"]["phase"] == "healthy"
+    wait_until(lambda: home.agents()["agent"]["phase"] == "healthy", "it is under care")
     assert home.run("check").returncode == 0
     again = json.loads(home.run("setup", "--json").stdout)
     assert again["offers"][0]["kind"] == "up"
@@ -143,7 +143,7 @@ def test_yes_starts_what_is_here_warns_that_nobody_is_told_and_never_replaces_a_
     done = home.run("setup", "--yes")
     assert done.returncode == 0, done.stderr
     assert "nobody is told" in " ".join(done.stdout.split())
-    assert home.agents()["agent"]["phase"] == "healthy"
+    wait_until(lambda: home.agents()["agent"]["phase"] == "healthy", "it is under care")
     written = (home.directory / "holdfast.yaml").read_bytes()
     pid = home.agents()["agent"]["pid"]
     done = home.run("setup", "--yes")

@@ -52,8 +52,10 @@ def counting(home: CliHome) -> CliHome:
 
 
 def _count(home: CliHome) -> int:
-    path = home.directory / "data" / "count"
-    return int(path.read_text() or 0) if path.exists() else 0
+    try:
+        return int((home.directory / "data" / "count").read_text() or 0)
+    except OSError:  # not there yet, or its directory changes places
+        return 0
 
 
 def _json(home: CliHome, *arguments: str) -> Any:

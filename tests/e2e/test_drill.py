@@ -17,6 +17,7 @@ import pytest
 from holdfast.drills import run, score, watch
 from holdfast.drills.faults import FAULTS, Fault
 from holdfast.drills.stage import Stage
+from tests.harness.init_home import wait_until
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def _healed(home: Path, stages: Path, *faults: str) -> dict[str, dict[str, Any]]
     assert (done.returncode, card["passed"]) == (int(failed), not failed)
     assert Path(card["saved"]).is_file()
     assert list(stages.iterdir()) == []
-    assert not [pid for pid in filter(str.isdigit, os.listdir("/proc")) if _is_of(pid, stages)]
+    wait_until(lambda: not [pid for pid in filter(str.isdigit, os.listdir("/proc")) if _is_of(pid, stages)], "its end")
     return results
 
 

@@ -6,7 +6,6 @@ The machine is not rebooted: all processes are killed, and the next guard lives 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -18,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness.init_home import wait_until
+from tests.harness.init_home import PATIENCE_S, wait_until
 from tests.harness.keeper_home import KeeperHome
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,7 +59,7 @@ def start_in_another_boot(home: KeeperHome) -> None:
     paths = (str(home.home.path), str(home.home.run))
     command = ["unshare", "-m", "sh", "-c", script, "sh", str(boot_id), sys.executable, START, *paths]
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{os.environ.get('PYTHONPATH', '')}"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     if "permission denied" in done.stderr.lower():
         pytest.skip(f"no mount namespace here: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
@@ -96,5 +95,7 @@ def test_the_fleet_returns_to_what_was_wanted_without_incidents(home: KeeperHome
     assert home.row("done")["phase"] == "finished"
     incidents = home.client.get("/v1/incidents")["incidents"]
     assert [found["id"] for found in incidents] == [known["id"] for known in before]
-    events = [json.loads(line) for line in home.client.stream("/v1/events", follow=False) if line.strip()]
-    assert [event["agent"] for event in events if event["kind"] == "agent.spawned"][-2:] == ["important", "other"]
+    assert [event["agent"] for event in home.events() if event["kind"] == "agent.spawned"][-2:] == [
+        "important",
+        "other",
+    ]

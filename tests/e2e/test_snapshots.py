@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -14,10 +15,10 @@ def test_a_working_agent_is_kept_by_the_clock_and_before_its_stop_and_an_idle_on
     home = home_with()
     try:
         home.up(counter(home, "busy", every_s=0.5), counter(home, "idle", pause_s=3600, every_s=0.5))
-        wait_until(lambda: len(snapshots(home, "busy")) >= 3, "three snapshots of one that works")
+        wait_until(lambda: len(snapshots(home, "busy")) >= 5, "five snapshots of one that works")
         assert all(row["cause"] == "timer" for row in snapshots(home, "busy"))
         idle = snapshots(home, "idle")
-        assert len(idle) <= 2  # it may have been seen before it wrote its only file
+        assert len(idle) <= 3  # it may have been seen before it wrote its only file, and in the middle of that
         home.client.post("/v1/agents/busy/stop", {"wait": True})
         home.wait_row("busy", phase="stopped")
 
@@ -40,7 +41,8 @@ def test_kills_of_worker_and_keeper_lose_nothing_and_the_next_snapshot_is_made()
         for _ in range(3):
             before = len(snapshots(home, "busy"))
             for pid in worker_pids(home):
-                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             wait_until(lambda seen=before: len(snapshots(home, "busy")) > seen + 1, "snapshots after a worker's death")
         before = len(snapshots(home, "busy"))
         keeper, workers = home.process("keeper")["pid"], worker_pids(home)
@@ -106,7 +108,7 @@ def test_a_removed_agent_leaves_its_files_and_comes_back_with_its_snapshots() ->
         removed = list(home.client.messages("DELETE", "/v1/agents/one"))[-1]["result"]
         assert removed["paths"] == spec["state"]["paths"]
         assert home.row("one") == {}
-        assert home.row("two")["phase"] == "healthy"
+        home.wait_row("two", phase="healthy")
         assert count.exists()
         kept = home.home.path / "state" / "one" / "deleted.json"
         assert kept.stat().st_mode & 0o777 == 0o600

@@ -19,6 +19,7 @@ from tests.full.hermes_home import HermesHome
 from tests.full.install import Installed
 from tests.full.processes import Process, descendants, marked
 from tests.full.troubles import busy_machine, frozen, port_thief
+from tests.harness.init_home import wait_until
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
@@ -106,8 +107,7 @@ def test_a_command_of_the_agent_that_outlives_it_is_gone_before_the_next_start(
         hermes.turn("start something that lasts", TURN_S)
     finally:
         llm.answer("ok")
-    left = helpers()
-    assert left, "the agent did not run the command it was asked for"
+    left = wait_until(helpers, "the command that the agent was asked to run")
     assert left[0].session != Process.of(before["pid"]).session
     os.kill(before["pid"], signal.SIGKILL)
     after = fleet.serving_again(NAME, before, START_S)

@@ -38,7 +38,7 @@ door.bind(('127.0.0.1', int(sys.argv[1])))
 door.listen(16)
 while True:
     caller, _ = door.accept()
-    caller.settimeout(5)
+    caller.settimeout(60)
     try:
         caller.recv(4096)
         caller.sendall(b'HTTP/1.1 200 OK\\r\\nContent-Length: 11\\r\\nConnection: close\\r\\n\\r\\n{"ok":true}')
@@ -60,7 +60,7 @@ def home() -> Iterator[KeeperHome]:
 def member(home: KeeperHome, number: int, **more: Any) -> Row:
     port = free_port()
     probe = {"url": f"http://127.0.0.1:{port}/health", "expect": {"ok": True}}
-    health = {"http": probe, "interval_s": 5.0, "timeout_s": 5.0, "start_period_s": 60.0}
+    health = {"http": probe, "interval_s": 5.0, "timeout_s": 20.0, "start_period_s": 60.0}
     command = (sys.executable, "-I", "-S", "-c", AGENT, str(port), str(KEEPS_MB))
     return home.spec(f"one{number:03d}", *command, health=health, **more)
 

@@ -32,6 +32,7 @@ from holdfast import limits
 limits.SNAPSHOT_AFTER_END_S = 0.1
 limits.SNAPSHOT_RETRY_FIRST_S = 0.5
 limits.SNAPSHOT_PAUSE_SAID_S = 0.0
+limits.SNAPSHOT_BEFORE_STOP_S = 90.0
 {more}
 runpy.run_module("holdfast.keeper", run_name="__main__")
 """
