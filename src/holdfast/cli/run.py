@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 LABEL = "holdfast-run"  # marks agents that came from a command line, so that their names can be used again
 LOOK_S = 0.1
-QUIET_S = 0.3  # no line for this long after the end: the tail is out
-TAIL_MAX_S = 3.0
+QUIET_S = 0.3  # no line for this long after the end, and none waits to be read: the tail is out
+TAIL_MAX_S = 10.0
 UP_MAX_S = 60.0
 STATUS_S = 0.25  # while lines pour in, the phase is looked at only so often
 QUIET_PHASES = frozenset({"healthy", "starting", "queued"})  # nothing worth a note
@@ -184,7 +184,7 @@ class _Output:
         """Pass on the last lines of an agent that has ended; they are on their way through the logger."""
         now = time.monotonic()
         deadline_mono, quiet_mono = now + TAIL_MAX_S, now + QUIET_S
-        while now < min(deadline_mono, quiet_mono):
+        while now < deadline_mono and (now < quiet_mono or self._waits()):
             if self.copy():
                 quiet_mono = time.monotonic() + QUIET_S
             else:
@@ -193,6 +193,22 @@ class _Output:
         rest = self.follower.rest()
         if rest is not None:
             self._write(rest)
+
+    def _waits(self) -> bool:
+        """Whether the agent printed what the logger has not taken yet: on a starved machine that takes its time."""
+        import fcntl
+        import termios
+
+        try:
+            fd = os.open(self.session.home.agent_fifo(self.name), os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            return False
+        try:
+            return fcntl.ioctl(fd, termios.FIONREAD, bytes(4)) != bytes(4)
+        except OSError:
+            return False
+        finally:
+            os.close(fd)
 
     def _write(self, line: bytes) -> None:
         if self.session.as_json:

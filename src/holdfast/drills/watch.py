@@ -19,6 +19,7 @@ from holdfast.drills.stage import Stage, is_well
 WATCH_MAX_FACTOR = 4.0  # a fault that misses its bound is still watched for so long, to say by how much
 WATCH_MIN_S = 30.0
 STARVED_EVERY_S = 0.5
+PID_KNOWN_MAX_S = 10.0  # until a keeper that came back has asked init
 STARVED_WATCH_MAX_S = 240.0  # silence gives no strikes while the machine is starved: so long it is waited for its end
 _RESTORED_FROM = b"HOLDFAST_RESTORED_FROM="
 
@@ -87,8 +88,13 @@ class Watch:
         return False
 
     def untouched(self) -> str:
-        """ "" when the very same process still runs."""
-        row = self.stage.row() or {}
+        """ "" when the very same process still runs. A keeper that is just back knows nobody's pid for a moment."""
+
+        def known() -> dict[str, Any] | None:
+            row = self.stage.row()
+            return row if row is not None and row.get("pid") else None
+
+        row = self.stage.wait_for(known, PID_KNOWN_MAX_S) or self.stage.row() or {}
         if row.get("pid") == self.row["pid"] and row.get("instance") == self.row["instance"]:
             return ""
         return f"the agent was restarted (process {self.row['pid']}, now {row.get('pid')})"
