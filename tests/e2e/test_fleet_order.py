@@ -51,7 +51,7 @@ def test_starts_wait_for_what_they_depend_on(home: KeeperHome) -> None:
     needs = [{"agent": "db", "condition": "healthy"}, {"agent": "migrate", "condition": "finished"}]
     home.up(home.spec("app", "sleep", "600", depends_on=needs), server, migrate)
     home.wait_row("db", phase="starting")
-    assert "waits for" in home.wait_row("app", phase="queued")["why"]
+    home.wait_row("app", phase="queued", why=lambda why: "waits for" in str(why))
     door.touch()
     assert home.wait_row("app", phase="healthy")["instance"] == 1
     assert home.row("migrate")["phase"] == "finished"
@@ -88,7 +88,7 @@ def test_a_planned_restart_happens_once_and_is_no_incident(home: KeeperHome, tmp
     said = _kinds(home).count("agent.planned")
     home.put(home.spec("web", "sleep", "600", restart=plan))
     wait_until(lambda: _kinds(home).count("agent.planned") > said, "the new plan taken in")
-    assert home.row("web")["phase"] == "healthy"
+    home.wait_row("web", phase="healthy")
     assert home.row("web")["instance"] == 2, "a time that was over when it was written is owed to nobody"
 
 
@@ -111,7 +111,7 @@ while True:
 
 
 def test_an_agent_can_tell_a_planned_stop_from_a_stray_signal(home: KeeperHome) -> None:
-    home.up(home.spec("web", sys.executable, "-c", TOLD))
+    home.up(home.spec("web", sys.executable, "-c", TOLD, stop={"grace_s": 60.0, "hung_grace_s": 60.0}))
 
     def lines() -> list[str]:
         shown = logs.tail(home.home, "web", 100)
