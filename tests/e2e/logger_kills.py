@@ -8,6 +8,7 @@ exit 1 when a line is missing, doubled or torn.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import random
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -83,8 +85,8 @@ def campaign(place: Path, kills: int, seed: int, planted: str = "") -> Outcome:
         logger = start(home, *options, planted=planted)
         assert logger.stderr is not None
         logger.stderr.readline()
-        if not planted:
-            until(lambda: _files(home) > 3)  # on a slow machine it has not printed enough to be rotated before
+        # On a slow machine it has not printed enough to be rotated before.
+        until(_rotated(home) if planted else lambda: _files(home) > 3)
         talker.send_signal(signal.SIGTERM)
         until(lambda: talker.poll() is not None)
         stop(logger)
@@ -112,6 +114,20 @@ def judge(home: Home, kills: int, seed: int) -> Outcome:
             expected = int(first) + 1
     lost = end - (seen - 1 - torn) if end >= 0 else max(1, expected)
     return Outcome(kills, seed, seen, lost, torn, disordered, _files(home))
+
+
+def _rotated(home: Home, times: int = 3) -> Callable[[], bool]:
+    """Whether the newest file was another one so often: a bug may keep there from being more than two."""
+    seen: list[int] = []
+
+    def look() -> bool:
+        with contextlib.suppress(FileNotFoundError):  # in the middle of it
+            inode = (home.agent_logs(AGENT) / "log").stat().st_ino
+            if seen[-1:] != [inode]:
+                seen.append(inode)
+        return len(seen) > times
+
+    return look
 
 
 def _files(home: Home) -> int:

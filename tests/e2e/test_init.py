@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -46,6 +47,19 @@ def place(request: pytest.FixtureRequest, home: InitHome) -> dict[str, Any]:
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
     os.kill(pid, number)
+
+
+def kill_holdfast(home: InitHome) -> None:
+    """All of it at once: nobody restarts anybody meanwhile."""
+
+    def dead() -> bool:
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in home.own_processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        return not home.own_processes()
+
+    wait_until(dead, "Holdfast is dead")
 
 
 def script(home: InitHome, text: str) -> list[str]:
@@ -107,9 +121,9 @@ def test_a_stop_lets_the_agent_end_by_itself_and_stays_down(home: InitHome, plac
     argv = script(
         home,
         """
-        import signal, sys, time
-        signal.signal(signal.SIGTERM, lambda *_: (print("ended well", flush=True), sys.exit(0)))
-        print("ready", flush=True)
+        import os, signal, sys, time
+        signal.signal(signal.SIGTERM, lambda *_: (os.write(1, b"ended well\\n"), sys.exit(0)))
+        os.write(1, b"ready\\n")
         while True: time.sleep(1)
         """,
     )
@@ -148,7 +162,7 @@ def test_nothing_of_the_tree_is_left(home: InitHome, place: dict[str, Any], deed
     )
     first = home.launch("a", *argv, **place)
     wait_until(lambda: "ready" in home.output("a"), "the agent is ready")
-    wait_until(lambda: len(home.instances()[("a", 1)]) > 1 or "fork" not in deed, "its helpers run")
+    wait_until(lambda: len(home.instances().get(("a", 1), [])) > 1 or "fork" not in deed, "its helpers run")
     if way == "stop":
         home.ask(op="stop", agent="a", grace_s=0.3)
     else:
@@ -207,19 +221,14 @@ def test_the_exit_code_of_an_agent_is_known_even_when_it_died_without_init(home:
         """,
     )
     sign = home.directory / "sign"
-    home.launch("a", *argv, str(sign))
+    born = home.launch("a", *argv, str(sign))
     init_pid = home.state["init"]["pid"]
     kill(init_pid, signal.SIGSTOP)
     sign.touch()
-    wait_until(lambda: (p := procfs.read(home_pid(home))) is None or p.state == "Z", "the agent has ended")
+    wait_until(lambda: not procfs.is_running(born["pid"], born["starttime"]), "the agent has ended")
     kill(init_pid)
     home.hello()
     assert home.wait(ev="exited", agent="a")["status"] == {"code": 42}
-
-
-def home_pid(home: InitHome) -> int:
-    event = next(e for e in home.peer.events if e["ev"] == "spawned") if home.peer and home.peer.events else None
-    return int(event["pid"]) if event else max((p for ps in home.instances().values() for p in ps), default=-1)
 
 
 def test_init_takes_the_place_of_a_killed_guard(home: InitHome, place: dict[str, Any]) -> None:
@@ -241,9 +250,7 @@ def guard_of(home: InitHome) -> int:
 
 def test_after_all_of_holdfast_was_killed_the_next_start_adopts(home: InitHome, place: dict[str, Any]) -> None:
     first = home.launch("a", "sleep", "1000", permit=ALWAYS, **place)
-    for pid in home.own_processes():
-        kill(pid)
-    wait_until(lambda: not home.own_processes(), "Holdfast is dead")
+    kill_holdfast(home)
     assert procfs.is_running(first["pid"], first["starttime"])
     state = home.start()
     assert state["agents"]["a"]["pid"] == first["pid"]
@@ -264,12 +271,8 @@ def test_what_an_agent_adopted_from_the_dead_leaves_behind_is_swept_too(home: In
         """,
     )
     first = home.launch("a", *argv, permit=ALWAYS)
-    wait_until(lambda: len(home.instances()[("a", 1)]) == 2, "its helper runs")
-    for pid in home.own_processes():
-        kill(pid, signal.SIGSTOP)
-    for pid in home.own_processes():
-        kill(pid)
-    wait_until(lambda: not home.own_processes(), "Holdfast is dead")
+    wait_until(lambda: len(home.instances().get(("a", 1), [])) == 2, "its helper runs")
+    kill_holdfast(home)
     home.start()
     kill(first["pid"])
     home.wait(ev="spawned", agent="a", epoch=2)
@@ -278,9 +281,7 @@ def test_what_an_agent_adopted_from_the_dead_leaves_behind_is_swept_too(home: In
 
 def test_a_lost_journal_does_not_double_an_agent(home: InitHome, place: dict[str, Any]) -> None:
     first = home.launch("a", "sleep", "1000", permit=ALWAYS, **place)
-    for pid in home.own_processes():
-        kill(pid)
-    wait_until(lambda: not home.own_processes(), "Holdfast is dead")
+    kill_holdfast(home)
     directory = Path(journal.find_directory(str(home.home.path), home.home.home_id()))
     for path in directory.glob("*.journal"):
         path.unlink()

@@ -49,8 +49,12 @@ def test_memory_near_the_limit_is_told_once_and_nothing_is_restarted(home: Keepe
     wait_until(lambda: told.exists() and told.read_text().strip(), "the alert")
     want.write_text("10")
     home.wait_row("eater", phase="healthy", instance=1)
-    kinds = [event["kind"] for event in home.events(agent="eater") if event["kind"].startswith("resource.")]
-    assert kinds == ["resource.alarm", "resource.well"]
+
+    def kinds() -> list[str]:
+        return [event["kind"] for event in home.events(agent="eater") if event["kind"].startswith("resource.")]
+
+    wait_until(lambda: "resource.well" in kinds(), "the end of the alarm")
+    assert kinds() == ["resource.alarm", "resource.well"]
     assert [json.loads(line)["agent"] for line in told.read_text().splitlines() if line] == ["eater"]
     shown = home.client.get("/v1/agents/eater/usage")
     assert max(used for _, used in shown["curve"]) > 0

@@ -36,7 +36,14 @@ def test_leases_order_and_room_are_shown_and_capacity_answers(home: CliHome) -> 
     home.write(FLEET + GIANT)
     assert home.run("up", "-d").returncode == 0
     wait_until(lambda: status(home)["by_name"]["giant"]["queued"], "the large one stands in the queue")
-    seen = status(home)
+
+    def settled() -> dict[str, Any] | None:
+        now = status(home)
+        rows = now["by_name"]
+        is_told = rows["main"]["protected"] and rows["side"]["shed_order"] == 1 and "node has" in rows["giant"]["why"]
+        return now if is_told else None
+
+    seen = wait_until(settled, "who is protected and who would go first")
     node, rows = seen["node"], seen["by_name"]
     assert (node["memory_bytes"], node["reserve_bytes"]) == (400_000_000, 100_000_000)
     leased = sum(rows[name]["lease_bytes"] for name in ("main", "side"))

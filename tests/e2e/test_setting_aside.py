@@ -74,7 +74,7 @@ def test_it_stays_aside_until_it_is_called_back_whenever_the_keeper_is_killed(
     home.wait_dead()
     aside = home.wait_row("one", phase="hibernating")
     assert (aside["pid"], aside["instance"], aside["why"]) == (None, 1, "went for a test")
-    assert not Path(f"/proc/{row['pid']}").exists()
+    wait_until(lambda: not Path(f"/proc/{row['pid']}").exists(), "its process is gone")
     home.die_at(*deaths[1])
     home.order("one", "back")
     home.wait_dead()
