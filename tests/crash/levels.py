@@ -170,7 +170,13 @@ class ProductLevel:
     def explain(self) -> str:
         command = [sys.executable, "-m", "holdfast.cli", "events"]
         done = subprocess.run(command, env=self.environment, cwd=ROOT, capture_output=True, text=True, timeout=180)
-        return json.dumps(self._status()["agents"], indent=1) + "\n" + done.stdout[-12000:]
+        try:
+            agents = json.dumps(self._status()["agents"], indent=1)
+        except (OSError, ValueError, KeyError) as error:
+            guard = self.home.own_logs / "guard.log"
+            printed = guard.read_text(errors="replace")[-4000:] if guard.exists() else "nothing"
+            agents = f"no keeper answers: {error!r}; guard and init printed: {printed}"
+        return agents + "\n" + done.stdout[-12000:]
 
     def _status(self) -> dict[str, Any]:
         connection = http.client.HTTPConnection("localhost", timeout=20)
