@@ -235,7 +235,7 @@ def _follow(session: Session, client: KeeperClient, output: _Output, before: int
             time.sleep(LOOK_S)
             continue
         if row.get("instance", 0) > instance and row.get("pid"):
-            if instance > before:
+            if row["instance"] > before + 1:  # also when the first one was gone before it was looked at
                 _note(session, output.name, f"restarted as pid {row['pid']} (restart {row.get('restarts')})")
             instance = row["instance"]
         now = (row.get("phase"), row.get("tier"))
