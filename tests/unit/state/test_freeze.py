@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast import limits
 from holdfast.state.capture import freeze
 from holdfast.state.capture.freeze import CannotFreeze, CgroupV1, CgroupV2, Signals, Watched
 
@@ -123,9 +124,10 @@ def test_it_goes_on_when_its_watcher_is_killed(way: Callable[[], freeze.Way], wr
 
 
 def test_it_goes_on_when_a_keeper_starts_after_who_asked_and_its_watcher_were_killed_at_once(
-    way: Callable[[], freeze.Way], writer: subprocess.Popen[bytes], tmp_path: Path
+    way: Callable[[], freeze.Way], writer: subprocess.Popen[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "a").mkdir()
+    monkeypatch.setattr(limits, "FREEZE_HOLD_S", 60.0)  # its time must not be up before its watcher is killed
     mark = tmp_path / "a" / freeze.MARK
     told, tell = os.pipe()
     pid = os.fork()
@@ -165,7 +167,8 @@ def test_it_goes_on_when_the_block_fails(way: Callable[[], freeze.Way], writer: 
     _await_running(writer)
 
 
-def test_what_stood_still_before_is_left_so(writer: subprocess.Popen[bytes]) -> None:
+def test_what_stood_still_before_is_left_so(writer: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FREEZE_REACH_S", 0.1)  # it is waited for in vain
     os.kill(writer.pid, signal.SIGSTOP)
     deadline = time.monotonic() + 60
     while freeze._look(writer.pid)[0] != "T":
