@@ -34,6 +34,7 @@ def memory_pairs(known: Known) -> list[tuple[str, str]]:
     if idle.get("action", "none") != "none":
         after = duration(idle.get("after_s"))
         rows.append(("when idle", f"{_ACTIONS.get(idle['action'], idle['action'])} after {after}"))
+        rows.append(("awake because", one_line(known.get("awake") or "")))
     if known.get("wake_s") is not None:
         rows.append(("last wake-up", f"took {duration(known['wake_s'])}"))
     if replica:

@@ -12,6 +12,7 @@ from typing import Literal
 from msgspec import Struct
 
 from holdfast import limits
+from holdfast.sizes import counted
 
 Action = Literal["freeze", "stop", "none"]
 
@@ -51,16 +52,41 @@ class Wake(Struct, frozen=True, tag=True):
 IDLE_CPU_SHARE = 0.05  # an OpenClaw that waits takes 2 % on average and 4 % at times, one that works a multiple
 
 
+NO_SIGN = (
+    "it gives no sign of being idle: it does not say so (X_IDLE=1) and listens on no TCP port that can be seen; by "
+    "itself it never sleeps, `holdfast sleep` puts it to sleep"
+)
+
+
 def idle(signs: Signs) -> bool:
     """Whether it does nothing now, as far as that is known for sure."""
-    if signs.wanted or not signs.healthy or signs.says_idle is False:
-        return False
-    seen = [count for count in (signs.tasks, signs.calls, signs.connections) if count is not None]
-    if any(seen):
-        return False
+    return not keeps_awake(signs)
+
+
+def keeps_awake(signs: Signs) -> str:
+    """What says that it is at work, or that nobody can tell, in one clause; "" when it is idle."""
+    if signs.wanted:
+        return "it is asked for"
+    if not signs.healthy:
+        return "it may not be put to sleep now"
+    if signs.says_idle is False:
+        return "it says that it works (X_IDLE=0 or X_BUSY_USEC)"
+    if signs.tasks:
+        return f"{counted(signs.tasks, 'task')} of its own not done yet"
+    if signs.calls:
+        return f"{counted(signs.calls, 'call')} to a model under way"
+    if signs.connections:
+        ways = "to it" if signs.says_idle else "to it or from it"
+        return f"{counted(signs.connections, 'TCP connection')} {ways} open"
     if signs.says_idle:
-        return True
-    return bool(seen) and signs.cpu_share is not None and signs.cpu_share < IDLE_CPU_SHARE
+        return ""
+    if signs.tasks is None and signs.calls is None and signs.connections is None:
+        return NO_SIGN
+    if signs.cpu_share is None:
+        return "the CPU it takes is not known yet"
+    if signs.cpu_share >= IDLE_CPU_SHARE:
+        return f"it takes {signs.cpu_share:.0%} of a core, {IDLE_CPU_SHARE:.0%} or more count as work"
+    return ""
 
 
 def wakes(signs: Signs, lead_s: float) -> str:
@@ -76,6 +102,11 @@ def wakes(signs: Signs, lead_s: float) -> str:
     if signs.next_schedule_s is not None and signs.next_schedule_s <= lead_s:
         return "its schedule is due"
     return ""
+
+
+def soon(signs: Signs, lead_s: float) -> bool:
+    """Whether something planned needs it before a sleep would be worth it."""
+    return signs.next_schedule_s is not None and signs.next_schedule_s <= lead_s + limits.HIBERNATE_WAKE_S
 
 
 def rested(rest: Rest, after_s: float, now: float) -> bool:
@@ -98,7 +129,6 @@ def decide(
     since = now if rest.idle_mono is None else rest.idle_mono
     rest = Rest(idle_mono=since, woken_mono=rest.woken_mono)
     patience_s = min(after_s, limits.HIBERNATE_WAKE_S) if scarce else after_s
-    soon = signs.next_schedule_s is not None and signs.next_schedule_s <= lead_s + limits.HIBERNATE_WAKE_S
-    if action == "none" or soon or now - since < patience_s or not rested(rest, after_s, now):
+    if action == "none" or soon(signs, lead_s) or now - since < patience_s or not rested(rest, after_s, now):
         return rest, ()
     return Rest(asleep_mono=now, woken_mono=rest.woken_mono, how=action), (Sleep(how=action),)

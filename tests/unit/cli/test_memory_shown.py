@@ -105,6 +105,13 @@ def test_describe_says_what_the_kernel_does_not_hold() -> None:
     assert told["lease"] == "260M are kept for it; the kernel does not hold it there: its memory cgroup is gone"
 
 
+def test_describe_says_why_an_agent_that_may_sleep_is_awake() -> None:
+    spec = {"idle": {"action": "freeze", "after_s": 900}}
+    told = dict(memory_pairs({**LEASED, "spec": spec, "awake": "it says that it works"}))
+    assert told["awake because"] == "it says that it works"
+    assert not dict(memory_pairs({**LEASED, "spec": spec})).get("awake because")
+
+
 CAPACITY = {
     "node_bytes": 4096 * MB, "node_why": "the machine's memory", "reserve_bytes": 328 * MB, "others_bytes": 200 * MB,
     "budget_bytes": 3568 * MB, "counted_bytes": 1000 * MB, "free_bytes": 2568 * MB, "cores": 4.0, "cores_free": 3.4,

@@ -32,6 +32,30 @@ def test_idle_is_known_and_never_guessed(signs: Signs, idle: bool) -> None:
     assert hibernation.idle(signs) is idle
 
 
+@pytest.mark.parametrize(
+    ("signs", "why"),
+    [
+        (QUIET, ""),
+        (Signs(says_idle=True), ""),
+        (Signs(), "it gives no sign of being idle: it does not say so (X_IDLE=1) and listens on no TCP port"),
+        (Signs(cpu_share=0.0), "it gives no sign of being idle"),
+        (Signs(says_idle=False, connections=2), "it says that it works"),
+        (Signs(tasks=2), "2 tasks of its own not done yet"),
+        (Signs(says_idle=True, calls=1), "1 call to a model under way"),
+        (Signs(connections=2, cpu_share=0.0), "2 TCP connections to it or from it open"),
+        (Signs(says_idle=True, connections=1), "1 TCP connection to it open"),
+        (Signs(connections=0), "the CPU it takes is not known yet"),
+        (Signs(connections=0, cpu_share=0.123), "it takes 12% of a core, 5% or more count as work"),
+        (Signs(says_idle=True, healthy=False), "it may not be put to sleep now"),
+        (Signs(says_idle=True, wanted=True), "it is asked for"),
+    ],
+)
+def test_who_is_not_idle_is_told_why(signs: Signs, why: str) -> None:
+    told = hibernation.keeps_awake(signs)
+    assert told.startswith(why) if why else not told
+    assert hibernation.idle(signs) is not bool(told)
+
+
 def sleeps(signs: Signs, rest: Rest, now: float, action: hibernation.Action = "freeze", scarce: bool = False) -> object:
     return hibernation.decide(rest, signs, action, 900.0, 1.0, scarce, now)[1]
 

@@ -16,6 +16,7 @@ from holdfast.healing.model import CalledBack, Ladder, Phase, Policy, SetAside
 from holdfast.health.beats import Beats
 from holdfast.keeper.agent import Agent, Memory, World
 from holdfast.keeper.density.idling import Parts
+from holdfast.keeper.density.shown import Look
 from holdfast.keeper.density.sleeping import Sleepers
 from holdfast.keeper.tasks import Tasks
 from holdfast.spec.model import AgentSpec, Idle
@@ -96,6 +97,11 @@ class Ground:
             while self.agent.rest_view.asleep != asleep:
                 await asyncio.sleep(0.005)
 
+    async def looked_until_asleep(self) -> None:
+        async with asyncio.timeout(PATIENCE_S):
+            while not self.agent.rest_view.asleep:
+                await self.looked(1)
+
     async def looked(self, times: int = 3) -> None:
         """So many looks from now on are over."""
         for _ in range(times):
@@ -161,3 +167,48 @@ def test_one_that_was_frozen_by_hand_and_let_go_on_by_somebody_else_is_found_awa
         await ground.until("")
 
     live("none", life)
+
+
+def awake(ground: Ground) -> str:
+    """As `describe` and `ps --json` show it."""
+    semaphore = SimpleNamespace(
+        freshen=lambda: None, reading=None, victims=list, lease=lambda name: None, budget_bytes=None
+    )
+    keeper: Any = SimpleNamespace(
+        semaphore=semaphore,
+        starts=SimpleNamespace(lease_bytes=lambda agent: 0),
+        agents={NAME: ground.agent},
+        clock=SystemClock(),
+    )
+    return Look(keeper).of(ground.agent).row()["awake"]  # type: ignore[no-any-return]
+
+
+def test_who_stays_awake_is_told_why_and_who_sleeps_or_never_may_is_not() -> None:
+    async def life() -> None:
+        ground = Ground("freeze")
+        patient = replace(ground.agent.spec, idle=Idle(after_s=900.0, action="freeze"))
+        ground.agent.spec = patient
+        ground.run(1)
+        ground.agent.beats = None
+        await ground.looked()
+        assert awake(ground).startswith("it gives no sign of being idle")
+        ground.run(1)
+        await ground.looked()
+        assert awake(ground) == "it is idle, and sleeps when it was so for 15 min"
+        ground.ladder(incident="i-1")
+        await ground.looked()
+        assert awake(ground) == "an incident is open"
+        ground.ladder(incident="")
+        ground.agent.policy = replace(ground.agent.policy, hands_off=True)
+        await ground.looked()
+        assert awake(ground) == "it is in maintenance"
+        ground.agent.policy = replace(ground.agent.policy, hands_off=False)
+        ground.agent.spec = replace(patient, idle=Idle(action="none"))
+        await ground.looked()
+        assert awake(ground) == ""
+        ground.agent.spec = replace(patient, idle=Idle(after_s=0.01, action="freeze"))
+        await ground.looked_until_asleep()
+        assert awake(ground) == ""
+        ground.sleepers.close()
+
+    asyncio.run(life())

@@ -32,6 +32,7 @@ class RestView(Struct, kw_only=True):
     why: str = ""  # why it sleeps, or why it woke last
     saved_bytes: int | None = None  # by the present sleep, or the last one
     wake_s: float | None = None  # how long its last wake-up took, from the reason to its answer
+    awake: str = ""  # why one that may fall asleep by itself does not, as of the last look; one clause
 
 
 def shown(known: Asleep, wake_s: float | None = None) -> RestView:

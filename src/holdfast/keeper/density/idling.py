@@ -16,7 +16,7 @@ from typing import Protocol
 from holdfast import limits
 from holdfast.clock import Clock
 from holdfast.density import hibernation
-from holdfast.density.hibernation import Rest, Sleep
+from holdfast.density.hibernation import Rest, Signs, Sleep
 from holdfast.keeper.acting.healer import Healer
 from holdfast.keeper.acting.places import NodePlaces
 from holdfast.keeper.agent import Agent
@@ -26,6 +26,7 @@ from holdfast.keeper.density.groups import AgentGroups
 from holdfast.keeper.density.signs import Sight
 from holdfast.keeper.recorder import Recorder
 from holdfast.keeper.tasks import Tasks
+from holdfast.keeper.telling.words import span
 from holdfast.keeper.watching.beats import idle as says_idle
 
 
@@ -158,6 +159,7 @@ class Idling:
     def _decide(self, agent: Agent, seen: Sight | None, now: float) -> None:
         known = agent.memory.asleep
         if known is None and agent.spec.idle.action == "none":
+            agent.rest_view.awake = ""
             self._known.pop(agent.name, None)
             return
         if known is not None:
@@ -165,7 +167,8 @@ class Idling:
             known = agent.memory.asleep
         next_at = self._parts.next_at(agent)
         next_s = None if next_at is None or (known and known.how == "stop") else next_at - self._parts.clock.now_at()
-        able = not self.why_not(agent) and by_itself(agent)
+        why_not = self.why_not(agent)
+        able = not why_not and by_itself(agent)
         told = signs.signs(says_idle(agent), seen, healthy=able, next_s=next_s)
         one = self._known[agent.name]
         rest = one.rest
@@ -173,6 +176,8 @@ class Idling:
             rest = Rest(asleep_mono=now, how=known.how)  # it slept under the last keeper
         action = known.how if known is not None and known.by_hand else agent.spec.idle.action
         lead_s = agent.rest_view.wake_s or limits.SLEEP_WAKE_LEAD_S
+        if known is None:
+            agent.rest_view.awake = why_not or _awake(told, seen, lead_s, agent)
         idle_mono = rest.idle_mono
         one.rest, acts = hibernation.decide(
             rest, told, action, agent.spec.idle.after_s, lead_s, self._parts.scarce(), now
@@ -185,3 +190,16 @@ class Idling:
                     one.rest = Rest(woken_mono=now)
             else:
                 self._acting.wake(agent, act.why)
+
+
+def _awake(told: Signs, seen: Sight | None, lead_s: float, agent: Agent) -> str:
+    """Why one that runs well does not sleep yet, one clause. Pure."""
+    if not may_touch(agent):
+        return "it is in maintenance"
+    if seen is None and told.says_idle is None:
+        return "it was not looked at closely yet"
+    if why := hibernation.keeps_awake(told):
+        return why
+    if hibernation.soon(told, lead_s):
+        return "it is idle, but a planned restart is due soon"
+    return f"it is idle, and sleeps when it was so for {span(agent.spec.idle.after_s)}"

@@ -38,6 +38,7 @@ class Shown(Struct, frozen=True, kw_only=True):
     protected: bool = False
     shed_order: int | None = None
     asleep: Literal["", "frozen", "stopped"] = ""
+    awake: str = ""
     saved_bytes: int | None = None
     wake_s: float | None = None
     queued: QueuedView | None = None
@@ -92,6 +93,7 @@ class Look:
             protected=agent.name in self._protected,
             shed_order=self._order.get(agent.name),
             asleep=rest.asleep,
+            awake="" if rest.asleep or not agent.ladder.running else rest.awake,
             saved_bytes=rest.saved_bytes if rest.asleep else None,
             wake_s=rest.wake_s,
             queued=queued(agent),

@@ -121,7 +121,8 @@ class AgentRow(Struct, kw_only=True):
     where nothing but its declared limit holds it; `start_lease_bytes`: what its start takes, while it starts.
     `shed_order`: 1 goes first when a more important agent needs memory; None: it is down or `protected`, since less
     important ones are there to go. `asleep`: "frozen" or "stopped", because it was idle; `saved_bytes`: what that gave
-    back; `wake_s`: how long its last wake took. `unheld`: why no memory cgroup holds it though agents get one here; "".
+    back; `wake_s`: how long its last wake took. `awake`: why a running agent with `idle: {action}` does not sleep now,
+    as of the last look, else "". `unheld`: why no memory cgroup holds it though agents get one here; "".
     """
 
     name: str
@@ -148,6 +149,7 @@ class AgentRow(Struct, kw_only=True):
     protected: bool = False
     shed_order: int | None = None
     asleep: Literal["", "frozen", "stopped"] = ""
+    awake: str = ""
     saved_bytes: int | None = None
     wake_s: float | None = None
     queued: QueuedView | None = None
