@@ -18,7 +18,7 @@ from holdfast.errors import HoldfastError
 from tests.harness.init_home import wait_until
 from tests.harness.keeper_home import KeeperHome
 from tests.harness.restored_agent import IN_KEEPER, killer
-from tests.harness.snapshot_home import QUICK, Row, said, snapshots, take
+from tests.harness.snapshot_home import COUNTER, QUICK, Row, said, snapshots, take
 
 # Counts in a database and in JSON; refuses to start on damaged state, and on a state that says so.
 AGENT = """
@@ -53,6 +53,7 @@ from holdfast.state.keeping import schedule
 schedule.pause = lambda *_, **__: ''
 limits.PROVEN_AFTER_S = limits.STATE_UPKEEP_LOOK_S = limits.KNOWN_GOOD_EVERY_S = 0.5
 limits.RESTORE_LOOK_S = 0.2
+limits.SNAPSHOT_WHILE_DOWN_S = 60.0
 from holdfast.health import confirm
 confirm.CONFIRM_S = {confirm_s}
 """
@@ -139,6 +140,31 @@ def test_a_person_goes_back_and_the_agent_knows_it_and_keeps_what_snapshots_leav
         home.wait_row("one", phase="healthy", instance=4)
         wait_until(lambda: len((data(home).parent / "restored-from").read_text().splitlines()) == 4, "its start")
         assert (data(home).parent / "restored-from").read_text().splitlines()[-1] == "-"
+    finally:
+        home.close()
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+def test_what_an_agent_wrote_until_it_was_down_is_not_lost(in_time: bool) -> None:
+    home = home_with(more="" if in_time else "limits.SNAPSHOT_WHILE_DOWN_S = 0.0\n")
+    try:
+        counter = [sys.executable, "-c", COUNTER, str(data(home)), "0.05"]
+        home.up(agent(home, command=counter, stop={"grace_s": 60.0, "hung_grace_s": 60.0}))
+        wait_until((data(home) / "count").exists, "some work")
+        first = take(home, "one", "here")["result"]["snapshot"]
+        done = restore(home, "one", snapshot=first["id"])["result"]
+        assert not (data(home) / "last-words").exists()
+        wait_until(lambda: said(home, "state.restore-kept", "one"), "the restored state to prove itself")
+        if in_time:
+            assert done["warnings"] == []
+            assert asides(home) == []
+            beside = home.directory / "look"
+            restore(home, "one", snapshot=done["before"], path="last-words", to=str(beside))
+            assert (beside / "last-words").read_text() == "bye"
+        else:
+            (tree,) = asides(home)
+            assert tree in "".join(done["warnings"])
+            assert (data(home).parent / tree / "last-words").read_text() == "bye"
     finally:
         home.close()
 

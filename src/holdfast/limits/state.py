@@ -141,6 +141,7 @@ SNAPSHOT_LISTED_MAX = 100  # paths that a manifest lists as fuzzy, and as left o
 
 # --- a restore from its stop to its end ------------------------------------------------------------------------------
 RESTORE_HALT_S = 30.0  # beyond the agent's grace: init may be replaced meanwhile, and sweeps what will not go
+SNAPSHOT_WHILE_DOWN_S = 1.0  # of what an agent wrote while its restore was built: it is down; then its old trees stay
 RESTORE_LOOK_S = 1.0  # how often an agent on a restored state is looked at while it has to prove itself
 RESTORE_DEATHS_MAX = 2  # of an agent on a restored state before it proved itself; then the former state returns
 RESTORE_RECOVER_TRIES = 5  # a second apart: a worker that was killed, a disk that was full for a moment

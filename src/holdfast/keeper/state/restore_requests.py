@@ -1,7 +1,8 @@
 """Restores that people ask for: in place, also of an agent that was removed.
 
 Invariant: nothing of the agent is touched before what is restored was built and checked whole; what is there is kept as
-a snapshot first, and where that fails the former files are kept instead. Called by restoring.py for the API.
+a snapshot first, and what the agent writes during the build as a second one, when it is down; where one of them fails
+the former files are kept instead. Called by restoring.py for the API.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from holdfast import errors, limits
 from holdfast.errors import HoldfastError
 from holdfast.keeper.agent import Agent
 from holdfast.keeper.state import state_paths
 from holdfast.keeper.state.restore_course import By, Restoration, Undone, is_well
-from holdfast.keeper.state.state_jobs import words
+from holdfast.keeper.state.state_jobs import result_of, words
 from holdfast.keeper.state.worker_link import Message
 from holdfast.keeper.watching.errands import Errands
 from holdfast.state.model import Cause
@@ -28,6 +33,40 @@ if TYPE_CHECKING:
     from holdfast.keeper.state.restoring import Restoring
 
 _LOOK_S = 0.05
+
+
+@dataclass
+class _Kept:
+    """What is kept of the former state. `before`: id of its snapshot, "" when there is none."""
+
+    before: str = ""
+    unkept: list[str] = field(default_factory=list)  # what that snapshot could not read, and why
+    late: str = ""  # why what was written since is in no snapshot, one clause
+    warnings: list[str] = field(default_factory=list)
+
+    def took(self, taken: dict[str, Any]) -> None:
+        made = taken["snapshot"]
+        self.before = str(made["id"] if made else taken["unchanged_since"])
+        self.unkept = list(taken.get("unkept", ()))
+
+    def missing(self, path: str) -> list[str]:
+        """What lies at `path` and is not in the snapshot."""
+        return [each for each in self.unkept if each.startswith(path)]
+
+    def told(self, one: Restoration) -> list[str]:
+        """What a person has to know of the former files."""
+        if not one.trees:
+            return []
+        trees, missing = ", ".join(one.trees), self.missing(one.path)
+        if not self.before:
+            return [f"what was there is kept at {trees}"]
+        said = []
+        if self.late:
+            said.append(f"what it wrote while this was built is in no snapshot ({self.late}): it stays at {trees}")
+        if missing:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            said.append(f"not all that was there is in a snapshot ({missing[0]}{more}): it stays at {trees}")
+        return said
 
 
 class Requests:
@@ -86,7 +125,8 @@ class Requests:
         name, restoring = agent.name, self._restoring
         yield _stage("keeping what is there now")
         await restoring.recovered(agent, course)
-        before, unkept, warnings = await self._keep(agent)
+        instance, ran = agent.ladder.instance, agent.ladder.running
+        kept = await self._keep(agent)
         former = agent.memory.restoration
         if former is not None:  # a person who restores again has looked at what the former one brought
             await restoring.retire(agent, course, former)
@@ -105,54 +145,59 @@ class Requests:
             raise
         yield _stage("stopping it" if agent.ladder.running else "exchanging")
         now_at = self._keeper.clock.now_at()
-        unkept = [each for each in unkept if each.startswith(str(built.get("path", "")))]
+        path = str(built.get("path", ""))
+        again = bool(kept.before) and (ran or agent.ladder.running or agent.ladder.instance != instance)
         one = Restoration(
             snapshot=str(built["snapshot"]),
             at=float(built["at"]),
             by=By.PERSON,
             began_at=now_at,
-            path=str(built.get("path", "")),
-            before=before,
+            path=path,
+            before=kept.before,
             lost_s=max(0.0, now_at - float(built["at"])),
-            left_behind=bool(unkept),
+            left_behind=again or bool(kept.missing(path)),  # a keeper that dies before `_keep_again` keeps the trees
         )
+        last = partial(self._keep_again, agent, kept) if again else None
         try:
-            one = await restoring.exchange(agent, course, one, grace_s=agent.spec.stop.grace_s)
+            one = await restoring.exchange(agent, course, one, grace_s=agent.spec.stop.grace_s, last=last)
         except Undone as why:
             restoring.undone(agent, one, str(why))
             raise HoldfastError(errors.RESTORE_FAILED, agent=name, reason=why) from None
-        spec = agent.spec
-        stale = await state_paths.stale(self._errands, spec)
-        warnings += [*built["notes"], *stale]
-        if not before and one.trees:
-            warnings.append(f"what was there is kept at {', '.join(one.trees)}")
-        elif unkept and one.trees:
-            more = f" and {len(unkept) - 1} more" if len(unkept) > 1 else ""
-            some = f"{unkept[0]}{more}"
-            warnings.append(f"not all that was there is in a snapshot ({some}): it stays at {', '.join(one.trees)}")
+        stale = await state_paths.stale(self._errands, agent.spec)
+        warnings = [*kept.warnings, *built["notes"], *stale, *kept.told(one)]
         if agent.ladder.wanted and not agent.ladder.aside:  # one that was stopped or sleeps stays so: see wake
             yield _stage("starting it")
-        yield _result(name, snapshot, built, warnings, before)
+        yield _result(name, snapshot, built, warnings, kept.before)
 
-    async def _keep(self, agent: Agent) -> tuple[str, list[str], list[str]]:
-        """(id of a snapshot of what is there, what it could not read, what there is to say).
-
-        Bounded; its failure stops no restore.
-        """
-        paths = agent.spec.state.paths
+    async def _keep(self, agent: Agent) -> _Kept:
+        """A snapshot of what is there. Bounded; its failure stops no restore."""
+        kept, paths = _Kept(), agent.spec.state.paths
         if await state_paths.missing(self._errands, agent.name, paths) == list(paths):
-            return "", [], []
+            return kept
         try:
             async with asyncio.timeout(limits.SNAPSHOT_BEFORE_REMOVAL_S):
-                taken = await self._keeper.snapshots.take(agent.name, Cause.RESTORE)
+                kept.took(await self._keeper.snapshots.take(agent.name, Cause.RESTORE))
         except TimeoutError:
             why = f"it took longer than {limits.SNAPSHOT_BEFORE_REMOVAL_S:.0f} s"
         except (JobFailed, HoldfastError) as failed:
             why = words(failed)
         else:
-            made = taken["snapshot"]
-            return str(made["id"] if made else taken["unchanged_since"]), list(taken.get("unkept", ())), []
-        return "", [], [f"what was there could not be kept as a snapshot first: {why}"]
+            return kept
+        kept.warnings.append(f"what was there could not be kept as a snapshot first: {why}")
+        return kept
+
+    async def _keep_again(self, agent: Agent, kept: _Kept, one: Restoration) -> Restoration:
+        """What it wrote since `_keep`, now that it is down. Bounded; where it fails `left_behind` stays."""
+        try:
+            async with asyncio.timeout(limits.SNAPSHOT_WHILE_DOWN_S):
+                kept.took(await result_of(self._keeper.snapshots.taking(agent, Cause.RESTORE, "", rested=False)))
+        except TimeoutError:
+            kept.late = f"a snapshot of it took longer than {limits.SNAPSHOT_WHILE_DOWN_S:g} s"
+        except (JobFailed, HoldfastError) as failed:
+            kept.late = words(failed)
+        else:
+            return replace(one, before=kept.before, left_behind=bool(kept.missing(one.path)))
+        return one
 
     async def _answered(self, agent: Agent) -> None:
         """Until it is up and past its gate, in bounded time."""

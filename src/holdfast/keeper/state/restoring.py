@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from msgspec import to_builtins
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from holdfast.keeper.keeper import Keeper
 
 VARIABLE = "HOLDFAST_RESTORED_FROM"
+Last = Callable[[Restoration], Awaitable[Restoration]]
 STAYS = "the restored state was not taken back before the next restore"
 
 
@@ -225,8 +226,13 @@ class Restoring:
             self._arm()
 
     # --- stop, exchange ------------------------------------------------------------------------------------------
-    async def exchange(self, agent: Agent, course: Course, one: Restoration, *, grace_s: float) -> Restoration:
-        """From what is built to the restored state, the agent down. Raises Undone; and HoldfastError RESTORE_STUCK."""
+    async def exchange(
+        self, agent: Agent, course: Course, one: Restoration, *, grace_s: float, last: Last | None = None
+    ) -> Restoration:
+        """From what is built to the restored state, the agent down. Raises Undone; and HoldfastError RESTORE_STUCK.
+
+        `last`: what is done with the former state when the agent is down; never raises.
+        """
         name, planned = agent.name, one.by is By.PERSON
         self.hold(name, course)
         text = f"its state of {stamp(one.at)} (snapshot {one.short}) is put in the place of what is there"
@@ -237,6 +243,8 @@ class Restoring:
             await self._land(name, course)
             raise Undone("it could not be stopped")
         one = replace(one, instance=agent.ladder.instance)
+        if last is not None:
+            one = await last(one)
         tell = {
             "snapshot": one.snapshot,
             "at": one.at,
