@@ -176,5 +176,9 @@ def test_mistakes_have_the_documented_exit_codes(counting: CliHome) -> None:
     home.run("snapshot", "counter")
     assert home.run("restore", "counter").returncode == 2  # there is nobody to ask
     assert home.run("restore", "counter", "ffffffff", "--yes").returncode == 4
+    assert home.run("restore", "counter", "--path", "no/such/file", "--dry-run").returncode == 4
+    assert home.run("restore", "counter", "--path", "count", "--dry-run").returncode == 0
+    assert home.run("restore", "counter", "--to", str(home.directory / "data" / "look")).returncode == 2
+    assert not (home.directory / "data" / "look").exists()
     assert home.run("state", "cat", "counter", "newest", "no/such/file").returncode == 4
     assert home.run("state", "cat", "counter", "newest", "data").returncode == 4

@@ -18,7 +18,7 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from holdfast import limits
+from holdfast import errors, limits
 from holdfast.api import jobs
 from holdfast.api.jobs import Asked
 from holdfast.api.operation import Operation, Parameter, answer, integer, read_json, refused
@@ -63,6 +63,8 @@ async def plan(keeper: Keeper, request: Request) -> Response:
     found = _chosen(keeper, agent, known, request.query_params.get("snapshot") or choose.NEWEST)
     good = [row for row in known if choose.KNOWN_GOOD in row.pins and not row.damaged]
     path = _absolute(keeper, agent, request.query_params.get("path") or None)
+    if path is not None:
+        await _must_be_there(keeper, agent, found, path)
     alive, spec = keeper.agents.get(agent), _spec(keeper, agent)
     return answer(
         RestorePlan(
@@ -79,6 +81,19 @@ async def plan(keeper: Keeper, request: Request) -> Response:
             warnings=() if spec is None else await state_paths.stale(keeper.removing.errands, spec),
         )
     )
+
+
+async def _must_be_there(keeper: Keeper, agent: str, found: choose.Choice, path: str) -> None:
+    """Raises HoldfastError RESTORE_NOT_THERE. What else stands in the way of a look is told by the restore itself."""
+    messages = jobs.of(keeper).job("restore-locate", agent, snapshot=found.id, path=path)
+    try:
+        async with asyncio.timeout(limits.RESTORE_PLAN_S):
+            await jobs.result(Asked(agent, "the restore"), messages)
+    except TimeoutError:
+        return
+    except HoldfastError as error:
+        if error.kind is errors.RESTORE_NOT_THERE:
+            raise
 
 
 async def _lost(keeper: Keeper, agent: str, snapshot: str, path: str | None) -> Differences | None:

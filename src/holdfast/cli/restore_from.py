@@ -168,8 +168,9 @@ def _write(
     from holdfast.cli.state_progress import shown
     from holdfast.cli.state_view import count
     from holdfast.state.looking import history
-    from holdfast.state.restore import materialize
+    from holdfast.state.restore import materialize, target
 
+    target.check(to, (), session.home.path / "state")
     only = history.likeliest(repository, manifest.roots, path) if path else None
     began_mono = time.monotonic()
     with shown(session, f"fetching {manifest.agent}") as show:

@@ -19,7 +19,7 @@ HEADERS = ("SNAPSHOT", "TAKEN", "AGE", "CAUSE", "FILES", "SIZE", "NEW", "NOTES")
 DROPPED_FIRST = ("FILES", "NEW", "SIZE", "CAUSE", "TAKEN")  # never how old it is: that is what people choose by
 CAUSES = {
     "stop": "before stop", "update": "before update", "restore": "before restore", "config": "before config",
-    "remove": "before removal", "compare": "to compare with",
+    "remove": "before removal", "compare": "for a comparison",
 }  # fmt: skip
 RESTS = {"quiesced": "at rest", "idle": "idle", "busy": "at work"}
 MARKS = {"added": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-", "red")}

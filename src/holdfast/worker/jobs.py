@@ -65,6 +65,7 @@ def load() -> dict[str, Job]:
         "bring-back": upkeep.bring_back,
         "clear-removed": upkeep.clear_removed,
         "export": looking.export,
+        "restore-locate": restore_steps.locate,
         "restore-build": restore_steps.build,
         "restore-exchange": restore_steps.swap,
         "restore-settle": restore_steps.settle,

@@ -20,7 +20,7 @@ from holdfast.spec.validator import Validator
 from holdfast.state.checks import validate
 from holdfast.state.looking import history
 from holdfast.state.model import Manifest
-from holdfast.state.restore import asides, carrying, exchange, intent, kept_trees, telling
+from holdfast.state.restore import asides, carrying, exchange, intent, kept_trees, planning, target, telling
 from holdfast.state.restore.intent import Intent, Phase, Place
 from holdfast.state.store.names import Trashed
 from holdfast.worker import opening, restoring
@@ -40,6 +40,8 @@ def build(call: Call) -> dict[str, Any]:
     Adds {"files", "bytes"}. Raises JobFailed FAULTY; then nothing is left.
     """
     args, home = call.args, opening.directory(call.args)
+    if args.get("to"):
+        target.check(str(args["to"]), args["paths"], args["state_dir"])
     with opening.looked_at(args) as repository:
         found = find(repository, args["snapshot"])
         manifest = repository.manifest(found)
@@ -60,6 +62,17 @@ def build(call: Call) -> dict[str, Any]:
                     _must_pass(call, current)
     path = args.get("path") or ""  # how much of the snapshot that is, is not counted
     return {**told, "files": 0 if path else manifest.files, "bytes": 0 if path else manifest.bytes, "path": path}
+
+
+def locate(call: Call) -> dict[str, Any]:
+    """What `build` would restore of `path`. {"path"} Raises HoldfastError RESTORE_NOT_THERE, StoreError."""
+    with opening.looked_at(call.args) as repository:
+        found = find(repository, call.args["snapshot"])
+        manifest = repository.manifest(found)
+        path = history.likeliest(repository, manifest.roots, str(call.args["path"]))
+        snapshot = found.snapshot if isinstance(found, Trashed) else found
+        planning.choose(repository, manifest, snapshot, path)
+    return {"path": path}
 
 
 def _left_out_then(manifest: Manifest) -> list[str]:
