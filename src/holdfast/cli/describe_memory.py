@@ -63,7 +63,8 @@ def _was_seen(seen: Known) -> str:
     if not seen.get("readings"):
         return "not for long enough yet"
     doing = "at work" if seen.get("worked") else "waiting, at work it was not seen yet"
-    return f"{size(seen['work_bytes'])} or less in 95 of 100 readings ({doing}), {seen['cpu']:.2f} cores on average"
+    cpu = f", {seen['cpu']:.2f} cores on average" if seen["cpu"] >= 0.005 else ""
+    return f"{size(seen['work_bytes'])} or less in 95 of 100 readings ({doing}){cpu}"
 
 
 def _order(known: Known) -> str:

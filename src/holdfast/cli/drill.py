@@ -47,6 +47,8 @@ def drill(session: Session, agent: str | None, names: Sequence[str], yes: bool, 
     Without AGENT a throw-away agent in a throw-away home is used: nothing of yours is touched. On a real agent only
     faults that lose no state are tried, one after the other, and it asks first. Those that damage its state have to be
     named: a snapshot is taken before, and restored afterwards. None removes a real agent or loses a real machine.
+
+    A skipped fault proves nothing, and does not change the exit code; WHY says what was in the way.
     """
     faults = _chosen(names, agent)
     if list_only:
@@ -180,6 +182,8 @@ def _show(session: Session, card: Scorecard) -> int:
     else:
         click.echo("\n".join(table(HEADER, score.table(card), width=terminal_width())))
         click.echo(f"{score.tally(card.results)}; a normal start of the agent takes {card.start_s:.1f} s")
+        if note := score.unproved(card.results):
+            click.echo(note)
         for change in changes:
             click.echo(f"since the last run: {change}")
         if path:

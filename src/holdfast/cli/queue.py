@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 import click
 
 from holdfast.cli.session import Command, Session, pass_session
+
+
+def _depth(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """A number of tasks; not a count of whole ones, since some queues tell an estimate."""
+    if value is None:
+        return None
+    try:
+        depth = float(value)
+    except ValueError:
+        depth = math.nan
+    if not 0 <= depth < math.inf:
+        reason = f"{value!r} is not a number of waiting tasks: say 0 or more, such as 42"
+        raise click.BadParameter(reason, context, parameter)
+    return depth
 
 
 @click.command(
@@ -19,7 +34,7 @@ from holdfast.cli.session import Command, Session, pass_session
     ],
 )
 @click.argument("group", required=False)
-@click.argument("depth", required=False, type=click.FloatRange(min=0))
+@click.argument("depth", required=False, callback=_depth)
 @pass_session
 def queue(session: Session, group: str | None, depth: float | None) -> None:
     """Say that DEPTH tasks wait for GROUP, or show how its replicas follow its queue.

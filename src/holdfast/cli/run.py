@@ -88,7 +88,8 @@ def _declaration(command: tuple[str, ...], env: tuple[str, ...], options: dict[s
     """The agent as holdfast.yaml would declare it."""
     program = shutil.which(command[0])
     if program is None:
-        raise HoldfastError(errors.USAGE, reason=f"there is no command {command[0]}", command="holdfast run")
+        kind = "option" if command[0].startswith("-") else "command"
+        raise HoldfastError(errors.USAGE, reason=f"there is no {kind} {command[0]}", command="holdfast run")
     agent: dict[str, Any] = {
         "command": [os.path.abspath(program), *command[1:]],
         "working_dir": os.getcwd(),

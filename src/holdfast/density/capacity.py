@@ -88,10 +88,11 @@ def _fit(kind: Kind, free: Free, slack_bytes: int) -> Fit:
     }
     limit = min(found, key=lambda name: (found[name], list(found).index(name)))
     more = min(MOST, found[limit])
+    uses = f"{kind.cpu:.2f}" if kind.cpu >= 0.005 else "less than 0.01"
     why = {
         "memory": f"each holds {size(each)} when it works, {size(memory)} are free",
         "start": f"a start takes {size(kind.start_bytes)} for a while, {size(memory)} are free",
-        "cpu": f"each uses {kind.cpu:.2f} cores on average, {max(0.0, free.cores):.2f} are free",
+        "cpu": f"each uses {uses} cores on average, {max(0.0, free.cores):.2f} are free",
         "disk": f"each keeps {size(kind.disk_bytes)} on disk, {size(max(0, free.disk_bytes))} are free",
     }[limit]
     return Fit(

@@ -138,3 +138,9 @@ def _figure(seen_s: float | None, within_s: float, verdict: str) -> str:
 def tally(results: Iterable[Result]) -> str:
     found = [result.verdict for result in results]
     return ", ".join(f"{found.count(word)} {word}" for word in ("passed", "failed", "skipped") if word in found)
+
+
+def unproved(results: list[Result]) -> str:
+    """One sentence when no promise was put to the test; ""."""
+    tried = [result for result in results if result.verdict != "skipped"]
+    return "" if tried else "nothing was proved: every fault was skipped, WHY says what was in the way"

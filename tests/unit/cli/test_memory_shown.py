@@ -151,3 +151,10 @@ def test_capacity_fits_its_terminal(width: int | None) -> None:
 
 def test_capacity_of_a_name_that_is_not_there_is_not_found(cli: Any, keeper: Any) -> None:
     assert cli("capacity", "--for", "nosuch").code == 4
+
+
+@pytest.mark.parametrize("depth", ["x", "-1", "nan", "inf"])
+def test_a_queue_takes_a_number_of_tasks_and_says_so(cli: Any, depth: str) -> None:
+    done = cli("queue", "crew", "--", depth)
+    assert done.code == 2
+    assert f"'{depth}' is not a number of waiting tasks: say 0 or more, such as 42" in done.err

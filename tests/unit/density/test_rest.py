@@ -152,6 +152,13 @@ def test_capacity_names_what_limits(kind: capacity.Kind, more: int, by: str) -> 
     assert found.why
 
 
+def test_capacity_never_says_that_an_agent_uses_no_cores_at_all() -> None:
+    free = capacity.Free(memory_bytes=900 * MB, cores=0.01, disk_bytes=1000 * MB)
+    kind = capacity.Kind(name="a", steady_bytes=10 * MB, start_bytes=0, cpu=0.004)
+    found = capacity.fits([kind], free, 16 * MB)[0]
+    assert found.why == "each uses less than 0.01 cores on average, 0.01 are free"
+
+
 # --- the node ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("node_mb", "declared_mb", "reserve_mb"),

@@ -82,3 +82,8 @@ def test_every_promised_bound_is_tighter_than_what_the_seeds_demand() -> None:
     for fault in FAULTS.values():
         assert 0 < fault.caught_s < 60, fault.name
         assert 0 < fault.restored_s <= 90, fault.name
+
+
+def test_a_run_in_which_everything_was_skipped_says_that_nothing_was_proved() -> None:
+    assert score.unproved(_card(1.0, kill=("skipped", 0.0)).results).startswith("nothing was proved")
+    assert score.unproved(_card(1.0, kill=("skipped", 0.0), hang=("failed", 9.0)).results) == ""
