@@ -226,6 +226,8 @@ def test_why_it_goes_is_one_clause(needer: str, reason: str, growers: tuple[str,
 
 def test_looks_that_are_asked_for_follow_one_another_only_as_fast_as_they_are_cheap() -> None:
     def look(scene: Scene) -> None:
+        # Its agent is this very process, however large it has grown: nothing is scarce here by itself.
+        scene.fleet = FleetSpec(node=Node(memory_bytes=1 << 50, reserve_bytes=32 * MB))
         scene.agent("a")
         semaphore, loop = scene.semaphore, asyncio.get_running_loop()
         semaphore.begin()
