@@ -66,13 +66,19 @@ def kind_of(argv: Iterable[str]) -> Kind | None:
 
 
 def gateways(snapshot: Snapshot) -> list[tuple[Running, Kind]]:
-    """Main processes of gateways that no Holdfast runs; a wrapper and its child count once, as the child."""
+    """Main processes of gateways that no Holdfast runs; a wrapper and its child count once, as the child.
+
+    For anybody but root only the user's own: of others neither who runs them nor where their state is can be seen.
+    """
     kinds = {each.pid: kind for each in snapshot.processes if (kind := kind_of(each.argv))}
     parents = {each.ppid for each in snapshot.processes if kinds.get(each.pid) and each.ppid in kinds}
     return [
         (each, kinds[each.pid])
         for each in snapshot.processes
-        if each.pid in kinds and each.pid not in parents and INSTANCE_ENV not in each.env
+        if each.pid in kinds
+        and each.pid not in parents
+        and INSTANCE_ENV not in each.env
+        and snapshot.uid in (0, each.uid)
     ]
 
 

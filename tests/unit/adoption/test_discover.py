@@ -56,6 +56,11 @@ def test_an_agent_of_a_holdfast_is_no_installation_to_adopt() -> None:
     assert [one.running for one in found] == [False]
 
 
+def test_the_gateway_of_another_user_is_nobodys_to_adopt_but_roots() -> None:
+    for uid, seen in ((0, 1), (GATEWAY.uid, 1), (GATEWAY.uid + 1, 0)):
+        assert len(discover(Snapshot(uid=uid, users=USERS, processes=(GATEWAY,)))) == seen
+
+
 def test_a_hermes_under_pm2_is_found_with_its_app_and_its_own_env_file_decides_the_port() -> None:
     argv = ("/srv/v/bin/python", "-m", "hermes_cli.main", "gateway", "run")
     process = Running(
