@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from holdfast.home import Home
 from holdfast.init import launch, procfs
-from tests.harness.init_home import InitHome, can_make_v2_groups, wait_until
+from tests.harness.init_home import PATIENCE_S, InitHome, can_make_v2_groups, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 AGENT = Path(__file__).with_name("agent.py")
@@ -54,11 +54,11 @@ class InitLevel:
 
     waker = ()
 
-    def __init__(self, place: str, start_guard: Any = launch.start_guard) -> None:
+    def __init__(self, place: str, start_guard: Any = launch.start_guard, patience_s: float = PATIENCE_S) -> None:
         services = {"keeper": {"argv": ["sleep", "100000"]}, "logger": {"argv": ["sleep", "100000"]}}
         self.inner = InitHome(services=services, start_guard=start_guard)
         self.home = self.inner.home
-        self.place = place
+        self.place, self.patience_s = place, patience_s
         self.work = self.inner.directory / "work"
         self.work.mkdir()
         self.names: list[str] = []
@@ -94,7 +94,7 @@ class InitLevel:
                     self.inner.ask(op="permit", agent=name, permit=ENDLESS_PERMIT)
                 self.inner.ask(op="ack", seq=self.inner.state["seq"])
             except (OSError, ValueError):
-                self.inner.hello()  # init was replaced meanwhile
+                self.inner.hello(self.patience_s)  # init was replaced meanwhile
                 return False
             return True
 
@@ -105,7 +105,7 @@ class InitLevel:
         return json.dumps(self.inner.state)[:4000]
 
     def _state(self) -> dict[str, Any]:
-        return self.inner.hello(timeout_s=30.0)
+        return self.inner.hello(self.patience_s)
 
     def destroy(self) -> None:
         self.inner.destroy()

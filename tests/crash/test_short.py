@@ -9,6 +9,7 @@ from tests.crash.campaign import Campaign
 from tests.crash.levels import InitLevel, available_places
 
 PLACES = ("none", "v2")
+STUCK_S = 30.0  # of a planted bug that strands somebody: nothing comes back however long one waits
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -26,9 +27,9 @@ def test_forty_rounds_of_kills_double_lose_and_strand_nobody(place: str) -> None
 
 @pytest.mark.parametrize("bug", BUGS)
 def test_the_campaign_catches_a_planted_bug(bug: str) -> None:
-    level = InitLevel("none", planted(bug))
+    level = InitLevel("none", planted(bug), patience_s=STUCK_S)
     try:
         with pytest.raises(AssertionError):
-            Campaign(level, agents=3, seed=5, settle_s=30.0).run(rounds=80)
+            Campaign(level, agents=3, seed=5, settle_s=STUCK_S).run(rounds=80)
     finally:
         level.destroy()
