@@ -112,5 +112,5 @@ def events(
             click.echo(event_line(record))
         if record.get("kind") == last_kind:
             return
-    if agent is not None and not shown:
+    if agent is not None and not shown and not (kinds or since or after):
         session.client().get(f"/v1/agents/{agent}")  # a slip in the name is told; who was removed has records

@@ -1,10 +1,11 @@
 """Leases: how much memory each agent may use now, so that all of them together never use more than there is.
 
 Invariant: the sum of what is used and of all slack is at most the budget (node less reserve less what others took), or
-nobody has any slack. Granted from the highest priority down; of equals nobody has more than the least while another of
-them lacks that, else by name. The important hold no ceiling, also when all who gave way for them are gone; what
-they may grow by is kept free for them instead. All ceilings together allow at most BREATH_SHARE of the reserve beyond
-the budget: whoever takes little is let breathe out of it, when nothing is left to grant. Pure. Called by semaphore.
+nobody has any slack. Granted from the highest priority down; of equals nobody has more than the least, or its declared
+minimum, while another of them lacks the least, else by name. The important hold no ceiling, also when all who gave way
+for them are gone; what they may grow by is kept free for them instead. All ceilings together allow at most BREATH_SHARE
+of the reserve beyond the budget: whoever takes little is let breathe out of it, when nothing is left to grant. Pure.
+Called by semaphore.
 """
 
 from __future__ import annotations

@@ -43,7 +43,8 @@ RESTORE_TARGET = _kind(
     "HF6022",
     "RestoreTarget",
     "cannot restore to {path}: {reason}",
-    "Name a directory that does not exist yet, or an empty one. Nothing was changed.",
+    "Name a directory that does not exist yet, or an empty one, outside the agent's state and Holdfast's home. "
+    "Nothing was changed.",
     2,
 )
 RESTORE_NOT_THERE = _kind(

@@ -41,7 +41,8 @@ def build(call: Call) -> dict[str, Any]:
     """
     args, home = call.args, opening.directory(call.args)
     if args.get("to"):
-        target.check(str(args["to"]), args["paths"], args["state_dir"])
+        live = () if args.get("gone") else args["paths"]  # of one that was removed nothing lives there
+        target.check(str(args["to"]), live, args["state_dir"])
     with opening.looked_at(args) as repository:
         found = find(repository, args["snapshot"])
         manifest = repository.manifest(found)

@@ -149,7 +149,7 @@ def clear_removed(call: Call) -> dict[str, Any]:
         if kept or times.elapsed_s < times.due[DELETED] or clocks.at < args["until_at"]:
             return {"over": False}
         kept_trees.drop(home, clocks.at, everything=True)
-        if not exchange.settle(home):
+        if kept_trees.load(home) or not exchange.settle(home):
             return {"over": False}
         _clear(home)
     return {"over": True}

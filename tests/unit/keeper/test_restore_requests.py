@@ -86,7 +86,10 @@ def replaced(
         ([], "", False),
         ([SECRET], "", True),
         ([SECRET], "/srv/one", True),
+        ([SECRET], "/srv/one/secret", True),
+        ([SECRET], "/srv/one/secret/below", True),
         ([SECRET], "/srv/two", False),
+        ([SECRET] * limits.SNAPSHOT_LISTED_MAX, "/srv/two", True),  # the list may end before it
     ],
 )
 def test_the_former_state_stays_where_a_snapshot_of_it_is_not_whole(unkept: list[str], path: str, kept: bool) -> None:

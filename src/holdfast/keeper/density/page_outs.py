@@ -1,7 +1,7 @@
 """Pages out what idle agents hold, some at a time, in threads that can be given up.
 
 Invariant: the kernel may take minutes for it, or for ever on a swap that does not answer. That holds up nothing else of
-the keeper, and no other agent for longer than PAGE_OUT_TIMEOUT_S. Called by acts.py and sleeping.py.
+the keeper; each turn of one ends within PAGE_OUT_TIMEOUT_S. Called by acts.py and sleeping.py.
 """
 
 from __future__ import annotations

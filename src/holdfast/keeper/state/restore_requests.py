@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -50,8 +51,11 @@ class _Kept:
         self.unkept = list(taken.get("unkept", ()))
 
     def missing(self, path: str) -> list[str]:
-        """What lies at `path` and is not in the snapshot."""
-        return [each for each in self.unkept if each.startswith(path)]
+        """What lies at `path`, or holds it, and is not in the snapshot; all of a full list, which may end before it."""
+        if not path or len(self.unkept) >= limits.SNAPSHOT_LISTED_MAX:
+            return self.unkept
+        around = (path, *(f"{each}: " for each in PurePath(path).parents))
+        return [each for each in self.unkept if each.startswith(around)]
 
     def told(self, one: Restoration) -> list[str]:
         """What a person has to know of the former files."""

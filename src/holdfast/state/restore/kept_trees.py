@@ -102,7 +102,8 @@ def make_way(state_dir: Path, short: str) -> None:
 def drop(state_dir: Path, now_at: float, *, everything: bool = False) -> list[str]:
     """Delete those whose time is up, or all. What was deleted. Raises OSError when the list cannot be written.
 
-    One that cannot be deleted whole (its disk is away) stays on the list, for another time.
+    One that cannot be deleted whole (its disk does not answer) stays on the list, for another time. Where the directory
+    it lies in is not there, it counts as gone: an unmounted disk looks like one that was emptied.
     """
     found = load(state_dir)
     gone: list[str] = []

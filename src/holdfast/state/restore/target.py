@@ -1,4 +1,4 @@
-"""Which directories `restore --to` may not write to: where agents live, and where snapshots are kept.
+"""Which directories `restore --to` may not write to: that agent's live state, and where snapshots are kept.
 
 Invariant: only looks. Called by the worker's restore jobs and by `restore --from`, before anything is written.
 """
