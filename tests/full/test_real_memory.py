@@ -116,6 +116,11 @@ def put_to_sleep(fleet: Fleet, name: str) -> None:
     assert fleet.row(name)["asleep"] == "frozen"
 
 
+def was_let_go_on(fleet: Fleet, name: str) -> bool:
+    awake = [event for event in fleet.events(name) if event["kind"] == "density.awake"]
+    return bool(awake) and "it was let go on" in awake[-1]["text"]
+
+
 def test_starts_that_do_not_fit_together_follow_one_another_and_nobody_dies(pack: Pack) -> None:
     fleet = pack.fleet
     pack.declare("3Gi")
@@ -192,13 +197,14 @@ def test_many_small_processes_and_a_killed_keeper_take_no_turn_from_the_others_a
     assert turns.failed == []
     assert keeper(fleet) != first
     unharmed(fleet, before)
-    assert fleet.row(HERMES)["asleep"] == "frozen"
+    # Nothing stays frozen where no keeper comes for seconds: then it was let go on, and the next keeper says so.
+    assert fleet.row(HERMES)["asleep"] == "frozen" or was_let_go_on(fleet, HERMES), fleet.evidence(HERMES)
     assert fleet.row(HERMES)["pid"] == before[HERMES]["pid"]
 
 
 def test_a_real_hermes_wakes_by_hand_and_for_a_request_and_is_no_patient_afterwards(pack: Pack) -> None:
     fleet, before = pack.fleet, rows(pack.fleet)[HERMES]
-    assert before["asleep"] == "frozen"
+    put_to_sleep(fleet, HERMES)
     fleet.must("wake", HERMES)
     fleet.say(f"a turn after a wake-up by hand: {pack.turn(HERMES):.1f} s")
     put_to_sleep(fleet, HERMES)
