@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import signal
+import sqlite3
 import sys
 import urllib.request
 from collections.abc import Iterator
@@ -75,6 +78,46 @@ def test_idle_agents_sleep_through_a_kill_of_the_keeper_and_answer_the_very_requ
         wait_until(lambda name=name: "density.awake" in [e["kind"] for e in home.events(agent=name)], f"{name} is told")  # type: ignore[misc]
     assert [row["restarts"] for row in home.status()["agents"]] == [0, 0]
     assert home.incidents() == []
+
+
+def checkpoint_head(home: KeeperHome, copy: Path) -> int:
+    """The last record that the keeper's checkpoint stands for: the next keeper replays what follows. -1: not readable
+    now. The keeper holds its database for itself, so a copy is read.
+    """
+    try:
+        for end in ("", "-wal"):
+            shutil.copy(f"{home.home.database}{end}", f"{copy}{end}")
+        with contextlib.closing(sqlite3.connect(copy)) as base:
+            (head,) = base.execute("SELECT body FROM item WHERE kind = 'meta' AND key = 'ledger_head'").fetchone()
+    except (OSError, sqlite3.Error, TypeError):
+        return -1
+    return int(bytes(head).partition(b":")[0])
+
+
+def test_the_next_keeper_knows_a_sleeper_also_when_others_changed_before_the_kill(
+    home: KeeperHome, tmp_path: Path
+) -> None:
+    """Their checkpoint stands for the record of its falling asleep too, so that has to be in it."""
+    home.up(server(home, "bot", free_port()), home.spec("other", "sleep", "1000"))
+
+    def said(kind: str) -> int:
+        return next((int(event["seq"]) for event in home.events(agent="bot") if event["kind"] == kind), 0)
+
+    started = wait_until(lambda: said("density.started"), "a start that is over")
+    wait_until(lambda: checkpoint_head(home, tmp_path / "copy") >= started, "a checkpoint of that")
+    home.client.post("/v1/agents/bot/sleep", {"wait": True})
+    slept = said("density.sleep")
+    home.client.post("/v1/agents/other/restart", {"wait": True})
+    wait_until(lambda: checkpoint_head(home, tmp_path / "copy") >= slept, "a checkpoint behind it")
+    former = home.process("keeper")["pid"]
+    os.kill(former, signal.SIGKILL)
+    home.wait_back("keeper", former)
+
+    def known() -> bool:  # or init let it go on meanwhile, and the new keeper said so
+        told = [event["kind"] for event in home.events(agent="bot")]
+        return home.row("bot")["asleep"] == "frozen" or "density.awake" in told
+
+    wait_until(known, "it is known to sleep, or to have been let go on")
 
 
 def test_a_stopped_sleeper_whose_definition_changed_wakes_and_is_called_on_its_new_port(home: KeeperHome) -> None:

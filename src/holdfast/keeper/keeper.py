@@ -325,6 +325,7 @@ class Keeper:
     def _on_record(self, name: str, at: float, text: str) -> None:
         agent = self.agents.get(name)
         if agent is not None:
+            self.checkpoint.agent(name)  # with the record's number stands what it changed: replay begins behind it
             self.casebook.note(agent, at, text)
 
     def _died(self, agent: Agent) -> None:
