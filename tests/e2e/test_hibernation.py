@@ -117,7 +117,7 @@ def test_the_next_keeper_knows_a_sleeper_also_when_others_changed_before_the_kil
         told = [event["kind"] for event in home.events(agent="bot")]
         return home.row("bot")["asleep"] == "frozen" or "density.awake" in told
 
-    wait_until(known, "it is known to sleep, or to have been let go on")
+    assert wait_until(known, "it is known to sleep, or to have been let go on")
 
 
 def test_a_stopped_sleeper_whose_definition_changed_wakes_and_is_called_on_its_new_port(home: KeeperHome) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,6 +30,14 @@ while True:
 """
 
 
+@pytest.fixture
+def child() -> Iterator[int]:
+    """Pid of a living child of ours."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as process:
+        yield process.pid
+        process.kill()
+
+
 def lists(monkeypatch: pytest.MonkeyPatch, *answers: list[int]) -> None:
     left = list(answers)
     monkeypatch.setattr(procfs, "children", lambda _pid: left.pop(0) if len(left) > 1 else left[0])
@@ -39,27 +48,17 @@ def test_a_list_that_left_somebody_out_is_not_believed(monkeypatch: pytest.Monke
     assert procfs.all_children(1) == [11, 12]
 
 
-def test_a_thread_that_ends_hides_no_children_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_ends_hides_no_children_of_the_others(monkeypatch: pytest.MonkeyPatch, child: int) -> None:
     """The process above us may have many threads that come and go."""
     listed = os.listdir
     monkeypatch.setattr(os, "listdir", lambda path: ["999999999", *listed(path)])
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    try:
-        assert child.pid in procfs.children(os.getpid())
-    finally:
-        child.kill()
-        child.wait()
+    assert child in procfs.children(os.getpid())
 
 
-def test_where_no_two_lists_are_equal_the_whole_machine_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_two_lists_are_equal_the_whole_machine_is_read(monkeypatch: pytest.MonkeyPatch, child: int) -> None:
     number = iter(range(10**6))
     monkeypatch.setattr(procfs, "children", lambda _pid: [next(number)])
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    try:
-        assert child.pid in procfs.all_children(os.getpid())
-    finally:
-        child.kill()
-        child.wait()
+    assert child in procfs.all_children(os.getpid())
 
 
 def test_a_child_is_seen_in_every_look_while_others_are_reaped() -> None:
